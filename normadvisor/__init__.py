@@ -1,0 +1,66 @@
+"""Finds normalization and activation mistakes in PyTorch models.
+
+>>> from normadvisor import check, load_settings           # doctest: +SKIP
+>>> report = check(["model.py"], load_settings(Path(".")))  # doctest: +SKIP
+
+Names are loaded on demand, so that ``import normadvisor`` costs nothing and never imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from normadvisor.api import check
+    from normadvisor.config import Settings, load_settings
+    from normadvisor.errors import NormAdvisorError
+    from normadvisor.rulebook import RuleBook, load_rules
+    from normadvisor.types import Applicability, Confidence, Finding, Fix, Location, Report, RunContext, Severity
+
+__all__ = [
+    "Applicability",
+    "Confidence",
+    "Finding",
+    "Fix",
+    "Location",
+    "NormAdvisorError",
+    "Report",
+    "RuleBook",
+    "RunContext",
+    "Settings",
+    "Severity",
+    "__version__",
+    "check",
+    "load_rules",
+    "load_settings",
+]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "check": "normadvisor.api",
+    "load_settings": "normadvisor.config",
+    "Settings": "normadvisor.config",
+    "NormAdvisorError": "normadvisor.errors",
+    "load_rules": "normadvisor.rulebook",
+    "RuleBook": "normadvisor.rulebook",
+    "Applicability": "normadvisor.types",
+    "Confidence": "normadvisor.types",
+    "Finding": "normadvisor.types",
+    "Fix": "normadvisor.types",
+    "Location": "normadvisor.types",
+    "Report": "normadvisor.types",
+    "RunContext": "normadvisor.types",
+    "Severity": "normadvisor.types",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
