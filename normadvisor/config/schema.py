@@ -1,0 +1,65 @@
+"""The shape of a configuration table, checked by pydantic. Imported only when there is a table to check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Required
+
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
+
+from normadvisor.config.settings import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MODEL_KEYS", "TABLE_KEYS", "mistakes"]
+
+_Name = Annotated[str, MinLen(1)]
+
+
+class _Model(TypedDict, total=False):
+    """``[[tool.normadvisor.models]]`` less the context keys."""
+
+    target: Required[_Name]
+    inputs: list[_Name]
+
+
+class _Table(TypedDict, total=False):
+    """``[tool.normadvisor]`` less the context keys. Defaults stand in :class:`normadvisor.config.settings.Settings`."""
+
+    select: Annotated[list[_Name], MinLen(1)]
+    ignore: list[_Name]
+    extend_select: list[_Name]
+    severity: dict[_Name, Literal["info", "warning", "error", "off"]]
+    per_file_ignores: dict[_Name, list[_Name]]
+    rules: list[_Name]
+    exclude: list[_Name]
+    baseline: _Name
+    fail_on: Literal["info", "warning", "error"]
+    format: Format
+    timeout: Annotated[float, Gt(0), Le(86_400)]
+    memory: Annotated[int, Ge(64), Le(1 << 30)]
+    models: list[_Model]
+
+
+# Other keys are told apart before, with a suggestion.
+_ADAPTER = TypeAdapter(_Table)
+
+TABLE_KEYS: tuple[str, ...] = tuple(_Table.__annotations__)
+MODEL_KEYS: tuple[str, ...] = tuple(_Model.__annotations__)
+
+
+def mistakes(table: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str, dict[str, Any]]]:
+    """Each mistake in a table whose keys are spelled with ``_``: key path, pydantic's kind of error, and its parameters.
+
+    The parameters hold ``input`` (what was found) and ``message`` (pydantic's words) beside those of the kind.
+    """
+    try:
+        _ADAPTER.validate_python(dict(table), strict=True)
+    except ValidationError as error:
+        return [
+            (entry["loc"], entry["type"], {**entry.get("ctx", {}), "input": entry["input"], "message": entry["msg"]})
+            for entry in error.errors(include_url=False)
+        ]
+    return []
