@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from normadvisor.config.positions import key_positions
 
+
 def paths(value: object, prefix: tuple[str | int, ...] = ()) -> set[tuple[str | int, ...]]:
     """Every key path in parsed data."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
