@@ -1,0 +1,239 @@
+"""What a rule must satisfy beyond its shape: operations exist, names are bound before use, expressions and templates hold water."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from normadvisor.errors import RuleError
+from normadvisor.rulebook.expression import Expression
+from normadvisor.rulebook.language import CHAIN_ATTRIBUTES, CONTEXT_ATTRIBUTES, MODEL_ATTRIBUTES, RESERVED, Names
+from normadvisor.rulebook.model import Chain, Clause, Example, ModulePattern, Pattern, Relation, Rule
+from normadvisor.rulebook.template import Template
+from normadvisor.rulebook.yamlfile import Document, KeyPath
+from normadvisor.types import DISTRIBUTED, GROUPS, LOSSES, OPS, PRECISIONS, TASKS, Severity
+from normadvisor.types.words import nearest
+
+__all__ = ["check_rule"]
+
+_ID = re.compile(r"[A-Z]{2,}\d{3}")
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_EXPECT = re.compile(r"[1-9]\d*(:[a-z]+)?")
+_NODE = re.compile(r"[a-z][a-z0-9_]*")
+_CHOICES = {"task": TASKS, "loss": LOSSES, "precision": PRECISIONS, "distributed": DISTRIBUTED}
+_COUNTS = ("batch_size", "world_size")
+
+
+def check_rule(rule: Rule, document: Document) -> list[RuleError]:
+    """Everything wrong with a rule whose shape is right, in the order of the file's sections."""
+    checker = _Checker(rule, document)
+    checker.run()
+    return checker.errors
+
+
+class _Checker:
+    """Walks one rule in the order in which its parts are evaluated, carrying the names known so far."""
+
+    def __init__(self, rule: Rule, document: Document) -> None:
+        self.rule = rule
+        self.document = document
+        self.errors: list[RuleError] = []
+        self.countable: set[str] = set(rule.define.ops)
+        self.ground: dict[str, Collection[str] | None] = {"context": CONTEXT_ATTRIBUTES, "model": MODEL_ATTRIBUTES}
+
+    def error(self, message: str, path: KeyPath, hint: str | None = None, *, key: bool = False) -> None:
+        """Note an error at the value (or the key) of ``path``."""
+        self.errors.append(RuleError(message, location=self.document.locate(path, key=key), hint=hint))
+
+    def run(self) -> None:
+        """Check the whole rule."""
+        self.words()
+        self.definitions()
+        rule = self.rule
+        ground = {**self.ground, **dict.fromkeys(rule.define.values)}
+        self.expression(rule.when, ("when",), ground)
+        names = self.pattern(rule.pattern, ("pattern",), ground)
+        captured = [name for name in names if name not in ground]
+        if rule.at is not None and rule.at not in captured:
+            self.error(f"'at' names '{rule.at}', which the pattern does not capture", ("at",), nearest(rule.at, captured))
+        for position, name in enumerate(rule.related):
+            if name not in captured:
+                self.error(f"'related' names '{name}', which the pattern does not capture", ("related", position), nearest(name, captured))
+        self.sentences(names)
+        self.examples()
+
+    def words(self) -> None:
+        """Id, name and summary."""
+        rule = self.rule
+        if not _ID.fullmatch(rule.id):
+            self.error(f"'{rule.id}' is not a rule id", ("id",), "two or more capitals and three digits, such as NA102")
+        if not _NAME.fullmatch(rule.name):
+            self.error(f"'{rule.name}' is not a rule name", ("name",), "lower-case words joined by hyphens, such as bias-before-norm")
+        summary = rule.summary.strip()
+        if not summary or "\n" in summary or summary.endswith("."):
+            self.error("the summary must be one line without a full stop", ("summary",))
+        if rule.id in rule.silenced_by:
+            self.error("a rule cannot be silenced by itself", ("silenced_by", rule.silenced_by.index(rule.id)))
+
+    def definitions(self) -> None:
+        """Local groups, then patterns (each may count those before it), then values (each may use those before it)."""
+        define = self.rule.define
+        for name, members in define.ops.items():
+            path: KeyPath = ("define", "ops", name)
+            self.new_name(name, path, OPS | set(GROUPS), key=True)
+            self.operations(members, path, local=())
+        for name, pattern in define.patterns.items():
+            self.new_name(name, ("define", "patterns", name), {*OPS, *GROUPS, *define.ops}, key=True)
+            self.pattern(pattern, ("define", "patterns", name), self.ground)
+            self.countable.add(name)
+        values: dict[str, Collection[str] | None] = dict(self.ground)
+        for name, text in define.values.items():
+            self.new_name(name, ("define", "values", name), values, key=True)
+            self.expression(text, ("define", "values", name), values)
+            values[name] = None
+
+    def new_name(self, name: str, path: KeyPath, taken: Collection[str], *, key: bool = False) -> None:
+        """A name the rule gives must be a plain word that means nothing else."""
+        if not _NODE.fullmatch(name) or keyword.iskeyword(name):
+            self.error(f"'{name}' cannot be a name", path, "lower-case letters, digits and '_', beginning with a letter", key=key)
+        elif name in RESERVED:
+            self.error(f"'{name}' is reserved", path, f"reserved: {', '.join(sorted(RESERVED))}", key=key)
+        elif name in taken:
+            self.error(f"'{name}' already means something else here", path, "choose another name", key=key)
+
+    def operations(self, names: str | list[str], path: KeyPath, *, local: Iterable[str], extra: Sequence[str] = ()) -> None:
+        """Operations and groups must exist."""
+        known = {*OPS, *GROUPS, *local, *extra}
+        for position, name in enumerate([names] if isinstance(names, str) else names):
+            if name not in known:
+                self.error(f"unknown operation or group '{name}'", (*path, position), nearest(name, sorted(known)))
+
+    def expression(self, text: str | None, path: KeyPath, names: Names) -> None:
+        """Check a condition or value."""
+        self.compiled(Expression, text, path, names)
+
+    def template(self, text: str | None, path: KeyPath, names: Names) -> None:
+        """Check a message."""
+        self.compiled(Template, text, path, names)
+
+    def compiled(self, kind: Callable[..., object], text: str | None, path: KeyPath, names: Names) -> None:
+        if text is None:
+            return
+        try:
+            kind(text, names, countable=self.countable, locate=lambda line, column: self.document.locate_inside(path, line, column))
+        except RuleError as error:
+            self.errors.append(error)
+
+    def pattern(self, pattern: Pattern | ModulePattern, path: KeyPath, ground: Names) -> Names:
+        """Check a pattern; return the names it captures beside those of ``ground``."""
+        label = "module" if isinstance(pattern, ModulePattern) else "node"
+        name = pattern.module if isinstance(pattern, ModulePattern) else pattern.node
+        self.new_name(name, (*path, label), ground)
+        self.operations(pattern.op, (*path, "op"), local=self.rule.define.ops)
+        names = {**ground, name: None}
+        self.expression(pattern.where, (*path, "where"), names)
+        if isinstance(pattern, ModulePattern):
+            return names
+        names = self.relations(pattern, path, names)
+        if pattern.chain is not None:
+            names = self.chain(pattern.chain, (*path, "chain"), names)
+        offered = dict(names)
+        for position, clause in enumerate(pattern.any_of):
+            offered.update(self.clause(clause, (*path, "any_of", position), names))
+        for position, clause in enumerate(pattern.without):
+            self.clause(clause, (*path, "without", position), offered)
+        return offered
+
+    def relations(self, owner: Pattern | Relation | Clause, path: KeyPath, names: Names) -> dict[str, Collection[str] | None]:
+        """Check what must come later, then what must come earlier."""
+        known = dict(names)
+        for direction in ("precedes", "follows"):
+            found: list[Relation] = getattr(owner, direction)
+            for position, relation in enumerate(found):
+                known = self.relation(relation, (*path, direction, position), known)
+        return known
+
+    def relation(self, relation: Relation, path: KeyPath, names: Names) -> dict[str, Collection[str] | None]:
+        """Check one related node and what hangs on it."""
+        local = self.rule.define.ops
+        self.new_name(relation.node, (*path, "node"), names)
+        self.operations(relation.op, (*path, "op"), local=local)
+        self.operations(relation.through, (*path, "through"), local=local, extra=("any",))
+        self.operations(relation.until, (*path, "until"), local=local)
+        self.expression(relation.through_where, (*path, "through_where"), {**names, "via": None})
+        known = {**names, relation.node: None}
+        self.expression(relation.where, (*path, "where"), known)
+        known = self.relations(relation, path, known)
+        for position, clause in enumerate(relation.without):
+            self.clause(clause, (*path, "without", position), known)
+        return known
+
+    def clause(self, clause: Clause, path: KeyPath, names: Names) -> dict[str, Collection[str] | None]:
+        """Check one alternative or negated condition."""
+        if clause.where is None and not clause.precedes and not clause.follows:
+            self.error("an empty clause says nothing", path, "give it 'where', 'precedes' or 'follows'")
+        known = self.relations(clause, path, names)
+        self.expression(clause.where, (*path, "where"), known)
+        return known
+
+    def chain(self, chain: Chain, path: KeyPath, names: Names) -> dict[str, Collection[str] | None]:
+        """Check a run of operations."""
+        local = self.rule.define.ops
+        self.new_name(chain.node, (*path, "node"), names)
+        self.operations(chain.op, (*path, "op"), local=local)
+        self.operations(chain.broken_by, (*path, "broken_by"), local=local)
+        self.expression(chain.broken_where, (*path, "broken_where"), {**names, "via": None})
+        return {**names, chain.node: CHAIN_ATTRIBUTES}
+
+    def sentences(self, names: Names) -> None:
+        """Message, adjustments, evidence and fix."""
+        rule = self.rule
+        counted = {**names, "matches": None}
+        self.template(rule.message, ("message",), counted)
+        for position, change in enumerate(rule.adjust):
+            path: KeyPath = ("adjust", position)
+            if change.severity is None and change.confidence is None and change.message is None:
+                self.error("this adjustment changes nothing", path, "give it 'severity', 'confidence' or 'message'")
+            self.expression(change.when, (*path, "when"), counted)
+            self.template(change.message, (*path, "message"), counted)
+        for name, text in rule.evidence.items():
+            self.expression(text, ("evidence", name), counted)
+        if rule.fix is not None:
+            self.template(rule.fix.description, ("fix", "description"), counted)
+
+    def examples(self) -> None:
+        """Contexts and expected lines of the examples."""
+        kinds = {"bad": self.rule.examples.bad, "good": self.rule.examples.good, "fixed": self.rule.examples.fixed}
+        for kind, found in kinds.items():
+            for position, example in enumerate(found):
+                path: KeyPath = ("examples", kind, position)
+                self.context(example, path)
+                self.expect(example, path, kind)
+        if len(kinds["fixed"]) > len(kinds["bad"]):
+            self.error("there are more fixed examples than bad ones", ("examples", "fixed"), "they pair up in order")
+
+    def expect(self, example: Example, path: KeyPath, kind: str) -> None:
+        """``LINE`` or ``LINE:severity``."""
+        if example.expect and kind != "bad":
+            self.error("only bad examples expect findings", (*path, "expect"), key=True)
+        for position, text in enumerate(example.expect):
+            severity = text.partition(":")[2]
+            if not _EXPECT.fullmatch(text):
+                self.error(f"'{text}' is not LINE or LINE:severity", (*path, "expect", position), "such as 7 or 7:warning")
+            elif severity and severity not in list(Severity):
+                self.error(f"unknown severity '{severity}'", (*path, "expect", position), nearest(severity, list(Severity)))
+
+    def context(self, example: Example, path: KeyPath) -> None:
+        """Keys and values of the run context."""
+        for key, value in example.context.items():
+            place = (*path, "context", key)
+            if key not in CONTEXT_ATTRIBUTES - {"per_device_batch"}:
+                self.error(f"unknown context key '{key}'", place, nearest(key, sorted(CONTEXT_ATTRIBUTES)), key=True)
+            elif key in _CHOICES and value not in _CHOICES[key]:
+                choices = _CHOICES[key]
+                self.error(f"unknown {key} '{value}'", place, nearest(str(value), choices) or f"one of {', '.join(choices)}")
+            elif key in _COUNTS and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                self.error(f"{key} must be a whole number of at least 1", place)
+            elif key == "fine_tune" and not isinstance(value, bool):
+                self.error("fine_tune must be true or false", place)
