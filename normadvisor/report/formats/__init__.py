@@ -1,0 +1,1 @@
+"""One module per format: ``<name>_format.py`` with ``render(report, options) -> str``."""

@@ -1,0 +1,109 @@
+"""``markdown``: for a comment on a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from normadvisor.report.clean import one_line, short
+from normadvisor.report.modules import listed
+from normadvisor.report.options import RenderOptions
+from normadvisor.report.paths import place, place_of
+from normadvisor.report.tally import by_importance, rule_counts, summary
+from normadvisor.types import Applicability, Finding, Problem, Report, Severity
+
+__all__ = ["render"]
+
+ICONS = {Severity.ERROR: "\U0001f534", Severity.WARNING: "\U0001f7e1", Severity.INFO: "\U0001f535"}
+MOST_CHARACTERS = 60_000
+"""GitHub refuses comments of more than 65,536 characters; what does not fit is counted instead."""
+# What means something anywhere in a line, and what means something at its beginning only.
+_ACTIVE = re.compile(r"([\\`*\[\]<>#|~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+_LEADING = re.compile(r"^(\d{0,9})([-+=.)])")
+
+
+def render(report: Report, options: RenderOptions) -> str:
+    """Summary, a table of findings, what could not be checked, and the details folded away."""
+    findings = by_importance(report.active)
+    parts = [f"**normadvisor**: {_text(summary(report, options.elapsed))}"]
+    if report.problems:
+        parts.append("\n".join(_problem(problem, options) for problem in report.problems))
+    if findings:
+        parts.append(_fitting(_rows(findings, options), "\n", MOST_CHARACTERS // 2, len(findings) + 2))
+    if options.statistics and findings:
+        rows = [f"| {count.times} | {_code(count.rule)} | {_text(count.name)} |" for count in rule_counts(report.active)]
+        parts.append("\n".join(["| Count | Rule | Name |", "| ---: | --- | --- |", *rows]))
+    if report.unused_noqa:
+        places = ", ".join(_code(place_of(location, options.root)) for location in report.unused_noqa[:50])
+        parts.append(f"Unused `noqa` comments: {places}")
+    if findings:
+        left = MOST_CHARACTERS - sum(len(part) + 2 for part in parts)
+        parts.append(_fitting((_details(finding, options) for finding in findings), "\n\n", left, len(findings)))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _fitting(pieces: Iterator[str], joint: str, room: int, total: int) -> str:
+    """As many pieces as fit into ``room`` characters, and how many did not."""
+    kept: list[str] = []
+    for piece in pieces:
+        room -= len(piece) + len(joint)
+        if room < 0:
+            return joint.join(kept) + f"\n\n\u2026 and {total - len(kept)} more that did not fit here."
+        kept.append(piece)
+    return joint.join(kept)
+
+
+def _rows(findings: list[Finding], options: RenderOptions) -> Iterator[str]:
+    yield "| | Rule | Place | Finding |"
+    yield "| --- | --- | --- | --- |"
+    for finding in findings:
+        icon = f"{ICONS[finding.severity]} {finding.severity}"
+        yield f"| {icon} | {_code(finding.rule)} {_text(finding.name)} | {_code(_where(finding, options))} | {_text(finding.message)} |"
+
+
+def _where(finding: Finding, options: RenderOptions) -> str:
+    return place(finding.path, finding.line, finding.column, options.root) if finding.path else finding.model or "model"
+
+
+def _details(finding: Finding, options: RenderOptions) -> str:
+    title = f"{_html(finding.rule)} {_html(finding.name)} at <code>{_html(_where(finding, options))}</code>"
+    lines = [f"<details><summary>{title}</summary>", "", _text(finding.message), ""]
+    lines.append(f"- confidence: {finding.confidence}")
+    if finding.model:
+        lines.append(f"- model: {_code(finding.model)}")
+    if finding.modules:
+        lines.append(f"- in: {_code(listed(finding.modules))}")
+    lines += [f"- {_text(key)}: {_code(short(value))}" for key, value in finding.evidence.items()]
+    lines += [f"- see {_code(place(other.path, other.line, None, options.root))}: {_text(other.message)}" for other in finding.related]
+    if finding.fix:
+        kind = "" if finding.fix.applicability is Applicability.DISPLAY else f" ({finding.fix.applicability})"
+        lines.append(f"- mend{kind}: {_text(finding.fix.description)}")
+    return "\n".join([*lines, "", "</details>"])
+
+
+def _problem(problem: Problem, options: RenderOptions) -> str:
+    where = f" at {_code(place_of(problem.location, options.root))}" if problem.location else ""
+    hint = f" ({_text(problem.hint)})" if problem.hint else ""
+    return f"- **could not check** {_code(problem.target)}{where}: {_text(problem.message)}{hint}"
+
+
+def _text(text: str) -> str:
+    """Text that Markdown shows as it is: no emphasis, no HTML, no table cell, and nobody mentioned."""
+    # GitHub looks for @names and #numbers after it has undone escapes; an empty comment between keeps it from finding them.
+    escaped = _LEADING.sub(r"\1\\\2", _ACTIVE.sub(r"\\\1", one_line(text)))
+    return escaped.replace("@", "@<!-- -->").replace("\\#", "\\#<!-- -->")
+
+
+def _code(text: str) -> str:
+    """A code span, usable inside a table cell, whatever it holds."""
+    line = one_line(text).replace("|", "\u2223")  # a cell cannot hold the ASCII bar in a code span everywhere
+    if not line:
+        return "` `"
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if longest else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def _html(text: str) -> str:
+    return "".join(f"&#{ord(char)};" if char in "&<>\"'@#*_`[]\\|" else char for char in one_line(text))
