@@ -1,0 +1,109 @@
+"""On what tensors a forward pass is recorded: without data, fake ones that know a device, or real ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from normadvisor.graph.values import swapped, to_device, to_meta
+
+__all__ = ["LEVELS", "Level", "is_input_error", "materialised", "real_bytes"]
+
+_INPUT_ERROR = re.compile(
+    r"mat1 and mat2|size mismatch|to have \d+ channels|Given groups|Given normalized_shape|required positional argument"
+    r"|unexpected keyword argument|must match the size|must match the existing size|shape '\[.*\]' is invalid for input"
+    r"|expected input with shape|Expected \d[\dD or()-]* input|Expected input.* to be|Kernel size can't be greater"
+    r"|Sizes of tensors must match|You must specify|You have to specify|Output size is too small|shape mismatch"
+    r"|not enough values to unpack|too many values to unpack|positional arguments? but|Expected tensor for argument"
+    r"|Dimension out of range|is not divisible by|doesn't match",
+)
+
+
+def is_input_error(error: BaseException) -> bool:
+    """Whether an error says that the inputs do not fit, so that another kind of tensor would not help."""
+    return isinstance(error, (TypeError, RuntimeError, ValueError, AssertionError)) and _INPUT_ERROR.search(str(error)) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One way to run a forward pass."""
+
+    name: str
+    context: Callable[[], AbstractContextManager[Any]]
+    move: Callable[[torch.Tensor, Any], torch.Tensor]
+    """Puts an input or a parameter where this level computes."""
+    real: bool = False
+
+
+@contextmanager
+def _meta() -> Iterator[None]:
+    with torch.no_grad(), torch.device("meta"):
+        yield
+
+
+@contextmanager
+def _fake() -> Iterator[Any]:
+    from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC0415 -- slow to import and rarely needed
+
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with torch.no_grad(), mode, torch.device("cpu"):
+        yield mode
+
+
+@contextmanager
+def _real() -> Iterator[None]:
+    with torch.no_grad(), torch.device("cpu"):
+        yield
+
+
+def _to_fake(tensor: torch.Tensor, mode: Any) -> torch.Tensor:
+    if nn.parameter.is_lazy(tensor):
+        return to_device(tensor, "cpu")
+    with mode:
+        return to_device(tensor, "cpu")
+
+
+def _to_real(tensor: torch.Tensor, _: Any) -> torch.Tensor:
+    """A copy with values on the CPU; what has none gets small random ones, indices get zeros."""
+    if nn.parameter.is_lazy(tensor):
+        return to_device(tensor, "cpu")
+    if tensor.device.type != "meta":
+        copy = tensor.detach().to("cpu", copy=True)
+    elif tensor.dtype.is_floating_point or tensor.dtype.is_complex:
+        copy = torch.empty_like(tensor, device="cpu").normal_(0, 0.02)
+    else:
+        copy = torch.zeros_like(tensor, device="cpu")
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(copy, requires_grad=tensor.requires_grad)
+    return copy
+
+
+LEVELS = (
+    Level("tensors without data", _meta, lambda tensor, _: to_meta(tensor)),
+    Level("fake tensors", _fake, _to_fake),
+    Level("real tensors", _real, _to_real, real=True),
+)
+
+
+def real_bytes(model: nn.Module) -> int:
+    """Bytes that the parameters and buffers of ``model`` take on the CPU."""
+    held = dict.fromkeys([*model.parameters(), *model.buffers()])
+    return sum(tensor.numel() * tensor.element_size() for tensor in held if not nn.parameter.is_lazy(tensor))
+
+
+@contextmanager
+def materialised(model: nn.Module, level: Level, context: Any) -> Iterator[None]:
+    """The model with its tensors where ``level`` computes."""
+    empty = level.real and any(parameter.device.type == "meta" for parameter in model.parameters())
+    with swapped(model, lambda tensor: level.move(tensor, context)):
+        if empty:
+            for module in model.modules():
+                if isinstance(module, nn.modules.batchnorm._NormBase) and not nn.parameter.is_lazy(module.weight):  # noqa: SLF001
+                    module.reset_parameters()
+        yield
