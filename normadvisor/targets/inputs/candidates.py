@@ -1,0 +1,129 @@
+"""The search for inputs that a model's ``forward`` takes: guesses, and corrections after each failed trial."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from normadvisor.errors import InputError
+from normadvisor.targets.inputs.adapt import Adapter
+from normadvisor.targets.inputs.configured import configured_plans
+from normadvisor.targets.inputs.flow import inner_parameters
+from normadvisor.targets.inputs.metadata import metadata_plans
+from normadvisor.targets.inputs.plan import Plan
+from normadvisor.targets.inputs.signature import signature_plans
+from normadvisor.targets.inputs.spec import Inputs, InputSpec, Value
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from normadvisor.types import RunContext
+
+__all__ = ["MAX_TRIALS", "MAX_TRIALS_PER_GUESS", "candidate_inputs"]
+
+MAX_TRIALS = 64
+"""Trials before inference gives up."""
+MAX_TRIALS_PER_GUESS = 24
+"""Trials spent on correcting one guess before the next is taken."""
+REPORTED = 6
+"""Trials that the final error tells about."""
+
+
+def candidate_inputs(
+    model: nn.Module, specs: Sequence[InputSpec], context: RunContext
+) -> Generator[Inputs, BaseException | None, None]:
+    """Inputs to try on a model, until one is accepted.
+
+    After each yielded :class:`Inputs` the caller sends the exception its trial raised, or ``None`` to accept. Tensors are on
+    the meta device if the model's parameters are, else on the CPU.
+
+    Args:
+        model: the built model.
+        specs: what the user gave with ``--input``; if any, nothing else is tried.
+        context: the run context (its task tells detectors apart from their parts).
+
+    Raises:
+        InputError: the given inputs do not fit the signature of ``forward`` or failed, or every guess failed.
+
+    """
+    device = _device(model)
+    if specs:
+        error = yield _given(model, specs).inputs(device, given=True)
+        if error is not None:
+            raise _rejected(specs, error) from error
+        return
+    tried: list[tuple[str, BaseException]] = []
+    seen: set[str] = set()
+    for guess in _guesses(model, context):
+        adapter = Adapter()
+        waiting = [guess]
+        count = 0
+        while waiting and count < MAX_TRIALS_PER_GUESS and len(tried) < MAX_TRIALS:
+            plan = waiting.pop(0)
+            if plan.text in seen:
+                continue
+            seen.add(plan.text)
+            count += 1
+            error = yield plan.inputs(device)
+            if error is None:
+                return
+            tried.append((plan.text, error))
+            waiting = [new for new in adapter.proposals(plan, error) if new.text not in seen] + waiting
+    raise _exhausted(model, tried)
+
+
+def _guesses(model: nn.Module, context: RunContext) -> Iterator[Plan]:
+    yield from metadata_plans(model, context)
+    yield from configured_plans(model)
+    yield from signature_plans(model)
+
+
+def _device(model: nn.Module) -> str:
+    tensor = next(iter(model.parameters()), next(iter(model.buffers()), None))
+    return "meta" if tensor is not None and tensor.is_meta else "cpu"
+
+
+def _given(model: nn.Module, specs: Sequence[InputSpec]) -> Plan:
+    """The user's inputs, checked against the signature of ``forward``."""
+    positional = tuple(spec.value for spec in specs if not spec.name)
+    keyword: dict[str, Value] = {}
+    for spec in specs:
+        if spec.name in keyword:
+            message = f"the input {spec.name!r} is given twice"
+            raise InputError(message)
+        if spec.name:
+            keyword[spec.name] = spec.value
+    parameters = inner_parameters(model)
+    if parameters:
+        try:
+            inspect.Signature(list(parameters.values())).bind(*positional, **keyword)
+        except TypeError as error:
+            message = f"the inputs do not fit forward({', '.join(map(str, parameters.values()))}): {error}"
+            raise InputError(message, hint="one --input per argument, in order or by name: --input mask=2x16:bool") from error
+    return Plan(positional, keyword, "given")
+
+
+def _rejected(specs: Sequence[InputSpec], error: BaseException) -> InputError:
+    message = f"forward failed with the given inputs {' '.join(map(str, specs))}: {_first_line(error)}"
+    return InputError(message, hint="correct --input, or leave it out to have inputs inferred")
+
+
+def _exhausted(model: nn.Module, tried: list[tuple[str, BaseException]]) -> InputError:
+    """Every guess failed: the first ones and the last, with how to say it."""
+    shown = tried[:REPORTED] if len(tried) <= REPORTED else [*tried[: REPORTED - 1], tried[-1]]
+    lines = [f"  {text or '(no arguments)'}: {_first_line(error)}" for text, error in shown]
+    parameters = inner_parameters(model)
+    signature = ", ".join(map(str, parameters.values()))
+    message = f"no inputs found for {type(model).__name__}.forward({signature[:200]}); of {len(tried)} tried:\n" + "\n".join(lines)
+    names = [name for name, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD][:3]
+    example = " ".join(f"--input {name}=2x16" for name in names) if len(names) > 1 else "--input 2x3x224x224"
+    return InputError(message, hint=f"say them: {example} (sizes joined by x, a dtype after a colon)")
+
+
+def _first_line(error: BaseException) -> str:
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    lines = str(root).strip().splitlines()
+    return f"{type(root).__name__}: {lines[0][:160]}" if lines else type(root).__name__

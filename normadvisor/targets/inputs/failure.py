@@ -1,0 +1,69 @@
+"""What an exception of a trial says: its text through the chain of causes, and the layer and shape at which it was raised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Failure", "read_failure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed trial.
+
+    ``layer`` is the innermost layer of torch.nn whose forward was running and ``shape`` what it was given (``None``: the
+    failure is outside such a layer); ``owner`` is the innermost module of any kind.
+    """
+
+    text: str
+    kind: str
+    layer: nn.Module | None = None
+    shape: tuple[int, ...] | None = None
+    owner: nn.Module | None = None
+
+
+def read_failure(error: BaseException) -> Failure:
+    """Read an exception: the first cause in its chain that has a traceback through a module wins."""
+    chain = _chain(error)
+    text = "\n".join(dict.fromkeys(str(link) for link in reversed(chain)))
+    for link in reversed(chain):
+        layer, shape, owner = _modules(link)
+        if owner is not None:
+            return Failure(text, type(link).__name__, layer, shape, owner)
+    return Failure(text, type(chain[-1]).__name__)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain and len(chain) < 8:
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return chain
+
+
+def _modules(error: BaseException) -> tuple[Any, tuple[int, ...] | None, Any]:
+    from torch import Tensor, nn
+
+    layer, shape, owner = None, None, None
+    step = error.__traceback__
+    while step is not None:
+        frame = step.tb_frame
+        step = step.tb_next
+        if frame.f_code.co_name not in {"forward", "_conv_forward", "forward_impl"} and not frame.f_code.co_name.startswith("forward"):
+            continue
+        values = frame.f_locals
+        module = values.get("self")
+        if not isinstance(module, nn.Module):
+            continue
+        owner = module
+        if not type(module).forward.__module__.startswith("torch.nn.modules"):
+            layer, shape = None, None
+            continue
+        given = next((values[name] for name in ("input", "x", "query", "src", "input1") if isinstance(values.get(name), Tensor)), None)
+        layer, shape = module, None if given is None else tuple(given.shape)
+    return layer, shape, owner
