@@ -236,3 +236,67 @@ def test_gradient_that_reaches_the_first_of_many_saturating_layers(
 def test_xavier_initialisation_repairs_tanh_but_not_sigmoid() -> None:
     assert 0.5 < depth_ratio(torch.tanh, 20, xavier=5 / 3) < 20
     assert depth_ratio(torch.sigmoid, 10, xavier=1.0) < 1e-4
+
+
+def test_relu_on_the_logits_silences_half_of_them() -> None:
+    with torch.no_grad():
+        logits = torch.relu(nn.Linear(64, 10)(torch.randn(4096, 64)))
+    assert (logits == 0).double().mean().item() == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize(("classes", "tanh", "sigmoid"), [(10, 0.80, 1.46), (100, 2.67, 3.62), (1000, 4.91, 5.91)])
+def test_loss_of_a_perfect_classifier_behind_a_squashing_activation(classes: int, tanh: float, sigmoid: float) -> None:
+    surest = torch.eye(classes) * 2e4 - 1e4
+    target = torch.arange(classes)
+    assert F.cross_entropy(torch.tanh(surest), target).item() == pytest.approx(tanh, abs=0.005)
+    assert F.cross_entropy(torch.sigmoid(surest), target).item() == pytest.approx(sigmoid, abs=0.005)
+
+
+def test_relu_on_a_regression_output_leaves_half_of_the_variance() -> None:
+    target = torch.randn(100_000)
+    assert F.mse_loss(target.clamp(min=0), target).item() == pytest.approx(0.5, abs=0.01)
+
+
+def statistics_in_eval(*, shared: bool, seed: int) -> list[tuple[float, float]]:
+    """Variance and largest channel mean behind each of two convolutions, in eval mode, after 100 training passes."""
+    torch.manual_seed(seed)
+    first, second = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.Conv2d(16, 16, 3, padding=1, bias=False)
+    norm = nn.BatchNorm2d(16)
+    other = norm if shared else nn.BatchNorm2d(16)
+    with torch.no_grad():
+        for _ in range(100):
+            other(second(torch.relu(norm(first(torch.randn(8, 3, 16, 16))))))
+        norm.eval()
+        other.eval()
+        hidden = norm(first(torch.randn(64, 3, 16, 16)))
+        out = other(second(torch.relu(hidden)))
+    return [(values.var().item(), values.mean((0, 2, 3)).abs().max().item()) for values in (hidden, out)]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_batch_norm_behind_two_layers_fits_neither(seed: int) -> None:
+    apart, mixed = statistics_in_eval(shared=False, seed=seed), statistics_in_eval(shared=True, seed=seed)
+    assert all(variance == pytest.approx(1, abs=0.05) and mean < 0.1 for variance, mean in apart)
+    assert mixed[0][0] == pytest.approx(1.5, abs=0.15)
+    assert all(mean > 0.35 for _, mean in mixed)
+
+
+def test_a_residual_sum_keeps_the_gradient_of_sigmoid_layers() -> None:
+    layers = [nn.Linear(128, 128) for _ in range(10)]
+    hidden = torch.randn(256, 128)
+    for layer in layers:
+        hidden = hidden + torch.sigmoid(layer(hidden))
+    F.cross_entropy(nn.Linear(128, 10)(hidden), torch.randint(10, (256,))).backward()
+    first, last = layers[0].weight.grad, layers[-1].weight.grad
+    assert first is not None
+    assert last is not None
+    assert (first.norm() / last.norm()).item() > 1e-2
+
+
+def test_two_linear_layers_are_one() -> None:
+    inner, outer = nn.Linear(64, 128).double(), nn.Linear(128, 10).double()
+    x = torch.randn(32, 64, dtype=torch.float64)
+    single = F.linear(x, outer.weight @ inner.weight, outer.weight @ inner.bias + outer.bias)
+    assert torch.allclose(outer(inner(x)), single)
+    assert sum(p.numel() for p in (*inner.parameters(), *outer.parameters())) == 9610
+    assert sum(p.numel() for p in nn.Linear(64, 10).parameters()) == 650
