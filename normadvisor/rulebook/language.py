@@ -10,17 +10,14 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from normadvisor.types import GROUPS, OPS, RunContext
+from normadvisor.types import GROUPS, OPS
 from normadvisor.types.words import nearest
 
 __all__ = [
-    "CHAIN_ATTRIBUTES",
-    "CONTEXT_ATTRIBUTES",
     "FUNCTIONS",
     "MAX_TEXT",
-    "MODEL_ATTRIBUTES",
     "RESERVED",
     "Flaw",
     "Names",
@@ -42,14 +39,6 @@ FUNCTIONS: dict[str, tuple[int, int | None]] = {
 }  # fmt: skip
 """Functions by name, with the fewest and the most arguments they take."""
 
-CONTEXT_ATTRIBUTES = frozenset({field.name for field in fields(RunContext)} | {"per_device_batch"})
-"""What ``context.`` knows; see :class:`normadvisor.types.RunContext`."""
-MODEL_ATTRIBUTES = frozenset(
-    {"counts", "has_residual", "inputs_given", "mode", "nodes", "parameters", "target", "trace", "weight_layers"}
-)
-"""What ``model.`` knows: whole-model facts."""
-CHAIN_ATTRIBUTES = frozenset({"first", "last", "length", "modules"})
-"""What the name of a chain knows."""
 RESERVED = frozenset({"context", "matches", "model", "via"}) | frozenset(FUNCTIONS)
 """Names a rule may not give to its own nodes and values."""
 

@@ -7,10 +7,9 @@ descriptions. This module imports neither pydantic nor torch.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, MinLen
-from typing_extensions import Annotated
 
 from normadvisor.types import Applicability, Confidence, Severity
 
@@ -28,7 +27,7 @@ class Chain:
     __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}
 
     node: str
-    """Name for the run in expressions: ``NAME.length``, ``NAME.first``, ``NAME.last``, ``NAME.modules``."""
+    """Name for the run in expressions: ``NAME.length``, ``NAME.first``, ``NAME.last``, ``NAME.nodes``, ``NAME.modules``."""
     op: Names
     """Operations or groups that count."""
     broken_by: Names = field(default_factory=list)
