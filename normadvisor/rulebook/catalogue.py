@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from pathlib import Path
 
 from normadvisor.errors import RuleError
@@ -59,6 +58,8 @@ def builtin_dir() -> Path:
         RuleError: neither is there.
 
     """
+    from importlib import resources  # noqa: PLC0415  # takes longer to import than a third of the rules to read
+
     package = Path(str(resources.files("normadvisor")))
     for place in (package / "_rules", package.parent / "rules"):
         if place.is_dir():

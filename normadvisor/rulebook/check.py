@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from normadvisor.errors import RuleError
 from normadvisor.rulebook.expression import Expression
-from normadvisor.rulebook.language import CHAIN_ATTRIBUTES, CONTEXT_ATTRIBUTES, MODEL_ATTRIBUTES, RESERVED, Names
+from normadvisor.rulebook.language import RESERVED, Names
 from normadvisor.rulebook.model import Chain, Clause, Example, ModulePattern, Pattern, Relation, Rule
 from normadvisor.rulebook.template import Template
+from normadvisor.rulebook.vocabulary import CHAIN, CONTEXT, MODEL, MODULE, NODE
 from normadvisor.rulebook.yamlfile import Document, KeyPath
 from normadvisor.types import DISTRIBUTED, GROUPS, LOSSES, OPS, PRECISIONS, TASKS, Severity
 from normadvisor.types.words import nearest
@@ -22,6 +23,8 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _EXPECT = re.compile(r"[1-9]\d*(:[a-z]+)?")
 _NODE = re.compile(r"[a-z][a-z0-9_]*")
 _CHOICES = {"task": TASKS, "loss": LOSSES, "precision": PRECISIONS, "distributed": DISTRIBUTED}
+ALL_HITS = "_all"
+"""``NAME_all`` is the list of all nodes that the relation ``NAME`` reached, one per path."""
 _COUNTS = ("batch_size", "world_size")
 
 
@@ -40,7 +43,7 @@ class _Checker:
         self.document = document
         self.errors: list[RuleError] = []
         self.countable: set[str] = set(rule.define.ops)
-        self.ground: dict[str, Collection[str] | None] = {"context": CONTEXT_ATTRIBUTES, "model": MODEL_ATTRIBUTES}
+        self.ground: dict[str, Collection[str] | None] = {"context": CONTEXT, "model": MODEL}
 
     def error(self, message: str, path: KeyPath, hint: str | None = None, *, key: bool = False) -> None:
         """Note an error at the value (or the key) of ``path``."""
@@ -54,7 +57,7 @@ class _Checker:
         ground = {**self.ground, **dict.fromkeys(rule.define.values)}
         self.expression(rule.when, ("when",), ground)
         names = self.pattern(rule.pattern, ("pattern",), ground)
-        captured = [name for name in names if name not in ground]
+        captured = [name for name in names if name not in ground and not name.endswith(ALL_HITS)]
         if rule.at is not None and rule.at not in captured:
             self.error(f"'at' names '{rule.at}', which the pattern does not capture", ("at",), nearest(rule.at, captured))
         for position, name in enumerate(rule.related):
@@ -79,10 +82,12 @@ class _Checker:
     def definitions(self) -> None:
         """Local groups, then patterns (each may count those before it), then values (each may use those before it)."""
         define = self.rule.define
+        earlier: list[str] = []
         for name, members in define.ops.items():
             path: KeyPath = ("define", "ops", name)
             self.new_name(name, path, OPS | set(GROUPS), key=True)
-            self.operations(members, path, local=())
+            self.operations(members, path, local=earlier)
+            earlier.append(name)
         for name, pattern in define.patterns.items():
             self.new_name(name, ("define", "patterns", name), {*OPS, *GROUPS, *define.ops}, key=True)
             self.pattern(pattern, ("define", "patterns", name), self.ground)
@@ -131,13 +136,13 @@ class _Checker:
         name = pattern.module if isinstance(pattern, ModulePattern) else pattern.node
         self.new_name(name, (*path, label), ground)
         self.operations(pattern.op, (*path, "op"), local=self.rule.define.ops)
-        names = {**ground, name: None}
+        names = {**ground, name: MODULE if isinstance(pattern, ModulePattern) else NODE}
+        if isinstance(pattern, Pattern) and pattern.chain is not None:
+            names = self.chain(pattern.chain, (*path, "chain"), names, ground)
         self.expression(pattern.where, (*path, "where"), names)
         if isinstance(pattern, ModulePattern):
             return names
         names = self.relations(pattern, path, names)
-        if pattern.chain is not None:
-            names = self.chain(pattern.chain, (*path, "chain"), names)
         offered = dict(names)
         for position, clause in enumerate(pattern.any_of):
             offered.update(self.clause(clause, (*path, "any_of", position), names))
@@ -161,9 +166,10 @@ class _Checker:
         self.operations(relation.op, (*path, "op"), local=local)
         self.operations(relation.through, (*path, "through"), local=local, extra=("any",))
         self.operations(relation.until, (*path, "until"), local=local)
-        self.expression(relation.through_where, (*path, "through_where"), {**names, "via": None})
-        known = {**names, relation.node: None}
+        self.expression(relation.through_where, (*path, "through_where"), {**names, "via": NODE})
+        known: dict[str, Collection[str] | None] = {**names, relation.node: NODE}
         self.expression(relation.where, (*path, "where"), known)
+        known[f"{relation.node}{ALL_HITS}"] = None
         known = self.relations(relation, path, known)
         for position, clause in enumerate(relation.without):
             self.clause(clause, (*path, "without", position), known)
@@ -177,14 +183,14 @@ class _Checker:
         self.expression(clause.where, (*path, "where"), known)
         return known
 
-    def chain(self, chain: Chain, path: KeyPath, names: Names) -> dict[str, Collection[str] | None]:
+    def chain(self, chain: Chain, path: KeyPath, names: Names, ground: Names) -> dict[str, Collection[str] | None]:
         """Check a run of operations."""
         local = self.rule.define.ops
         self.new_name(chain.node, (*path, "node"), names)
         self.operations(chain.op, (*path, "op"), local=local)
         self.operations(chain.broken_by, (*path, "broken_by"), local=local)
-        self.expression(chain.broken_where, (*path, "broken_where"), {**names, "via": None})
-        return {**names, chain.node: CHAIN_ATTRIBUTES}
+        self.expression(chain.broken_where, (*path, "broken_where"), {**ground, "via": NODE})
+        return {**names, chain.node: CHAIN}
 
     def sentences(self, names: Names) -> None:
         """Message, adjustments, evidence and fix."""
@@ -228,8 +234,8 @@ class _Checker:
         """Keys and values of the run context."""
         for key, value in example.context.items():
             place = (*path, "context", key)
-            if key not in CONTEXT_ATTRIBUTES - {"per_device_batch"}:
-                self.error(f"unknown context key '{key}'", place, nearest(key, sorted(CONTEXT_ATTRIBUTES)), key=True)
+            if key not in set(CONTEXT) - {"per_device_batch"}:
+                self.error(f"unknown context key '{key}'", place, nearest(key, CONTEXT), key=True)
             elif key in _CHOICES and value not in _CHOICES[key]:
                 choices = _CHOICES[key]
                 self.error(f"unknown {key} '{value}'", place, nearest(str(value), choices) or f"one of {', '.join(choices)}")

@@ -294,7 +294,10 @@ class Evaluator(simpleeval.EvalWithCompoundTypes):  # type: ignore[misc]  # simp
         return result
 
     def count(self, what: str) -> Any:
-        """How many nodes of an operation, a group or a pattern the model has, by ``model.counts``."""
+        """How many nodes of an operation, a group or a pattern the model has."""
+        counter = self.names.get("count")
+        if callable(counter):
+            return counter(what)
         counts = attribute_of(self.names.get("model"), "counts")
         if counts is None:
             return None

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from normadvisor.errors import ExpressionError
-from normadvisor.rulebook.language import CONTEXT_ATTRIBUTES, MODEL_ATTRIBUTES, Flaw, Names, parse_expression
+from normadvisor.rulebook.language import Flaw, Names, parse_expression
+from normadvisor.rulebook.vocabulary import CONTEXT, MODEL
 from normadvisor.types import Location
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def as_names(names: Names | Iterable[str] | None) -> Names | None:
     """Names with their attributes; of plain names only ``context`` and ``model`` have known ones."""
     if names is None or isinstance(names, Mapping):
         return names
-    known = {"context": CONTEXT_ATTRIBUTES, "model": MODEL_ATTRIBUTES}
+    known = {"context": CONTEXT, "model": MODEL}
     return {name: known.get(name) for name in names}
 
 
@@ -70,8 +71,8 @@ class Expression:
         """Value of the expression.
 
         Args:
-            scope: values of the names: mappings or objects whose data attributes are read. A missing name is ``None``. ``count`` reads
-                ``scope["model"].counts``, a mapping from operations, groups and patterns to numbers.
+            scope: values of the names: mappings or objects whose data attributes are read. A missing name is ``None``. ``count(x)``
+                calls ``scope["count"]("x")`` where there is such a function, and else looks ``x`` up in ``scope["model"].counts``.
 
         Raises:
             ExpressionError: the values do not fit, e.g. a string is compared with a number.

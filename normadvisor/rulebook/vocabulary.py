@@ -1,0 +1,178 @@
+"""What the names of a rule know: every attribute that a condition may ask a node, a module, a run, the context or the model for.
+
+An attribute outside these lists is a spelling mistake, and the loader says so; one that is in them but that the operation at hand does
+not have is ``None``. The graph and the matcher fill them; tests hold both to these lists.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ATTRIBUTES", "CHAIN", "CONTEXT", "MODEL", "MODULE", "NODE"]
+
+_SHARED = {
+    "calls": "how often the module runs in one forward pass",
+    "cls": "class name of the module that is the operation; empty for a function call",
+    "name": "name in the graph; of a module its qualified name",
+    "op": "canonical operation",
+}
+
+ATTRIBUTES: dict[str, str] = {
+    # every operation
+    "inplace": "writes into its input",
+    "parametrizations": "list of `weight_norm`, `spectral_norm`, ...",
+    "requires_grad": "any of its parameters is trained",
+    # norms
+    "affine": "has a learned scale (and shift)",
+    "axes": "sorted axes that one statistic is taken over",
+    "eps": "what is added to the variance",
+    "expected_dims": "ranks of input the class accepts",
+    "frozen": "stays in eval mode while the model trains",
+    "handwritten": "recognised by what it computes, not by its class",
+    "has_buffers": "hand-written batch norm: holds buffers",
+    "momentum": "weight of the new batch in the running statistics",
+    "normalized_shape": "sizes of the normalized axes",
+    "num_channels": "channels of a group norm",
+    "num_features": "features of a batch or instance norm",
+    "num_groups": "groups of a group norm",
+    "peer_dependence": "hand-written batch norm: how much other samples change the output in eval mode",
+    "sync": "statistics over all devices",
+    "track_running_stats": "keeps running statistics",
+    "updates_running_stats": "hand-written batch norm: a buffer moves in train mode",
+    "uses_running_stats": "hand-written batch norm: other samples do not matter in eval mode",
+    # linear maps
+    "bias": "has a bias",
+    "dilation": "dilation per axis",
+    "dims": "spatial axes of a convolution; axes of a reduction",
+    "groups": "groups of a convolution",
+    "in_channels": "input channels",
+    "in_features": "input features",
+    "in_width": "input channels or features",
+    "kernel_size": "size per axis",
+    "out_channels": "output channels",
+    "out_features": "output features",
+    "out_width": "output channels or features",
+    "output_padding": "output padding of a transposed convolution",
+    "padding": "padding per axis",
+    "padding_mode": "`zeros`, `reflect`, `replicate` or `circular`",
+    "stride": "stride per axis",
+    # the rest
+    "align_corners": "upsampling",
+    "alpha": "parameter of an activation",
+    "approximate": "`none` or `tanh` of a GELU",
+    "batch_first": "recurrent layers and attention",
+    "beta": "parameter of an activation",
+    "bidirectional": "recurrent layers",
+    "ceil_mode": "pooling",
+    "count_include_pad": "average pooling counts the padding",
+    "dim": "axis of a softmax, a reduction or a join",
+    "dim0": "first axis of a transpose",
+    "dim1": "second axis of a transpose",
+    "downscale_factor": "pixel unshuffle",
+    "dropout": "dropout inside recurrent layers and attention",
+    "dropout_p": "dropout of scaled dot product attention",
+    "embed_dim": "width of attention",
+    "embedding_dim": "width of an embedding",
+    "end_dim": "last axis of a flatten",
+    "functional": "a dropout that is a function call",
+    "hidden_size": "width of a recurrent layer",
+    "ignore_index": "of a loss",
+    "input_size": "input width of a recurrent layer",
+    "is_causal": "of attention",
+    "keepdim": "of a reduction",
+    "label_smoothing": "of a cross entropy",
+    "lower": "bound of a random leaky ReLU",
+    "max": "upper bound of a clamp",
+    "max_val": "upper bound of a hardtanh",
+    "min": "lower bound of a clamp",
+    "min_val": "lower bound of a hardtanh",
+    "mode": "of upsampling and padding",
+    "negative_slope": "of a leaky ReLU",
+    "num_embeddings": "rows of an embedding",
+    "num_heads": "of attention",
+    "num_layers": "of a recurrent layer",
+    "num_parameters": "of a PReLU",
+    "order": "which input axis each output axis is, of a permutation",
+    "output_size": "of adaptive pooling",
+    "p": "probability of a dropout",
+    "pad": "amounts of a padding",
+    "padding_idx": "of an embedding",
+    "reduction": "of a loss",
+    "scale_factor": "of upsampling",
+    "size": "of upsampling or local response normalization",
+    "start_dim": "first axis of a flatten",
+    "threshold": "of an activation",
+    "training": "train flag",
+    "upper": "bound of a random leaky ReLU",
+    "upscale_factor": "pixel shuffle",
+    "value": "fill value",
+}
+"""Attributes of operations, the same for modules and function calls."""
+
+NODE: dict[str, str] = {
+    **ATTRIBUTES,
+    **_SHARED,
+    "batch_factor": "rows of its input per sample, at least 1",
+    "channel_axis": "axis of the output that holds features",
+    "channel_origin": "operation that the feature axis comes from",
+    "channels": "size of the feature axis",
+    "dtype": "type of the output",
+    "in_shape": "shape of the first input",
+    "index": "position in the graph",
+    "inputs": "number of data inputs",
+    "is_residual": "an `add` one of whose operands reaches back to an ancestor of the other",
+    "module": "qualified name of the module",
+    "rank": "axes of the first input",
+    "reaches_output": "leaves the model unchanged but for reshaping",
+    "shape": "shape of the output",
+    "spatial": "product of the axes after batch and channels",
+    "statistic_batch": "rows that share one batch statistic",
+    "symbolic": "recorded without shapes",
+    "target": "spelling in the source, such as `torch.nn.functional.relu`",
+    "users": "number of consumers",
+    "values_per_channel": "values that one batch statistic is computed from",
+}
+"""What the name of a node knows."""
+
+MODULE: dict[str, str] = {
+    **ATTRIBUTES,
+    **_SHARED,
+    "owner_ran": "the module that holds it ran",
+    "parameters": "number of parameters it holds itself",
+    "ran": "ran in some traced mode",
+    "referenced": "its owner's source reads it outside `__init__`",
+}
+"""What the name of a module pattern knows."""
+
+CHAIN: dict[str, str] = {
+    "first": "first node of the run",
+    "last": "last node of the run",
+    "length": "number of nodes",
+    "modules": "their modules",
+    "nodes": "the nodes",
+}
+"""What the name of a chain knows."""
+
+CONTEXT: dict[str, str] = {
+    "batch_size": "samples per optimizer step over all devices",
+    "distributed": "`none`, `ddp` or `fsdp`",
+    "fine_tune": "starts from trained weights",
+    "loss": "loss function",
+    "per_device_batch": "samples per device and step",
+    "precision": "`fp32`, `bf16`, `fp16` or `amp`",
+    "task": "what the model is trained for",
+    "world_size": "number of devices",
+}
+"""What ``context`` knows; ``None`` where the user did not say."""
+
+MODEL: dict[str, str] = {
+    "counts": "number of nodes by operation",
+    "has_residual": "has a residual connection",
+    "inputs_given": "the inputs were given, not inferred",
+    "mode": "`train` or `eval`: the recorded pass",
+    "modules": "number of modules",
+    "nodes": "number of nodes",
+    "parameters": "number of parameters",
+    "target": "the model as it was asked for",
+    "trace": "`symbolic` or `execution`",
+    "weight_layers": "layers with weights on the longest path",
+}
+"""What ``model`` knows."""
