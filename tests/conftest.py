@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Tests run side by side, one per core: threads within each would only stand in line. Subprocesses inherit this.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Generated tests must not fail because a machine is slow; the number of cases is what counts.
 settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
