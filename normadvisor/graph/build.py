@@ -217,7 +217,7 @@ class _Builder:
         attrs = attrs if attrs is not None else {}
         in_shape = self._in_shape(node)
         if op in NORMS:
-            self._norm(op, attrs, node, in_shape, note.training if cls else training)
+            self._norm(op, attrs, node, note, in_shape, note.training if cls else training)
         index = len(self.nodes)
         self.nodes.append(
             NodeInfo(
@@ -246,11 +246,12 @@ class _Builder:
                 return note_of(source).shape
         return None
 
-    def _norm(self, op: str, attrs: dict[str, Any], node: fx.Node, shape: tuple[int, ...] | None, training: bool | None) -> None:
+    def _norm(self, op: str, attrs: dict[str, Any], node: fx.Node, note: Note, shape: tuple[int, ...] | None, training: bool | None) -> None:
         rank = len(shape) if shape is not None else None
         if op == "group_norm" and "num_channels" not in attrs and shape is not None and rank and rank > 1:
             attrs["num_channels"] = shape[1]
-        axes = norm_axes(op, attrs, rank)
+        measured = note.leaf.axes.get(rank) if note.leaf is not None and rank is not None else None
+        axes = list(measured) if measured is not None else norm_axes(op, attrs, rank)
         if axes is not None:
             attrs.setdefault("axes", axes)
         if op == "batch_norm" and "num_features" not in attrs:

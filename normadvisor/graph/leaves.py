@@ -31,6 +31,8 @@ class Leaf:
     known: Mapping[str, JSONValue] = field(default_factory=dict)
     """Attributes that the recogniser measured."""
     recognised: bool = False
+    axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Measured statistic axes by rank of the input."""
 
 
 def class_name(module: nn.Module) -> str:
@@ -79,7 +81,7 @@ class Leaves:
         recognised = self._recogniser.recognise(module)
         if recognised is None:
             return None
-        return Leaf(recognised.op, cls, recognised.attrs, recognised=True)
+        return Leaf(recognised.op, cls, recognised.attrs, recognised=True, axes=recognised.axes)
 
 
 def _lazily_replaced(cls: type[nn.Module], base: type[nn.Module]) -> bool:

@@ -34,8 +34,13 @@ def list_modules(model: nn.Module, nodes: list[NodeInfo], entered: Iterable[str]
         while name:
             name = name.rpartition(".")[0]  # noqa: PLW2901 -- the way up
             ran.add(name)
+    # Modules that are one operation, and (parents come first) what lies inside of them.
+    whole = {node.module for node in nodes if node.cls}
     found: dict[str, ModuleInfo] = {}
     for name, module in model.named_modules():
+        if name and name.rpartition(".")[0] in whole:
+            whole.add(name)
+            ran.add(name)
         op, attrs = _operation(module, leaves)
         owner = name.rpartition(".")[0]
         used = name in ran

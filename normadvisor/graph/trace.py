@@ -120,6 +120,9 @@ def trace(
         shapes=inputs is not None,
     )
     with _untouched(model):
+        # Decided before any mode is entered: the recogniser runs modules on tensors of its own.
+        for module in model.modules():
+            job.leaves.of(module)
         found = _first_pass(job, tracer)
         if unrun(found.modules):
             _other_mode(job, found, tracer)

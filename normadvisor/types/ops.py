@@ -39,7 +39,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 _ALONE = (
-    "input", "output", "param", "pad", "embedding", "matmul", "attention", "getitem", "affine", "other", "split", "index", "constant",
+    "input", "output", "param", "pad", "embedding", "matmul", "attention", "getitem", "affine", "other", "split", "index", "constant", "drop_path",
 )  # fmt: skip
 
 OPS: frozenset[str] = frozenset(_ALONE) | {op for members in GROUPS.values() for op in members}
