@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,16 +49,20 @@ class RenderOptions:
         """Options that suit ``stream``: colours, width and encoding as it and the environment say.
 
         ``color=None`` means colours on a terminal, unless ``NO_COLOR`` is set or ``TERM`` is ``dumb``; ``FORCE_COLOR`` asks for them
-        elsewhere too. The width is that of the terminal, or ``COLUMNS``.
+        elsewhere too. The width is ``COLUMNS``, or that of the terminal.
         """
         terminal = stream.isatty()
         if color is None:
             capable = (terminal and os.environ.get("TERM") != "dumb") or bool(os.environ.get("FORCE_COLOR"))
             color = capable and not os.environ.get("NO_COLOR")
-        width = shutil.get_terminal_size((NOT_A_TERMINAL, 24)).columns if terminal else _columns()
-        return cls(color=color, width=width, encoding=stream.encoding or "utf-8", **others)
+        return cls(color=color, width=_columns(stream), encoding=stream.encoding or "utf-8", **others)
 
 
-def _columns() -> int:
-    said = os.environ.get("COLUMNS", "")
-    return int(said) if said.isascii() and said.isdigit() and int(said) > 0 else NOT_A_TERMINAL
+def _columns(stream: TextIO) -> int:
+    said = os.environ.get("COLUMNS", "")[:6]
+    if said.isascii() and said.isdigit() and int(said) > 0:
+        return int(said)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or NOT_A_TERMINAL
+    except (OSError, ValueError):  # no terminal, or not a file at all
+        return NOT_A_TERMINAL

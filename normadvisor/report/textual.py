@@ -150,4 +150,4 @@ class _Writer:
         if location.line <= len(text) and location.end_column and location.end_line in {None, location.line}:
             words = one_line(text[location.line - 1][location.column - 1 : location.end_column - 1])
         where = one_line(place_of(location, self.options.root))
-        return Text.assemble(where, "  ", ("unused noqa", COLORS[Severity.INFO]), f": {words} suppresses nothing here" if words else "")
+        return Text.assemble(where, "  ", ("unused noqa", COLORS[Severity.INFO]), f": {words}" if words else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def _rules(report: Report, known: Mapping[str, Rule]) -> list[dict[str, Any]]:
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
-    mend = f"\n\n**Mend** ({rule.fix.applicability}): {rule.fix.description}" if rule.fix else ""
+    mend = f"\n\n**Mend** ({rule.fix.applicability}): {_general(rule.fix.description)}" if rule.fix else ""
     sources = "\n".join(
         f"- {f'[{source.title}]({source.url})' if source.url else source.title}{f': {source.claim}' if source.claim else ''}"
         for source in rule.references
@@ -72,9 +73,14 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "defaultConfiguration": {"level": LEVELS[rule.severity]},
         "properties": {"tags": [rule.scope, "pytorch"]},
     }
-    if url := next((source.url for source in rule.references if source.url), None):
+    if url := next((source.url for source in rule.references if source.url and source.url.startswith("http")), None):
         entry["helpUri"] = url
     return entry
+
+
+def _general(template: str) -> str:
+    """A template of a rule as a sentence about every finding of it."""
+    return re.sub(r"\{\{|\}\}|\{[^{}]*\}", lambda match: match.group()[0] if len(set(match.group())) == 1 else "\u2026", template)
 
 
 def _result(finding: Finding, index: int, options: RenderOptions) -> dict[str, Any]:
