@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from normadvisor.config import FORMATS, ModelConfig, Settings, load_settings
 from normadvisor.config.schema import MODEL_KEYS, TABLE_KEYS
 from normadvisor.errors import ConfigError
+from normadvisor.report import format_names
 from normadvisor.types import Location, RunContext, Severity
 
 FULL = """\
@@ -107,6 +108,10 @@ def test_settings_can_be_sent_to_a_worker(in_folder):
 def test_every_key_is_a_field():
     assert set(TABLE_KEYS) == set(Settings.__dataclass_fields__) - {"context", "root", "source", "locations"}
     assert set(MODEL_KEYS) == set(ModelConfig.__dataclass_fields__) - {"context", "location"}
+
+
+def test_formats_are_those_there_are():
+    assert sorted(FORMATS) == sorted(format_names())
 
 
 def test_defaults_without_a_file(in_folder):
