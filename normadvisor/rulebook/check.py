@@ -16,12 +16,19 @@ from normadvisor.rulebook.yamlfile import Document, KeyPath
 from normadvisor.types import DISTRIBUTED, GROUPS, LOSSES, OPS, PRECISIONS, TASKS, Severity
 from normadvisor.types.words import nearest
 
-__all__ = ["check_rule"]
+__all__ = ["EXPECT_FORM", "ID_FORM", "NAME_FORM", "NODE_FORM", "check_rule"]
 
-_ID = re.compile(r"[A-Z]{2,}\d{3}")
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_EXPECT = re.compile(r"[1-9]\d*(:[a-z]+)?")
-_NODE = re.compile(r"[a-z][a-z0-9_]*")
+ID_FORM = "[A-Z]{2,}[0-9]{3}"
+"""Form of a rule's id."""
+NAME_FORM = "[a-z0-9]+(-[a-z0-9]+)*"
+"""Form of a rule's name."""
+NODE_FORM = "[a-z][a-z0-9_]*"
+"""Form of the names a rule gives to nodes, groups, values and patterns."""
+EXPECT_FORM = "[1-9][0-9]*(:(info|warning|error))?"
+"""Form of an expected finding: its line, and its severity."""
+
+_ID, _NAME, _NODE = re.compile(ID_FORM), re.compile(NAME_FORM), re.compile(NODE_FORM)
+_EXPECT = re.compile("[1-9][0-9]*(:[a-z]+)?")
 _CHOICES = {"task": TASKS, "loss": LOSSES, "precision": PRECISIONS, "distributed": DISTRIBUTED}
 ALL_HITS = "_all"
 """``NAME_all`` is the list of all nodes that the relation ``NAME`` reached, one per path."""

@@ -18,12 +18,14 @@ from normadvisor.types import GROUPS
 
 __all__ = ["MAX_LENGTH", "MAX_MAGNITUDE", "MAX_POWER", "Evaluator", "attribute_of"]
 
-MAX_LENGTH = 100_000
+MAX_LENGTH = 10_000
 """Longest list or string that ``+`` makes, and longest list a comprehension walks."""
 MAX_MAGNITUDE = 10**30
 """Largest whole number that arithmetic makes."""
 MAX_POWER = 64
 """Largest exponent."""
+MAX_DIGITS = 30
+"""Most digits that ``round`` is asked for."""
 
 _PLAIN = frozenset({str, int, float, bool, bytes, list, tuple, set, frozenset, complex, range, slice})
 
@@ -186,6 +188,13 @@ def _sum(values: Sequence[Any]) -> Any:
     return math.fsum(values) if any(isinstance(value, float) for value in values) else sum(values)
 
 
+def _round(value: float, digits: int = 0) -> Any:
+    # round(1, -10**9) would build a number of a billion digits.
+    if abs(digits) > MAX_DIGITS:
+        raise ValueError(f"round() takes at most {MAX_DIGITS} digits")
+    return round(value, digits) if digits else round(value)
+
+
 BUILTINS: dict[str, Callable[..., Any]] = {
     "abs": _strict(abs),
     "all": lambda values: values is not None and all(values),
@@ -195,7 +204,7 @@ BUILTINS: dict[str, Callable[..., Any]] = {
     "max": _extreme(max),
     "min": _extreme(min),
     "prod": _strict(_product),
-    "round": _strict(round),
+    "round": _strict(_round),
     "sorted": _strict(sorted),
     "sum": _strict(_sum),
 }
@@ -203,6 +212,8 @@ BUILTINS: dict[str, Callable[..., Any]] = {
 
 class Evaluator(simpleeval.EvalWithCompoundTypes):  # type: ignore[misc]  # simpleeval has no annotations
     """Evaluates trees that :func:`normadvisor.rulebook.language.parse_expression` has let through."""
+
+    names: Mapping[str, Any]
 
     def __init__(self) -> None:
         super().__init__(operators=OPERATORS, functions={}, names={})

@@ -99,7 +99,7 @@ class Expression:
     def _restored(cls, text: str, location: Location | None) -> Self:
         """An expression checked in another process: parsed, and checked for all but its names, when first evaluated."""
         made = cls.__new__(cls)
-        made.text, made.location, made._tree, made._evaluator = text, location, None, None
+        made.text, made.location, made._tree, made._evaluator = text, location, None, None  # noqa: SLF001  # its own class
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -118,7 +118,7 @@ def _parse(text: str) -> ast.expr:
         raise Flaw(f"not an expression: {error.msg}", None, min(line, len(lines) - 1), column) from None
     except (ValueError, RecursionError, MemoryError) as error:
         # Null characters, numbers of thousands of digits, nesting beyond what the interpreter's own parser takes.
-        raise Flaw(f"not an expression: {error or 'nested too deep'}") from None
+        raise Flaw(f"not an expression: {str(error) or 'nested too deep'}") from None
 
 
 class _Checker:

@@ -18,7 +18,7 @@ __all__ = ["LoadedRule", "RuleErrors", "load_file", "load_text", "load_texts", "
 _SUFFIXES = frozenset({".yaml", ".yml"})
 
 
-class RuleErrors(RuleError):
+class RuleErrors(RuleError):  # noqa: N818  # it is several of them
     """Several errors in rule files; :attr:`errors` holds them one by one."""
 
     def __init__(self, errors: Sequence[RuleError]) -> None:

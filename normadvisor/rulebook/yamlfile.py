@@ -119,8 +119,8 @@ class _Reader:
         self.events: Iterator[Any] = iter(yaml.parse(document.text, Loader=_LOADER))
         self.anchors: dict[str, tuple[Any, int] | None] = {}
         self.count = 0
-        self.resolver = Resolver()
-        self.constructor = SafeConstructor()
+        self.resolver: Any = Resolver()
+        self.constructor: Any = SafeConstructor()
 
     def fail(self, message: str, event: Any, hint: str | None = None) -> RuleError:
         """An error at an event."""
@@ -239,7 +239,7 @@ def parse_document(text: str, path: str) -> Document:
     try:
         _Reader(document).read()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        mark: Any = error.problem_mark or error.context_mark
         location = Location(path, mark.line + 1, mark.column + 1) if mark else Location(path, 1)
         words = ", ".join(part for part in (error.problem, error.context) if part)
         message = f"not valid YAML: {words}"

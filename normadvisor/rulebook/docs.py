@@ -1,0 +1,152 @@
+"""The documentation of the rules, generated from the rules: ``python -m normadvisor.rulebook.docs [FOLDER]``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from normadvisor.errors import NormAdvisorError, UsageError
+from normadvisor.rulebook.catalogue import load_rules
+from normadvisor.rulebook.explain import explain_markdown
+from normadvisor.rulebook.language import FUNCTIONS
+from normadvisor.rulebook.model import Rule
+from normadvisor.rulebook.schema import schema_text
+from normadvisor.rulebook.vocabulary import ATTRIBUTES, CHAIN, CONTEXT, MODEL, MODULE, NODE
+from normadvisor.types import GROUPS, OPS
+
+__all__ = ["documentation", "main", "write_documentation"]
+
+MARK = "<!-- Generated from the rule files by `normadvisor rule explain --all --write`: edit those instead. -->"
+
+FAMILIES = {
+    "NA1": "Order and redundancy",
+    "NA2": "Batch statistics",
+    "NA3": "Choice and geometry of the normalization",
+    "NA4": "Train and eval mode",
+    "NA5": "Activation, initialisation, loss",
+    "NA6": "Measured by the probe",
+    "NA7": "Fused replacements",
+}
+
+_FUNCTION_WORDS = {
+    "abs": "absolute value", "all": "every value of a list is true", "any": "some value of a list is true",
+    "count": "nodes of an operation, a group or a pattern of `define.patterns`", "has": "`has(node, 'eps')`: the attribute is known",
+    "len": "length", "max": "largest", "min": "smallest", "prod": "product of a list", "round": "rounded", "sorted": "sorted list",
+    "sum": "sum of a list",
+}  # fmt: skip
+
+_LANGUAGE = """\
+# Expressions in rules
+
+Conditions, values and the placeholders of messages are expressions: constants, names, attributes, `[index]`, lists, arithmetic,
+comparisons, `and`, `or`, `not`, `a if b else c`, the functions below, and comprehensions with one `for`, such as
+`any(size > 1 for size in conv.kernel_size)`. Nothing else is admitted: an expression cannot call methods, import or define anything, and
+its time and memory are bounded.
+
+`None` is "unknown", and an unknown never makes a rule speak: comparing it by size is false, computing with it gives `None`, and so does
+asking it for an attribute. `x is None` asks whether something is unknown.
+
+In templates, `{expression}` is replaced by the value and `{expression:.3g}` by the number in that format; `{{` and `}}` are braces. Lists
+are joined by commas.
+
+## Names
+
+- every node the pattern has named so far: the node itself, its chain, then `precedes`, `follows`, `any_of` and `without`, in this order;
+  `NAME_all` is the list of all nodes that a relation reached, one per path
+- `via` in `through_where` and `broken_where`: the node on the way
+- `context` and `model`, described below
+- the values of `define.values`
+- `matches` in messages, adjustments and evidence: how often the rule matches in this model
+"""
+
+
+def documentation(rules: Iterable[Rule]) -> dict[str, str]:
+    """Every generated page of the rules' folder, by file name."""
+    ordered = sorted(rules, key=lambda rule: rule.id)
+    pages = {f"{rule.id}.md": f"{MARK}\n\n{explain_markdown(rule)}" for rule in ordered}
+    return {"index.md": _index(ordered), "language.md": _language(), **pages}
+
+
+def write_documentation(folder: Path, rules: Iterable[Rule]) -> list[Path]:
+    """Write the pages, and the schema beside the folder; pages of rules that are gone are removed.
+
+    Returns:
+        The files that changed.
+
+    Raises:
+        UsageError: the folder cannot be written.
+
+    """
+    changed = []
+    pages = documentation(rules)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for page in sorted(folder.glob("*.md")):
+            if page.name not in pages and page.read_text(encoding="utf-8").startswith(MARK):
+                page.unlink()
+                changed.append(page)
+        targets = {folder / name: text for name, text in pages.items()}
+        targets[folder.parent / "rule.schema.json"] = schema_text()
+        for path, text in targets.items():
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                path.write_text(text, encoding="utf-8", newline="\n")
+                changed.append(path)
+    except OSError as error:
+        raise UsageError(f"the documentation cannot be written: {error.strerror}: '{error.filename}'") from error
+    return changed
+
+
+def _index(rules: Sequence[Rule]) -> str:
+    blocks = [MARK, "# Rules", f"{len(rules)} rules. [Expressions in rules](language.md) describes the language they are written in."]
+    for prefix, members in groupby(rules, key=lambda rule: rule.id[: len(rule.id.rstrip("0123456789")) + 1]):
+        rows = [
+            (f"[{rule.id}]({rule.id}.md)", rule.name, rule.severity, rule.fix.applicability if rule.fix else "", rule.summary.strip())
+            for rule in members
+        ]
+        blocks += [f"## {FAMILIES.get(prefix, prefix)}", _table(("rule", "name", "severity", "fix", "summary"), rows)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _language() -> str:
+    functions = {f"{name}()": words for name, words in _FUNCTION_WORDS.items() if name in FUNCTIONS}
+    alone = sorted(OPS - {op for members in GROUPS.values() for op in members})
+    sections: list[tuple[str, str]] = [
+        ("Functions", _terms(functions)),
+        ("Attributes of nodes", _terms({key: words for key, words in sorted(NODE.items()) if key not in ATTRIBUTES})),
+        ("Attributes of operations", f"`None` where the operation has no such thing.\n\n{_terms(dict(sorted(ATTRIBUTES.items())))}"),
+        ("Attributes of modules", _terms({key: words for key, words in sorted(MODULE.items()) if key not in ATTRIBUTES})),
+        ("Attributes of chains", _terms(CHAIN)),
+        ("`context`", _terms(CONTEXT)),
+        ("`model`", _terms(MODEL)),
+        ("Groups of operations", _terms({name: ", ".join(f"`{op}`" for op in members) for name, members in GROUPS.items()})),
+        ("Operations in no group", ", ".join(f"`{op}`" for op in alone)),
+    ]
+    return "\n\n".join([MARK, _LANGUAGE.rstrip(), *(f"## {title}\n\n{text}" for title, text in sections)]) + "\n"
+
+
+def _terms(words: Mapping[str, str]) -> str:
+    return "\n".join(f"- `{term}`: {text}" for term, text in words.items())
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    return "\n".join([f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |", *(f"| {' | '.join(row)} |" for row in escaped)])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the pages of the built-in rules to a folder, ``docs/rules`` by default; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    folder = Path(given[0] if given else "docs/rules")
+    try:
+        changed = write_documentation(folder, load_rules())
+    except NormAdvisorError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stderr.write(f"{len(changed)} files changed in {folder}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

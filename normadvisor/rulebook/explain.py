@@ -1,0 +1,126 @@
+"""A rule in words: the page that ``rule explain`` shows and the documentation publishes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from normadvisor.rulebook.model import Example, Rule
+from normadvisor.types import Applicability
+
+__all__ = ["explain_markdown", "first_sentence", "readable"]
+
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*?)(:[^{}:]*)?\}")
+
+_SAFETY = {
+    Applicability.SAFE: "**Safe**: the same function is computed.",
+    Applicability.UNSAFE: "**Unsafe**: what is learned or stored changes.",
+    Applicability.DISPLAY: "**By hand**: nothing is changed automatically.",
+}
+
+_SCOPES = {"graph": "the traced model", "script": "the source", "probe": "a measurement"}
+
+
+def readable(template: str) -> str:
+    """A template with its placeholders as code: ``{bn.module}`` reads `` `bn.module` ``."""
+    return _PLACEHOLDER.sub(lambda found: found[0][0] if found[1] is None else f"`{found[1].strip()}`", template.strip())
+
+
+def first_sentence(text: str) -> str:
+    """Text up to its first full stop."""
+    return re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
+
+
+def explain_markdown(rule: Rule) -> str:
+    """The rule as a Markdown page: what it does, why, numbers and sources, exemptions, examples, and what its fix changes."""
+    blocks = [*_head(rule), *_what(rule), "## Why", rule.why.strip(), *_sources(rule), *_exemptions(rule)]
+    for title, examples in (("Bad", rule.examples.bad), ("Good", rule.examples.good), ("Fixed", rule.examples.fixed)):
+        if examples:
+            blocks.append(f"## {title}")
+            for example in examples:
+                blocks += _example(example)
+    blocks += _fix(rule)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _head(rule: Rule) -> Iterator[str]:
+    yield f"# {rule.name} ({rule.id})"
+    fix = rule.fix.applicability if rule.fix else "none"
+    yield (
+        f"Severity **{rule.severity}** · looks at {_SCOPES[rule.scope]} · {rule.confidence} · fix: {fix}"
+        f"{' · one finding per model' if rule.report == 'model' else ''}"
+    )
+
+
+def _what(rule: Rule) -> Iterator[str]:
+    yield "## What it does"
+    yield f"{rule.summary.strip()}."
+    yield f"> {' '.join(readable(rule.message).split())}"
+    if rule.when:
+        yield f"Runs where `{_flat(rule.when)}`."
+    if rule.adjust:
+        yield "\n".join(_adjustments(rule))
+    if rule.silenced_by:
+        yield f"Silent where {_joined(rule.silenced_by)} speaks of the same layer."
+
+
+def _adjustments(rule: Rule) -> Iterator[str]:
+    for change in rule.adjust:
+        words = [str(word) for word in (change.severity, change.confidence) if word is not None]
+        said = f"**{', '.join(words)}**" if words else "Said differently"
+        text = f": {' '.join(readable(change.message).split())}" if change.message else ""
+        yield f"- {said} where `{_flat(change.when)}`{text}"
+
+
+def _sources(rule: Rule) -> Iterator[str]:
+    yield "## Numbers and sources"
+    lines = []
+    for reference in rule.references:
+        title = f"[{reference.title}]({reference.url})" if reference.url else reference.title
+        lines.append(f"- {title}{f': {_flat(reference.claim)}' if reference.claim else ''}")
+    yield "\n".join(lines)
+
+
+def _exemptions(rule: Rule) -> Iterator[str]:
+    yield "## Exemptions"
+    yield "\n".join(f"- {_flat(item)}" for item in rule.exempt) if rule.exempt else "None."
+
+
+def _example(example: Example) -> Iterator[str]:
+    if example.note:
+        yield _flat(example.note)
+    code = example.code.rstrip("\n")
+    fence = "```"
+    while fence in code:
+        fence += "`"
+    yield f"{fence}python\n{code}\n{fence}"
+    told = []
+    if example.expect:
+        parts = (item.partition(":") for item in example.expect)
+        places = [f"line {line} ({severity})" if severity else f"line {line}" for line, _, severity in parts]
+        told.append(f"Reported: {_joined(places)}.")
+    if example.inputs:
+        told.append(f"Inputs: {', '.join(f'`{item}`' for item in example.inputs)}.")
+    if example.context:
+        settings = (f"`{key} = {str(value).lower() if isinstance(value, bool) else value}`" for key, value in example.context.items())
+        told.append(f"Context: {', '.join(settings)}.")
+    if told:
+        yield " ".join(told)
+
+
+def _fix(rule: Rule) -> Iterator[str]:
+    yield "## Fix safety"
+    if rule.fix is None:
+        yield "There is no one way to mend it, so none is offered."
+    else:
+        yield _SAFETY[rule.fix.applicability]
+        yield readable(rule.fix.description)
+
+
+def _flat(text: str) -> str:
+    """Text on one line."""
+    return " ".join(text.split())
+
+
+def _joined(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,119 @@
+"""A new rule to start from: valid, tested, and commented where the author has to decide."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from normadvisor.errors import RuleError
+from normadvisor.rulebook.check import ID_FORM, NAME_FORM
+
+__all__ = ["new_rule", "schema_beside"]
+
+SCHEMA_FILE = "rule.schema.json"
+
+_TEXT = """\
+{schema}# One rule, one file. 'normadvisor rule test {folder}' runs the examples below as tests;
+# 'normadvisor rule schema' prints what every key means.
+id: {id}
+name: {name}
+severity: warning # info, warning or error
+scope: graph # graph: the traced model; script: the source; probe: a measurement
+summary: A batch normalization with a momentum of zero # one line without a full stop
+# The reason, with numbers.
+why: |
+  With a momentum of 0 the running statistics keep their first values, mean 0 and variance 1, however long the model trains. In eval mode
+  the layer then normalizes with numbers that have nothing to do with the data.
+references:
+  - title: PyTorch documentation, BatchNorm2d
+    url: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html
+    claim: running = (1 - momentum) * running + momentum * batch
+# A node of the graph, and what must be true around it: 'precedes' and 'follows' reach other nodes along the data flow,
+# 'without' says what must not be there. Names given here are known in every expression and template below.
+pattern:
+  node: bn
+  op: batch_norm # an operation or a group of operations
+  where: bn.momentum == 0 and bn.track_running_stats
+message: "{{bn.module}} never updates its running statistics: its momentum is {{bn.momentum}}"
+# evidence: what the finding rests on, as expressions.
+evidence:
+  momentum: bn.momentum
+fix:
+  applicability: unsafe # safe: the same function is computed; unsafe: what is learned or stored changes; display: words only
+  description: Leave momentum at its default of 0.1; the state_dict keeps its keys, and the running statistics must be trained.
+# What the rule leaves alone and why.
+exempt:
+  - Layers that keep no running statistics.
+examples:
+  bad:
+    - code: |
+        from torch import nn
+
+
+        def net():
+            return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, momentum=0.0))
+      inputs: [2x3x8x8]
+      expect: ["5:warning"] # LINE or LINE:severity of every finding
+  good: # the tempting look-alikes
+    - code: |
+        from torch import nn
+
+
+        def net():
+            return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, momentum=0.0, track_running_stats=False))
+      inputs: [2x3x8x8]
+  fixed: # the bad examples, mended
+    - code: |
+        from torch import nn
+
+
+        def net():
+            return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+      inputs: [2x3x8x8]
+"""
+
+
+def schema_beside(folder: Path) -> Path | None:
+    """The published schema for editors: ``rule.schema.json`` in the folder, or under ``docs`` of a folder above it."""
+    folder = folder.resolve()
+    places = [folder / SCHEMA_FILE, *(parent / "docs" / SCHEMA_FILE for parent in (folder, *folder.parents))]
+    return next((place for place in places if place.is_file()), None)
+
+
+def new_rule(rule_id: str, name: str, folder: Path) -> Path:
+    """Write the file of a new rule.
+
+    Args:
+        rule_id: such as ``AC001``.
+        name: words joined by hyphens.
+        folder: where rules are kept; made if it is not there.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        RuleError: the id or the name is malformed, the file exists, or it cannot be written.
+
+    """
+    if not re.fullmatch(ID_FORM, rule_id):
+        raise RuleError(f"'{rule_id}' is not a rule id", hint="two or more capitals and three digits, such as AC001")
+    if not re.fullmatch(NAME_FORM, name):
+        raise RuleError(f"'{name}' is not a rule name", hint="lower-case words joined by hyphens, such as momentum-zero")
+    path = folder / f"{rule_id}-{name}.yaml"
+    if folder.is_dir():
+        taken = next((file for suffix in ("yaml", "yml") for file in sorted(folder.rglob(f"{rule_id}-*.{suffix}"))), None)
+        if taken is not None:
+            raise RuleError(f"there is already a rule {rule_id}: '{taken}'", hint="choose another id, or edit that file")
+    schema = schema_beside(folder)
+    hint = f"# yaml-language-server: $schema={Path(os.path.relpath(schema, folder.resolve())).as_posix()}\n" if schema else ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Never over an existing file, not even one made a moment ago.
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(_TEXT.format(schema=hint, folder=folder, id=rule_id, name=name))
+    except FileExistsError as error:
+        raise RuleError(f"'{path}' is there already", hint="choose another id or --dir") from error
+    except OSError as error:
+        raise RuleError(f"'{path}' cannot be written: {error.strerror}", hint="choose another --dir") from error
+    return path

@@ -1,0 +1,107 @@
+"""A rule's examples as its tests: what is run, and what the findings say about the rule. Running them is the caller's part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from normadvisor.rulebook.model import Example, Rule
+from normadvisor.types import Finding
+
+__all__ = ["Kind", "Outcome", "Trial", "Verdict", "judge", "trials"]
+
+
+class Kind(StrEnum):
+    """Which list an example stands in."""
+
+    BAD = "bad"
+    GOOD = "good"
+    FIXED = "fixed"
+
+
+class Verdict(StrEnum):
+    """What running an example showed."""
+
+    PASSED = "passed"
+    MISSING = "missing"
+    """A bad example without a finding, or with other findings than it expects."""
+    NOISY = "noisy"
+    """A good or fixed example with a finding."""
+    ERROR = "error"
+    """The example could not be built or traced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One example to run."""
+
+    rule: Rule
+    kind: Kind
+    position: int
+    """1-based position in its list."""
+    example: Example
+
+    @property
+    def label(self) -> str:
+        """``NA102 bad 1``."""
+        return f"{self.rule.id} {self.kind} {self.position}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an example showed, with the reason when it did not pass."""
+
+    trial: Trial
+    verdict: Verdict
+    reason: str = ""
+    expected: tuple[str, ...] = ()
+    found: tuple[str, ...] = field(default=())
+    """``LINE:severity`` of the rule's findings, in order of their lines."""
+
+
+def trials(rules: Sequence[Rule]) -> Iterator[Trial]:
+    """Every example of the rules."""
+    for rule in rules:
+        for kind, examples in ((Kind.BAD, rule.examples.bad), (Kind.GOOD, rule.examples.good), (Kind.FIXED, rule.examples.fixed)):
+            for position, example in enumerate(examples, 1):
+                yield Trial(rule, kind, position, example)
+
+
+def judge(trial: Trial, findings: Sequence[Finding], problems: Sequence[str] = ()) -> Outcome:
+    """Compare the findings of an example with what it expects.
+
+    Args:
+        trial: the example.
+        findings: what was reported on it, by whichever rules ran.
+        problems: why it could not be checked.
+
+    """
+    if problems:
+        return Outcome(trial, Verdict.ERROR, problems[0])
+    own = sorted((finding for finding in findings if finding.rule == trial.rule.id), key=lambda finding: finding.line or 0)
+    found = tuple(f"{finding.line or '?'}:{finding.severity}" for finding in own)
+    expected = tuple(trial.example.expect)
+    if trial.kind is not Kind.BAD:
+        if not own:
+            return Outcome(trial, Verdict.PASSED)
+        return Outcome(trial, Verdict.NOISY, own[0].message, (), found)
+    if not own:
+        return Outcome(trial, Verdict.MISSING, "no finding", expected, found)
+    if expected and not _agrees(expected, found):
+        return Outcome(trial, Verdict.MISSING, f"expected {', '.join(expected)}; found {', '.join(found)}", expected, found)
+    return Outcome(trial, Verdict.PASSED, "", expected, found)
+
+
+def _agrees(expected: Sequence[str], found: Sequence[str]) -> bool:
+    """Whether the lines, and the severities where they are given, are those that were found; order does not matter on one line."""
+    if len(expected) != len(found):
+        return False
+    wanted = sorted(expected, key=lambda text: (int(text.partition(":")[0]), text))
+    seen = sorted(found, key=lambda text: (_line(text), text))
+    return all(item == want if ":" in want else item.partition(":")[0] == want for want, item in zip(wanted, seen, strict=True))
+
+
+def _line(text: str) -> int:
+    line = text.partition(":")[0]
+    return int(line) if line.isdigit() else 0
