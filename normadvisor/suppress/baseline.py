@@ -34,12 +34,25 @@ class BaselineEntry:
     """How many equal findings it stands for."""
 
 
+_MOST_NAMED = 3
+
+
 class BaselineResult(NamedTuple):
     """Findings, some of them suppressed now, and what is left of the baseline."""
 
     findings: tuple[Finding, ...]
     stale: tuple[BaselineEntry, ...]
     """Entries, with the count that is left over, for findings that are gone: the baseline can be written anew."""
+
+    def note(self, path: Path) -> str | None:
+        """One sentence about the stale entries of the baseline ``path``; ``None`` when there are none."""
+        if not self.stale:
+            return None
+        places = list(dict.fromkeys(f"{entry.rule} in {entry.path}" if entry.path else entry.rule for entry in self.stale))
+        more = f" and {len(places) - _MOST_NAMED} more" if len(places) > _MOST_NAMED else ""
+        number = sum(entry.count for entry in self.stale)
+        what, are = ("finding", "is") if number == 1 else ("findings", "are")
+        return f"{number} {what} of the baseline {path} {are} gone: {', '.join(places[:_MOST_NAMED])}{more}; {REWRITE}"
 
 
 class _Key(NamedTuple):
@@ -102,8 +115,16 @@ class Baseline:
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise ConfigError(f"cannot write the baseline {path}: {getattr(error, 'strerror', None) or error}") from error
 
-    def apply(self, findings: Sequence[Finding], *, root: Path) -> BaselineResult:
-        """Mark findings that are known as ``suppressed="baseline"``; each entry swallows as many as it counts."""
+    def apply(self, findings: Sequence[Finding], *, root: Path, files: Iterable[str | Path] | None = None) -> BaselineResult:
+        """Mark findings that are known as ``suppressed="baseline"``; each entry swallows as many as it counts.
+
+        Args:
+            findings: suppressed ones stay as they are and use up nothing.
+            root: as when the baseline was written.
+            files: files that were checked completely, where not all were: entries for others are not stale.
+
+        """
+        checked = None if files is None else {_relative(str(path), root) for path in files}
         left: Counter[_Key] = Counter()
         for entry in self.entries:
             left[_key(entry)] += entry.count
@@ -120,7 +141,7 @@ class Baseline:
         for entry in self.entries:
             over = min(entry.count, left[_key(entry)])
             left[_key(entry)] -= over
-            if over:
+            if over and (checked is None or entry.path in checked):
                 stale.append(replace(entry, count=over))
         return BaselineResult(tuple(marked), tuple(stale))
 

@@ -16,7 +16,7 @@ from report_strategies import findings, reports, text
 
 from normadvisor.report import RenderOptions, format_names, render
 from normadvisor.report.clean import one_line
-from normadvisor.report.formats.markdown_format import _code, _text
+from normadvisor.report.formats.markdown_format import _QUOTED, _code, _prose, _text
 from normadvisor.types import Report, Severity
 
 OPTIONS = RenderOptions(root=Path("/project"), statistics=True, debug=True)
@@ -96,6 +96,18 @@ def test_markdown_text_is_shown_as_it_is(words):
     if one_line(words):
         assert shown(_text(words)) == one_line(words)
         assert shown(f"Then {_text(words)}") == f"Then {one_line(words)}"
+
+
+@given(text)
+@settings(max_examples=500)
+def test_markdown_prose_is_shown_without_the_quotes_of_names(words):
+    line = one_line(words)
+    if line:
+        assert shown(_prose(words)) == _QUOTED.sub(lambda match: match[1].replace("|", "\u2223"), line)
+
+
+def test_markdown_prose():
+    assert _prose("The bias of `stem.conv_1` is lost, `a` too; 2 * 3") == "The bias of `stem.conv_1` is lost, `a` too; 2 \\* 3"
 
 
 @given(text)

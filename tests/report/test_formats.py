@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from normadvisor import __version__
+from normadvisor.config.settings import FORMATS
 from normadvisor.errors import UsageError
 from normadvisor.report import RenderOptions, format_names, registry, render
 from normadvisor.types import ModelSummary, Problem, Report, Severity, TraceKind
@@ -27,6 +28,7 @@ def golden(name: str, text: str, root: Path) -> None:
 
 
 def test_formats_offered():
+    assert set(format_names()) == set(FORMATS)
     assert format_names() == ("text", "concise", "github", "json", "junit", "markdown", "sarif")
     assert set(format_names()) == set(EXTENSIONS)
 

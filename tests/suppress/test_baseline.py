@@ -79,6 +79,27 @@ def test_what_is_left_of_an_entry_is_stale():
     assert [entry.count for entry in baseline.apply([finding("aa")], root=ROOT).stale] == [2]
 
 
+def test_entries_of_files_that_were_not_checked_are_not_stale():
+    baseline = Baseline.from_findings([finding("aa"), finding("bb", "/project/b.py")], root=ROOT)
+    assert [entry.path for entry in baseline.apply([], root=ROOT, files=["/project/b.py"]).stale] == ["b.py"]
+    assert [entry.path for entry in baseline.apply([], root=ROOT, files=[Path("a.py")]).stale] == ["a.py"]
+    assert baseline.apply([], root=ROOT, files=[]).stale == ()
+
+
+def test_note_about_stale_entries():
+    baseline = Baseline.from_findings([finding("aa")] * 2, root=ROOT)
+    path = Path("base.json")
+    assert baseline.apply([finding("aa")] * 2, root=ROOT).note(path) is None
+    assert baseline.apply([finding("aa")], root=ROOT).note(path) == (
+        "1 finding of the baseline base.json is gone: NA102 in a.py; write it anew with --write-baseline"
+    )
+    many = Baseline.from_findings([finding(str(number), f"{number}.py") for number in range(5)], root=ROOT)
+    assert many.apply([], root=ROOT).note(path) == (
+        "5 findings of the baseline base.json are gone: NA102 in 0.py, NA102 in 1.py, NA102 in 2.py and 2 more; "
+        "write it anew with --write-baseline"
+    )
+
+
 def test_findings_suppressed_otherwise_use_up_nothing_and_are_not_written():
     noqa = finding("aa", suppressed=Suppression.NOQA)
     assert Baseline.from_findings([noqa], root=ROOT) == Baseline()

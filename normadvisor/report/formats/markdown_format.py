@@ -19,6 +19,7 @@ MOST_CHARACTERS = 60_000
 """GitHub refuses comments of more than 65,536 characters; what does not fit is counted instead."""
 # What means something anywhere in a line, and what means something at its beginning only.
 _ACTIVE = re.compile(r"([\\`*\[\]<>#|~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+_QUOTED = re.compile(r"(?<!`)`([^`\s](?:[^`]*[^`\s])?)`(?!`)")
 _LEADING = re.compile(r"^(\d{0,9})([-+=.)])")
 
 
@@ -58,7 +59,7 @@ def _rows(findings: list[Finding], options: RenderOptions) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for finding in findings:
         icon = f"{ICONS[finding.severity]} {finding.severity}"
-        yield f"| {icon} | {_code(finding.rule)} {_text(finding.name)} | {_code(_where(finding, options))} | {_text(finding.message)} |"
+        yield f"| {icon} | {_code(finding.rule)} {_text(finding.name)} | {_code(_where(finding, options))} | {_prose(finding.message)} |"
 
 
 def _where(finding: Finding, options: RenderOptions) -> str:
@@ -67,31 +68,42 @@ def _where(finding: Finding, options: RenderOptions) -> str:
 
 def _details(finding: Finding, options: RenderOptions) -> str:
     title = f"{_html(finding.rule)} {_html(finding.name)} at <code>{_html(_where(finding, options))}</code>"
-    lines = [f"<details><summary>{title}</summary>", "", _text(finding.message), ""]
+    lines = [f"<details><summary>{title}</summary>", "", _prose(finding.message), ""]
     lines.append(f"- confidence: {finding.confidence}")
     if finding.model:
         lines.append(f"- model: {_code(finding.model)}")
     if finding.modules:
         lines.append(f"- in: {_code(listed(finding.modules))}")
     lines += [f"- {_text(key)}: {_code(short(value))}" for key, value in finding.evidence.items()]
-    lines += [f"- see {_code(place(other.path, other.line, None, options.root))}: {_text(other.message)}" for other in finding.related]
+    lines += [f"- see {_code(place(other.path, other.line, None, options.root))}: {_prose(other.message)}" for other in finding.related]
     if finding.fix:
         kind = "" if finding.fix.applicability is Applicability.DISPLAY else f" ({finding.fix.applicability})"
-        lines.append(f"- mend{kind}: {_text(finding.fix.description)}")
+        lines.append(f"- mend{kind}: {_prose(finding.fix.description)}")
     return "\n".join([*lines, "", "</details>"])
 
 
 def _problem(problem: Problem, options: RenderOptions) -> str:
     where = f" at {_code(place_of(problem.location, options.root))}" if problem.location else ""
-    hint = f" ({_text(problem.hint)})" if problem.hint else ""
-    return f"- **could not check** {_code(problem.target)}{where}: {_text(problem.message)}{hint}"
+    hint = f" ({_prose(problem.hint)})" if problem.hint else ""
+    return f"- **could not check** {_code(problem.target)}{where}: {_prose(problem.message)}{hint}"
+
+
+def _prose(text: str) -> str:
+    """A sentence in which names in backquotes become code."""
+    pieces = _QUOTED.split(one_line(text))
+    # Joined before the beginning of the line is looked at, so that a piece in the middle is not taken for one.
+    joined = "".join(_code(piece) if number % 2 else _inline(piece) for number, piece in enumerate(pieces))
+    return _LEADING.sub(r"\1\\\2", joined)
 
 
 def _text(text: str) -> str:
     """Text that Markdown shows as it is: no emphasis, no HTML, no table cell, and nobody mentioned."""
+    return _LEADING.sub(r"\1\\\2", _inline(one_line(text)))
+
+
+def _inline(line: str) -> str:
     # GitHub looks for @names and #numbers after it has undone escapes; an empty comment between keeps it from finding them.
-    escaped = _LEADING.sub(r"\1\\\2", _ACTIVE.sub(r"\\\1", one_line(text)))
-    return escaped.replace("@", "@<!-- -->").replace("\\#", "\\#<!-- -->")
+    return _ACTIVE.sub(r"\\\1", line).replace("@", "@<!-- -->").replace("\\#", "\\#<!-- -->")
 
 
 def _code(text: str) -> str:
