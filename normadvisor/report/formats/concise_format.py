@@ -15,7 +15,7 @@ __all__ = ["render"]
 
 
 def render(report: Report, options: RenderOptions) -> str:
-    """``path:line:column: NA102 [warning] message (modules)`` per finding, in the order of the files, and the summary."""
+    """``path:line:column: NA102 [warning] message [in modules]`` per finding, in the order of the files, and the summary."""
     return "\n".join([*_lines(report, options), summary(report, options.elapsed)]) + "\n"
 
 
@@ -23,7 +23,7 @@ def _lines(report: Report, options: RenderOptions) -> Iterator[str]:
     root = options.root
     for finding in by_place(report.active):
         where = place(finding.path, finding.line, finding.column, root) if finding.path else finding.model or "model"
-        modules = f" In {listed(finding.modules, 2)}." if finding.modules else ""
+        modules = f" [in {listed(finding.modules, 2)}]" if finding.modules else ""
         yield one_line(f"{where}: {finding.rule} [{finding.severity}] {finding.message}") + modules
     for problem in report.problems:
         where = place_of(problem.location, root) if problem.location else problem.target
