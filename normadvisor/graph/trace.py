@@ -18,6 +18,7 @@ from normadvisor.graph.facts import add_facts
 from normadvisor.graph.frames import Frames
 from normadvisor.graph.leaves import Leaves
 from normadvisor.graph.levels import LEVELS, Level, is_input_error, materialised, real_bytes
+from normadvisor.graph.light import without_compiler
 from normadvisor.graph.model import ModelGraph, ModuleInfo, NodeInfo
 from normadvisor.graph.modules import list_modules, unrun
 from normadvisor.graph.symbolic import NotSymbolic, run_shapes, trace_symbolic
@@ -149,7 +150,7 @@ def _untouched(model: nn.Module) -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with swapped(model, None):
+        with swapped(model, None), without_compiler():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
