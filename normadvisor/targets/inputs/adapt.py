@@ -54,8 +54,14 @@ class Adapter:
     def proposals(self, plan: Plan, error: BaseException) -> Iterator[Plan]:
         """Better guesses, the most likely first; may repeat plans that were tried."""
         failure = read_failure(error)
-        sources = (self._layer, self._dtype, self._features, self._size_named, self._broadcast, self._rank, self._grow)
+        sources = (self._missing, self._layer, self._dtype, self._features, self._size_named, self._broadcast, self._rank, self._grow)
         yield from itertools.chain.from_iterable(source(plan, failure) for source in sources)
+
+    def _missing(self, plan: Plan, failure: Failure) -> Iterator[Plan]:
+        """An argument that was left out is asked for by name, or is ``None`` where it is used."""
+        for name in failure.absent:
+            if completed := plan.completed([name]):
+                yield completed
 
     def _dtype(self, plan: Plan, failure: Failure) -> Iterator[Plan]:
         if _FLOATING.search(failure.text):

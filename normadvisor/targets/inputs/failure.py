@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import linecache
+import re
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["Failure", "read_failure"]
+
+_WORD = re.compile(r"[^\W\d]\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +29,33 @@ class Failure:
     layer: nn.Module | None = None
     shape: tuple[int, ...] | None = None
     owner: nn.Module | None = None
+    absent: tuple[str, ...] = ()
+    """Names that the message or the failing line mentions and that are ``None`` there, or were called for."""
 
 
 def read_failure(error: BaseException) -> Failure:
     """Read an exception: the first cause in its chain that has a traceback through a module wins."""
     chain = _chain(error)
     text = "\n".join(dict.fromkeys(str(link) for link in reversed(chain)))
+    absent = tuple(dict.fromkeys(name for link in reversed(chain) for name in _absent(link)))
     for link in reversed(chain):
         layer, shape, owner = _modules(link)
         if owner is not None:
-            return Failure(text, type(link).__name__, layer, shape, owner)
-    return Failure(text, type(chain[-1]).__name__)
+            return Failure(text, type(link).__name__, layer, shape, owner, absent)
+    return Failure(text, type(chain[-1]).__name__, absent=absent)
+
+
+def _absent(error: BaseException) -> list[str]:
+    """Names the error may be missing: words of its message, and what is ``None`` on the lines it passed through."""
+    names = _WORD.findall(str(error))
+    step, lines = error.__traceback__, list[tuple[FrameType, int]]()
+    while step is not None:
+        lines.append((step.tb_frame, step.tb_lineno))
+        step = step.tb_next
+    for frame, number in reversed(lines):
+        words = _WORD.findall(linecache.getline(frame.f_code.co_filename, number))
+        names += [word for word in words if word in frame.f_locals and frame.f_locals[word] is None]
+    return names
 
 
 def _chain(error: BaseException) -> list[BaseException]:

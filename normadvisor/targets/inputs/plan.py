@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -17,6 +18,8 @@ class Plan:
     positional: tuple[Value, ...] = ()
     keyword: dict[str, Value] = field(default_factory=dict)
     why: str = ""
+    supply: Callable[[str], Value] | None = None
+    """Gives a value for an argument that turns out to be missing, ``None`` for one it knows nothing about."""
 
     @property
     def text(self) -> str:
@@ -26,7 +29,7 @@ class Plan:
 
     def tensors(self) -> list[tuple[int | str, TensorSpec]]:
         """Every argument that is one tensor, with its place: position or name."""
-        everything = [*enumerate(self.positional), *self.keyword.items()]
+        everything: list[tuple[int | str, Value]] = [*enumerate(self.positional), *self.keyword.items()]
         return [(place, value) for place, value in everything if isinstance(value, TensorSpec)]
 
     def put(self, place: int | str, value: Value) -> Self:
@@ -36,6 +39,14 @@ class Plan:
         values = list(self.positional)
         values[place] = value
         return replace(self, positional=tuple(values))
+
+    def completed(self, names: Iterable[str]) -> Self | None:
+        """The plan with values for arguments it does not hold yet; ``None`` if none of them can be supplied."""
+        added = {name: value for name in names if self.supply and name not in self.keyword and (value := self.supply(name)) is not None}
+        keyword = dict(self.keyword)
+        for name, value in added.items():
+            keyword.update(value if isinstance(value, dict) else {name: value})
+        return replace(self, keyword=keyword) if added else None
 
     def reshaped(self, place: int | str, shape: tuple[int, ...]) -> Self:
         """The plan with another shape for the tensor in one place."""
