@@ -1,0 +1,1 @@
+"""How many models of the zoos are traced, how completely, and how fast."""

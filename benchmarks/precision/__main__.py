@@ -1,0 +1,108 @@
+"""``python -m benchmarks.precision [FAMILY ...]``: run all rules over the zoos, print every hit, exit 1 if one has no judgement.
+
+Judgements are written by a person after reading the code at the site; they stand in ``judgements.yaml`` beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.report import header
+from benchmarks.zoo.sweep import add_arguments, rows_for
+
+_JUDGEMENTS = Path(__file__).with_name("judgements.yaml")
+_INSTALLED = "site-packages/"
+
+
+@dataclass(slots=True)
+class _Hits:
+    """Findings of one rule and severity at one site, in however many models."""
+
+    models: list[str] = field(default_factory=list)
+    message: str = ""
+
+
+def _site(finding: Mapping[str, Any]) -> str:
+    path = finding["path"] or "(no place)"
+    return f"{path.rsplit(_INSTALLED, 1)[-1]}:{finding['line']}"
+
+
+def _by_site(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], _Hits]:
+    hits: dict[tuple[str, str, str], _Hits] = defaultdict(_Hits)
+    for row in rows:
+        for finding in row.get("findings", ()):
+            group = hits[finding["severity"], finding["rule"], _site(finding)]
+            group.models.append(f"{row['family']}:{row['name']}")
+            group.message = group.message or finding["message"]
+    return hits
+
+
+def _judgement(judgements: Sequence[Mapping[str, str]], rule: str, site: str) -> str | None:
+    for judgement in judgements:
+        if judgement["rule"] == rule and fnmatch(site.rsplit(":", 1)[0], judgement["path"]):
+            return judgement["reason"]
+    return None
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def main() -> None:
+    """Measure, judge, print, and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.precision", description=__doc__)
+    add_arguments(parser)
+    rows = rows_for(arguments := parser.parse_args())
+    judgements = yaml.safe_load(_JUDGEMENTS.read_text(encoding="utf-8"))
+    hits = _by_site(rows)
+    checked = Counter(row["family"] for row in rows if row["stage"] == "done")
+    lines = [
+        "Models checked: " + ", ".join(f"{family} {count}" for family, count in sorted(checked.items())) + ".",
+        "",
+        "| rule | error: sites (models) | warning: sites (models) | info: sites (models) |",
+        "| --- | --- | --- | --- |",
+    ]
+    for rule in sorted({rule for _, rule, _ in hits}):
+        cells = []
+        for severity in ("error", "warning", "info"):
+            groups = [group for (level, name, _), group in hits.items() if (level, name) == (severity, rule)]
+            cells.append(f"{len(groups)} ({len({model for group in groups for model in group.models})})" if groups else "0")
+        lines.append(f"| {rule} | {' | '.join(cells)} |")
+    lines += ["", "## Errors and warnings, each read", "", "| severity | rule | site | models | example | judgement |", "| --- | --- | --- | --- | --- | --- |"]
+    unjudged = 0
+    for (severity, rule, site), group in sorted(hits.items()):
+        if severity == "info":
+            continue
+        reason = _judgement(judgements, rule, site)
+        unjudged += reason is None
+        example = f"{group.models[0]}: {group.message}"
+        lines.append(f"| {severity} | {rule} | {site} | {len(group.models)} | {_cell(example)[:220]} | {_cell(reason or '**not judged**')} |")
+    lines += ["", "## Information, by rule and file", "", "| rule | file | sites | models | example |", "| --- | --- | --- | --- | --- |"]
+    files: dict[tuple[str, str], list[_Hits]] = defaultdict(list)
+    for (severity, rule, site), group in hits.items():
+        if severity == "info":
+            files[rule, site.rsplit(":", 1)[0]].append(group)
+    for (rule, file), groups in sorted(files.items()):
+        models = {model for group in groups for model in group.models}
+        lines.append(f"| {rule} | {file} | {len(groups)} | {len(models)} | {_cell(groups[0].message)[:160]} |")
+    text = "\n".join(lines)
+    print(text)
+    if arguments.write:
+        command = f"python -m benchmarks.precision {' '.join(arguments.families)}".strip()
+        arguments.write.write_text(header("Precision on the zoos", command) + text + "\n", encoding="utf-8")
+    if unjudged:
+        print(f"{unjudged} sites have no judgement in {_JUDGEMENTS.name}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Measure whole families, several models at once, each in a process of its own; results as JSON lines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.zoo.isolated import run_isolated
+from benchmarks.zoo.names import FAMILIES, Entry, entries
+
+__all__ = ["add_arguments", "rows_for", "sweep"]
+
+
+def _prepare(families: Sequence[str]) -> None:
+    """Import once what every forked process needs."""
+    import torch  # noqa: PLC0415 - after the arguments are read
+
+    import benchmarks.zoo.measure  # noqa: F401, PLC0415 - as above
+
+    torch.set_num_threads(1)
+    for family in families:
+        __import__(family)
+
+
+def sweep(chosen: Sequence[Entry], *, jobs: int, timeout: float) -> Iterator[dict[str, Any]]:
+    """Yield what :func:`benchmarks.zoo.measure.measure` gives for each entry, with progress on standard error."""
+    from rich.console import Console  # noqa: PLC0415 - after the arguments are read
+    from rich.progress import track  # noqa: PLC0415 - as above
+
+    from benchmarks.zoo.measure import measure  # noqa: PLC0415 - as above
+
+    outcomes = run_isolated(measure, chosen, jobs=jobs, timeout=timeout)
+    for outcome in track(outcomes, total=len(chosen), description="models", console=Console(stderr=True)):
+        if outcome.value is not None:
+            yield outcome.value
+        else:
+            entry = outcome.argument
+            yield {"family": entry.family, "name": entry.name, "stage": "killed", "error": outcome.error}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that choose models and where rows are kept."""
+    parser.add_argument("families", nargs="*", help=f"any of {', '.join(FAMILIES)}; all by default")
+    parser.add_argument("--only", help="models whose name contains this")
+    parser.add_argument("--every", type=int, default=1, help="only each N-th model")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--timeout", type=float, default=240.0, help="seconds for one model")
+    parser.add_argument("--rows", type=Path, help="JSON lines: read when the file exists, else measured and written")
+    parser.add_argument("--write", type=Path, help="markdown file to write")
+
+
+def rows_for(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows asked for, read or measured, by family and name."""
+    if arguments.rows and arguments.rows.exists():
+        return [json.loads(line) for line in arguments.rows.read_text(encoding="utf-8").splitlines()]
+    families = arguments.families or list(FAMILIES)
+    _prepare(families)
+    chosen = [entry for family in families for entry in entries(family)[:: arguments.every]]
+    if arguments.only:
+        chosen = [entry for entry in chosen if arguments.only in entry.name]
+    rows = sorted(sweep(chosen, jobs=arguments.jobs, timeout=arguments.timeout), key=lambda row: (row["family"], row["name"]))
+    if arguments.rows:
+        arguments.rows.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return rows
