@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 CANCELLED = 1e-12
 """In double precision a gradient this small beside the weight's is rounding error."""
@@ -189,48 +189,72 @@ def test_two_softmaxes_leave_little_between_the_surest_and_the_least_sure(classe
     assert twice.min().item() == pytest.approx(low, rel=2e-3)
 
 
-def depth_ratio(activation: Callable[[torch.Tensor], torch.Tensor], depth: int, norm: type[nn.Module] | None = None, *, xavier: float | None = None) -> float:
-    """Weight gradient of the first layer over that of the last, median of three nets of width 128 with default initialisation."""
+def depth_ratio(
+    activation: Callable[[torch.Tensor], torch.Tensor],
+    depth: int,
+    norm: type[nn.Module] | None = None,
+    *,
+    xavier: float | None = None,
+    residual: bool = False,
+) -> float:
+    """Weight gradient of the first of ``depth`` layers of width 128 over that of the output layer; median of three nets."""
     ratios = []
     for seed in range(3):
         torch.manual_seed(seed)
-        layers = [nn.Linear(128, 128) for _ in range(depth)]
+        layers, head = [nn.Linear(128, 128) for _ in range(depth)], nn.Linear(128, 10)
         hidden = torch.randn(256, 128)
         for layer in layers:
             if xavier is not None:
                 nn.init.xavier_uniform_(layer.weight, xavier)
-            hidden = layer(hidden)
-            hidden = activation(hidden if norm is None else norm(128)(hidden))
-        F.cross_entropy(nn.Linear(128, 10)(hidden), torch.randint(10, (256,))).backward()
-        first, last = layers[0].weight.grad, layers[-1].weight.grad
-        assert first is not None
-        assert last is not None
-        ratios.append((first.norm() / last.norm()).item())
+            out = layer(hidden)
+            out = activation(out if norm is None else norm(128)(out))
+            hidden = hidden + out if residual else out
+        F.cross_entropy(head(hidden), torch.randint(10, (256,))).backward()
+        ratios.append(first_to_last([layers[0], head]))
     return statistics.median(ratios)
+
+
+def first_to_last(layers: Sequence[nn.Linear | nn.Conv2d]) -> float:
+    """Norm of the first layer's weight gradient over the last one's."""
+    first, last = layers[0].weight.grad, layers[-1].weight.grad
+    assert first is not None
+    assert last is not None
+    return (first.norm() / last.norm()).item()
 
 
 @pytest.mark.parametrize(
     ("activation", "depth", "norm", "low", "high"),
     [
-        (torch.sigmoid, 4, None, 1e-3, 1e-2),
-        (torch.sigmoid, 5, None, 1e-4, 1e-3),
-        (torch.sigmoid, 10, None, 1e-9, 1e-7),
-        (torch.sigmoid, 10, nn.BatchNorm1d, 0.5, 2),
-        (torch.sigmoid, 5, nn.LayerNorm, 5e-3, 0.05),
+        (torch.sigmoid, 3, None, 1e-3, 1e-2),
+        (torch.sigmoid, 4, None, 1e-4, 1e-3),
+        (torch.sigmoid, 5, None, 1e-5, 1e-3),
+        (torch.sigmoid, 10, None, 1e-10, 1e-7),
+        (torch.sigmoid, 10, nn.BatchNorm1d, 0.1, 1),
+        (torch.sigmoid, 4, nn.LayerNorm, 5e-3, 0.05),
+        (torch.sigmoid, 8, nn.LayerNorm, 1e-4, 1e-3),
         (torch.sigmoid, 10, nn.LayerNorm, 1e-5, 1e-3),
-        (F.hardsigmoid, 5, None, 1e-5, 1e-3),
+        (F.hardsigmoid, 4, None, 1e-5, 1e-3),
         (torch.tanh, 5, None, 0.3, 1.5),
-        (torch.tanh, 10, None, 0.01, 0.3),
-        (torch.tanh, 20, None, 1e-5, 1e-3),
+        (torch.tanh, 10, None, 0.01, 0.1),
+        (torch.tanh, 18, None, 1e-5, 1e-3),
         (torch.tanh, 20, nn.BatchNorm1d, 0.5, 20),
         (torch.tanh, 20, nn.LayerNorm, 0.5, 20),
-        (F.softsign, 16, None, 1e-5, 1e-3),
+        (F.softsign, 18, None, 1e-5, 1e-3),
     ],
 )
 def test_gradient_that_reaches_the_first_of_many_saturating_layers(
     activation: Callable[[torch.Tensor], torch.Tensor], depth: int, norm: type[nn.Module] | None, low: float, high: float
 ) -> None:
     assert low < depth_ratio(activation, depth, norm) < high
+
+
+def test_four_sigmoids_starve_the_classic_lenet() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.Sigmoid(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten(),
+        nn.Linear(400, 120), nn.Sigmoid(), nn.Linear(120, 84), nn.Sigmoid(), nn.Linear(84, 10),
+    )  # fmt: skip
+    F.cross_entropy(net(torch.randn(64, 1, 28, 28)), torch.randint(10, (64,))).backward()
+    assert first_to_last([layer for layer in net if isinstance(layer, nn.Linear | nn.Conv2d)]) < 1e-3
 
 
 def test_xavier_initialisation_repairs_tanh_but_not_sigmoid() -> None:
@@ -282,15 +306,7 @@ def test_a_batch_norm_behind_two_layers_fits_neither(seed: int) -> None:
 
 
 def test_a_residual_sum_keeps_the_gradient_of_sigmoid_layers() -> None:
-    layers = [nn.Linear(128, 128) for _ in range(10)]
-    hidden = torch.randn(256, 128)
-    for layer in layers:
-        hidden = hidden + torch.sigmoid(layer(hidden))
-    F.cross_entropy(nn.Linear(128, 10)(hidden), torch.randint(10, (256,))).backward()
-    first, last = layers[0].weight.grad, layers[-1].weight.grad
-    assert first is not None
-    assert last is not None
-    assert (first.norm() / last.norm()).item() > 1e-2
+    assert depth_ratio(torch.sigmoid, 10, residual=True) > 1e-3
 
 
 def test_two_linear_layers_are_one() -> None:
