@@ -1,0 +1,185 @@
+"""The process that runs a target's code: it lowers its own limits, looks at the models of one job, and reports each one.
+
+The target's code may do anything here. What must survive is outside: the parent holds the clock and the other end of the pipes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from normadvisor.api.job import CLOCK_STARTS, Job, Limits, ModelJob
+from normadvisor.api.wire import encode, write_problem
+
+if TYPE_CHECKING:
+    from normadvisor.api.examine import Examined
+    from normadvisor.rulebook.model import Rule
+
+__all__ = ["enter", "run_job"]
+
+_HIGH = 400
+"""Descriptors below are what code that closes "all" of them counts through first; 1024 is the usual limit."""
+
+
+def enter(output: int, log: int, limits: Limits) -> int:
+    """Turn this process into one that a stranger's code may run in.
+
+    Its own session and process group, standard input empty, standard output and error in ``log``, a limit on memory, no core dump, and a
+    dump of the Python frames into ``output`` when it crashes or runs out of time.
+
+    Returns:
+        The descriptor to write messages to; ``output`` is closed.
+
+    """
+    if hasattr(os, "setsid"):
+        with contextlib.suppress(PermissionError):  # a fresh process of the fallback may lead its session already
+            os.setsid()
+    output = _moved_up(output)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    for descriptor in {null, log} - {0, 1, 2}:
+        os.close(descriptor)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115 - lives as long as the process
+    sys.stdout = sys.__stdout__ = _text_stream(1)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _text_stream(2)  # type: ignore[misc]
+    _limit_resources(limits)
+    faulthandler.enable(output)
+    return output
+
+
+def _text_stream(descriptor: int) -> TextIO:
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: PTH123, SIM115
+
+
+def _moved_up(descriptor: int) -> int:
+    try:
+        import fcntl
+    except ImportError:  # not on this platform
+        return descriptor
+    try:
+        high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    except OSError:  # fewer descriptors allowed
+        return descriptor
+    os.close(descriptor)
+    return high
+
+
+def _limit_resources(limits: Limits) -> None:
+    try:
+        import resource
+    except ImportError:  # not on this platform: the parent watches the memory in use
+        return
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":  # elsewhere the limit on data segments does not count what malloc maps
+        used = _private_bytes()
+        with contextlib.suppress(ValueError, OSError):
+            hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+            wanted = used + limits.memory * 2**20
+            resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def _private_bytes() -> int:
+    """Bytes this process has mapped privately: what ``RLIMIT_DATA`` counts, torch's libraries included."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def run_job(job: Job, rules: Sequence[Rule], limits: Limits, output: int) -> None:
+    """Check every model of a job, one message each, and an ``end`` message when all are done.
+
+    Returns only when the job is finished; the caller ends the process without Python's usual tidying up, which the target's threads and exit
+    handlers could hold up.
+    """
+    # A model may put a function of its own in place of os.write.
+    write = os.write
+
+    def send(message: dict[str, Any]) -> None:
+        line = memoryview(encode(message))
+        while line:
+            line = line[write(output, line) :]
+
+    if job.cwd is not None:
+        os.chdir(job.cwd)
+    chosen = list(rules) if job.rules is None else [rules[index] for index in job.rules]
+    for index, model in enumerate(job.models):
+        if _send_model(index, model, chosen, job, limits, output, send):
+            break  # the file cannot be imported, so its other models cannot be built either
+    send({"kind": "end"})
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # the target may have closed or replaced it
+            stream.flush()
+
+
+def _send_model(
+    index: int, model: ModelJob, rules: Sequence[Rule], job: Job, limits: Limits, output: int, send: Callable[[dict[str, Any]], None]
+) -> bool:
+    """Check one model and send what came of it; returns whether its file failed to be imported."""
+
+    def phase(name: str) -> None:
+        send({"kind": "phase", "model": index, "phase": name})
+        if name in CLOCK_STARTS:
+            # The parent kills a model that is over time a little later; until then its frames are on their way.
+            faulthandler.dump_traceback_later(limits.timeout, file=output)
+
+    phase("importing")
+    try:
+        result, import_failed = _check(model, rules, job, limits, phase)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the target's code may raise anything, also classes derived from BaseException
+        from normadvisor.api.examine import failed, problem_of
+
+        result, import_failed = failed(str(model.target), problem_of(error, str(model.target))), False
+    faulthandler.cancel_dump_traceback_later()
+    send(_message(index, result) | {"import_failed": import_failed})
+    return import_failed
+
+
+def _check(model: ModelJob, rules: Sequence[Rule], job: Job, limits: Limits, phase: Callable[[str], None]) -> tuple[Examined, bool]:
+    from normadvisor.api.examine import examine, failed, problem_of
+    from normadvisor.errors import NormAdvisorError
+    from normadvisor.targets.build import build
+    from normadvisor.targets.load import load
+
+    name = str(model.target)
+    try:
+        loaded = load(model.target)
+    except NormAdvisorError as error:
+        # Without a cause it is our own judgement on this one name; with one, the file itself failed.
+        return failed(name, problem_of(error, name)), error.__cause__ is not None
+    gc.enable()
+    phase("building")
+    try:
+        built = build(loaded)
+        result = examine(
+            built.model, rules, target=name, inputs=model.inputs, context=model.context, root=model.root, sites=built.sites,
+            defined_at=built.defined_at, show_graph=job.show_graph, memory=limits.memory, phase=phase,
+        )  # fmt: skip
+    except NormAdvisorError as error:
+        return failed(name, problem_of(error, name)), False
+    from dataclasses import replace
+
+    return replace(result, notes=(*built.notes, *result.notes)), False
+
+
+def _message(index: int, result: Examined) -> dict[str, Any]:
+    return {
+        "kind": "model",
+        "model": index,
+        "summary": result.summary.to_dict(),
+        "findings": [finding.to_dict() for finding in result.findings],
+        "notes": list(result.notes),
+        "table": result.table,
+        "problems": [write_problem(problem) for problem in result.problems],
+    }

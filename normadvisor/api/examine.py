@@ -1,0 +1,170 @@
+"""Looks at one model in this process: inputs, graph, findings. Imports torch; in the worker, and for live models."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from normadvisor.errors import InputError, NormAdvisorError, TraceError
+from normadvisor.graph import render_table, trace
+from normadvisor.match import match
+from normadvisor.targets.inputs import candidate_inputs, parse_input
+from normadvisor.types import Finding, ModelSummary, Problem, RunContext, Site, TraceKind
+
+if TYPE_CHECKING:
+    import torch
+
+    from normadvisor.graph.model import ModelGraph
+    from normadvisor.rulebook.model import Rule
+    from normadvisor.targets.inputs import Inputs
+
+__all__ = ["Examined", "examine", "problem_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What came of one model."""
+
+    summary: ModelSummary
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    table: str | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Subject:
+    """The model being looked at."""
+
+    model: torch.nn.Module
+    target: str
+    sites: Mapping[str, Site] = field(default_factory=dict)
+    defined_at: Site | None = None
+    memory: int = 4 * 2**30
+    """Bytes that tensors with values may take."""
+
+
+def examine(
+    model: torch.nn.Module,
+    rules: Sequence[Rule],
+    *,
+    target: str,
+    inputs: Sequence[str] = (),
+    context: RunContext,
+    root: Path,
+    sites: Mapping[str, Site] | None = None,
+    defined_at: Site | None = None,
+    show_graph: bool = False,
+    memory: int = 4096,
+    phase: Callable[[str], None] = lambda _name: None,
+) -> Examined:
+    """Trace a built model and match the rules.
+
+    Args:
+        model: the model, in train mode; its code runs.
+        rules: rules of scope ``graph``.
+        target: how the model is called in the report.
+        inputs: as ``--input`` takes them; inferred when empty.
+        context: what is known about the training.
+        root: findings point into files below it when they can.
+        sites: where modules were constructed, by qualified name.
+        defined_at: where the model's class or factory stands.
+        show_graph: whether to render the graph as a table.
+        memory: MiB that tensors with values may take where the model reads values.
+        phase: told ``tracing`` and ``matching`` as they begin.
+
+    Raises:
+        NormAdvisorError: malformed inputs, a model that cannot be traced, or a rule that fails on it.
+
+    """
+    phase("tracing")
+    subject = _Subject(model=model, target=target, sites=sites or {}, defined_at=defined_at, memory=memory * 2**20)
+    chosen, graph, notes = _trace_with_inputs(subject, inputs, context)
+    phase("matching")
+    summary = ModelSummary(
+        target=target, trace=graph.trace, inputs=None if chosen is None else chosen.spec, modules=len(graph.modules), nodes=len(graph.nodes)
+    )
+    findings = match(graph, rules, context, root)
+    table = render_table(graph) if show_graph else None
+    return Examined(summary=summary, findings=tuple(findings), notes=(*notes, *graph.notes), table=table)
+
+
+def _trace_with_inputs(
+    subject: _Subject, specs: Sequence[str], context: RunContext
+) -> tuple[Inputs | None, ModelGraph, tuple[str, ...]]:
+    """The first candidate inputs that the model takes, and the graph they give; a graph without shapes when none fits."""
+    candidates = candidate_inputs(subject.model, [parse_input(text) for text in specs], context)
+    try:
+        candidate = next(candidates)
+        while True:
+            try:
+                graph = _trace(subject, candidate)
+            except TraceError as error:
+                candidate = candidates.send(error.__cause__ or error)
+            else:
+                notes = () if candidate.given else (f"inputs {candidate.spec} were inferred{_because(candidate.why)}",)
+                return candidate, graph, notes
+    except StopIteration as end:
+        raise InputError(f"no inputs for {subject.target} could be inferred", hint="say them with --input 2x3x224x224") from end
+    except InputError as error:
+        if specs:
+            raise
+        return None, *_without_shapes(subject, error)
+
+
+def _because(why: str) -> str:
+    return f": {why}" if why else ""
+
+
+def _trace(subject: _Subject, inputs: Inputs | None) -> ModelGraph:
+    return trace(
+        subject.model, inputs, target=subject.target, sites=subject.sites, defined_at=subject.defined_at, memory=subject.memory
+    )
+
+
+def _without_shapes(subject: _Subject, error: InputError) -> tuple[ModelGraph, tuple[str, ...]]:
+    """The symbolic graph without shapes, where there is one.
+
+    Raises:
+        InputError: there is none.
+
+    """
+    try:
+        graph = _trace(subject, None)
+    except TraceError:
+        raise error from None
+    hint = f" ({error.hint})" if error.hint else ""
+    return graph, (f"traced without shapes, so rules that need them are silent: {error.message}{hint}",)
+
+
+def problem_of(error: BaseException, target: str) -> Problem:
+    """An error about one model as an entry of the report."""
+    details = "".join(traceback.format_exception(error))
+    if isinstance(error, NormAdvisorError):
+        hint = error.hint
+        if hint is None and _ran_out_of_memory(error):
+            hint = "raise the limit with --memory, or name a smaller configuration"
+        return Problem(target=target, message=error.message, location=error.location, hint=hint, details=details)
+    if isinstance(error, SystemExit):
+        return Problem(target=target, message=f"forward of {target} called sys.exit({error.code!r})", details=details)
+    words = str(error).strip().splitlines()
+    message = f"{target} raised {type(error).__name__}{': ' + words[0][:300] if words else ''}"
+    return Problem(target=target, message=message, details=details)
+
+
+def _ran_out_of_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            return True
+        error = error.__cause__
+    return False
+
+
+def failed(target: str, problem: Problem) -> Examined:
+    """The result for a model that could not be checked."""
+    summary = ModelSummary(target=target, trace=TraceKind.NONE, error=problem.message)
+    return Examined(summary=summary, problems=(problem,))

@@ -1,0 +1,78 @@
+"""What came of one model, as the parent keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from normadvisor.api.job import Job
+from normadvisor.api.wire import read_finding, read_problem, read_summary
+from normadvisor.types import Finding, ModelSummary, Problem, Report, TraceKind
+
+__all__ = ["Outcome", "outcome_of", "report_of", "unusable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One model's part of the report, and what its code printed."""
+
+    summary: ModelSummary
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    table: str | None = None
+    problems: tuple[Problem, ...] = ()
+    printed_lines: int = 0
+    printed: str = ""
+
+    def with_prints(self, lines: int, text: str) -> Self:
+        """The same, with what was printed."""
+        return replace(self, printed_lines=max(1, lines), printed=text)
+
+
+def unusable(problem: Problem) -> Outcome:
+    """The outcome for a model that could not be checked."""
+    return Outcome(summary=ModelSummary(target=problem.target, trace=TraceKind.NONE, error=problem.message), problems=(problem,))
+
+
+def outcome_of(message: Mapping[str, Any], job: Job, index: int) -> Outcome:
+    """Read a worker's answer about one model; an answer that cannot be read is a problem of that model."""
+    target = str(job.models[index].target)
+    try:
+        outcome = Outcome(
+            summary=read_summary(message["summary"]),
+            findings=tuple(read_finding(item) for item in message["findings"]),
+            notes=tuple(str(note) for note in message["notes"]),
+            table=None if message["table"] is None else str(message["table"]),
+            problems=tuple(read_problem(item) for item in message["problems"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"the worker's answer about {target} cannot be read"
+        return unusable(Problem(target=target, message=reason, details=f"{type(error).__name__}: {error}"))
+    if message.get("import_failed") and job.label != target:
+        return _about_the_file(outcome, job.label, target)
+    return outcome
+
+
+def _about_the_file(outcome: Outcome, label: str, target: str) -> Outcome:
+    """A file that cannot be imported is one problem, whichever of its models was asked for first."""
+    problems = tuple(replace(problem, target=label, message=problem.message.replace(target, label)) for problem in outcome.problems)
+    error = problems[0].message if problems else outcome.summary.error
+    return replace(outcome, summary=replace(outcome.summary, target=label, error=error), problems=problems)
+
+
+def report_of(outcomes: list[Outcome], *, debug: bool = False) -> Report:
+    """Join the outcomes of all models, in order."""
+    notes: list[str] = []
+    for outcome in outcomes:
+        notes += [f"{outcome.summary.target}: {note}" for note in outcome.notes]
+        if debug and outcome.printed_lines:
+            plural = "" if outcome.printed_lines == 1 else "s"
+            notes.append(f"{outcome.summary.target}: printed {outcome.printed_lines} line{plural}:\n{outcome.printed}")
+    return Report(
+        findings=tuple(finding for outcome in outcomes for finding in outcome.findings),
+        models=tuple(outcome.summary for outcome in outcomes),
+        problems=tuple(problem for outcome in outcomes for problem in outcome.problems),
+        notes=tuple(notes),
+        graphs=tuple(outcome.table for outcome in outcomes if outcome.table is not None),
+    )

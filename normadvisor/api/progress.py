@@ -1,0 +1,26 @@
+"""What a caller may want to know while a check runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = ["Progress", "ProgressCallback"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One step of a check."""
+
+    done: int
+    """Models that are finished."""
+    total: int
+    """Models to check."""
+    target: str
+    """What is being worked on, or was finished by this step."""
+    phase: str
+    """``importing``, ``building``, ``tracing``, ``matching`` or ``done``; ``starting`` while the worker imports torch."""
+
+
+ProgressCallback: TypeAlias = Callable[[Progress], None]

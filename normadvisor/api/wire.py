@@ -1,0 +1,122 @@
+"""JSON lines from a worker to the parent.
+
+The parent trusts its own rules and targets but not what a worker answers, since the target's code runs there: every line is
+limited in size, checked for its types, and a line that is no message is kept as text (that is where crash dumps arrive).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from normadvisor.types import Finding, Location, ModelSummary, Problem, TraceKind
+
+__all__ = ["MAX_LINE", "decode", "encode", "read_finding", "read_problem", "read_summary", "write_problem"]
+
+MAX_LINE = 64 * 2**20
+"""Longest message in bytes: a graph table of 20,000 nodes has about 5 MB."""
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """One message as a line of ASCII."""
+    return json.dumps(message, separators=(",", ":"), allow_nan=True, default=str).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any] | None:
+    """The message in a line, ``None`` if it holds none."""
+    if not line.startswith(b'{"kind":'):
+        return None
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def write_problem(problem: Problem) -> dict[str, Any]:
+    """A problem as JSON."""
+    return asdict(problem)
+
+
+def read_problem(data: Mapping[str, Any]) -> Problem:
+    """Read back what :func:`write_problem` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: ``data`` is no problem.
+
+    """
+    location = data["location"]
+    problem = Problem(
+        target=_text(data["target"]),
+        message=_text(data["message"]),
+        location=None if location is None else _location(location),
+        hint=None if data["hint"] is None else _text(data["hint"]),
+        details=None if data["details"] is None else _text(data["details"]),
+    )
+    return problem
+
+
+def read_summary(data: Mapping[str, Any]) -> ModelSummary:
+    """Read back what :meth:`ModelSummary.to_dict` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: ``data`` is no summary.
+
+    """
+    return ModelSummary(
+        target=_text(data["target"]),
+        trace=TraceKind(data["trace"]),
+        inputs=None if data["inputs"] is None else _text(data["inputs"]),
+        modules=_count(data["modules"]),
+        nodes=_count(data["nodes"]),
+        error=None if data["error"] is None else _text(data["error"]),
+    )
+
+
+def read_finding(data: Mapping[str, Any]) -> Finding:
+    """Read back what :meth:`Finding.to_dict` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: ``data`` is no finding.
+
+    """
+    finding = Finding.from_dict(data)
+    for name in ("rule", "name", "message", "fingerprint"):
+        _text(getattr(finding, name))
+    for name in ("path", "model"):
+        if getattr(finding, name) is not None:
+            _text(getattr(finding, name))
+    for name in ("line", "column", "end_line", "end_column"):
+        if getattr(finding, name) is not None:
+            _count(getattr(finding, name))
+    for module in finding.modules:
+        _text(module)
+    for place in finding.related:
+        _text(place.path), _count(place.line), _text(place.message)
+    if not isinstance(finding.evidence, dict):
+        raise TypeError(finding.evidence)
+    return finding
+
+
+def _location(data: Mapping[str, Any]) -> Location:
+    location = Location(**data)
+    _text(location.path)
+    for item in fields(location)[1:]:
+        value = getattr(location, item.name)
+        if value is not None:
+            _count(value)
+    return location
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(value)
+    return value
