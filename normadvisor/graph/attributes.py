@@ -73,7 +73,9 @@ _EXPECTED_DIMS = {
     nn.InstanceNorm1d: [2, 3], nn.InstanceNorm2d: [3, 4], nn.InstanceNorm3d: [4, 5],
 }  # fmt: skip
 
-_PAD_MODES = (("Constant", "constant"), ("Zero", "constant"), ("Reflection", "reflect"), ("Replication", "replicate"), ("Circular", "circular"))
+_PAD_MODES = (
+    ("Constant", "constant"), ("Zero", "constant"), ("Reflection", "reflect"), ("Replication", "replicate"), ("Circular", "circular"),
+)  # fmt: skip
 
 
 def plain(value: Any) -> JSONValue | None:
@@ -94,8 +96,8 @@ def norm_axes(op: str, attrs: Mapping[str, Any], rank: int | None) -> list[int] 
     if op == "batch_norm":
         return [0, *spatial]
     if op == "instance_norm":
-        expected = attrs.get("expected_dims")
-        unbatched = bool(expected) and rank == min(expected) and len(expected) > 1
+        expected = attrs.get("expected_dims") or []
+        unbatched = len(expected) > 1 and rank == min(expected)
         return list(range(1, rank)) if unbatched else spatial
     if op == "group_norm":
         groups, channels = attrs.get("num_groups"), attrs.get("num_channels")
@@ -121,7 +123,7 @@ def _norm_module(op: str, module: nn.Module, attrs: Attrs) -> None:
         attrs["sync"] = True
     if isinstance(module, (nn.LayerNorm, *((nn.RMSNorm,) if hasattr(nn, "RMSNorm") else ()))):
         attrs["affine"] = bool(module.elementwise_affine)
-    if op in {"batch_norm", "instance_norm"} and attrs.get("num_features") == 0 and nn.parameter.is_lazy(module.weight):
+    if op in {"batch_norm", "instance_norm"} and attrs.get("num_features") == 0:
         del attrs["num_features"]
     if "normalized_shape" in attrs and isinstance(attrs["normalized_shape"], int):
         attrs["normalized_shape"] = [attrs["normalized_shape"]]
@@ -185,7 +187,7 @@ def call_attrs(op: str, arguments: Mapping[str, Any], weight: tuple[int, ...] | 
         attrs["inplace"] = True
     if op in {"conv", "conv_transpose"} and weight is not None:
         _conv_call(op, arguments, weight, attrs)
-    elif op == "linear" and weight is not None and len(weight) == 2:  # noqa: PLR2004 -- (out, in)
+    elif op == "linear" and weight is not None and len(weight) == 2:
         attrs.update(in_features=weight[1], out_features=weight[0], bias=arguments.get("bias") is not None)
     elif op in NORMS:
         attrs["affine"] = arguments.get("weight") is not None
@@ -233,7 +235,7 @@ def axis_order(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], rank: 
     axes = [int(axis) % rank for axis in flat if isinstance(axis, int)]
     if name == "permute":
         return axes if sorted(axes) == order else None
-    if len(axes) != 2:  # noqa: PLR2004 -- the two axes that change places
+    if len(axes) != 2:
         return None
     if name in {"movedim", "moveaxis"}:
         order.insert(axes[1], order.pop(axes[0]))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from torch import fx
+
 from normadvisor.graph.attributes import axis_order, call_attrs, module_attrs, norm_axes
 from normadvisor.graph.canonical import NORMS, base_name, function_op, module_op, spelling
 from normadvisor.graph.leaves import class_name
@@ -15,7 +17,7 @@ from normadvisor.graph.record import MANY, NOTHING, TENSOR, Note, note_of
 from normadvisor.graph.signatures import bind
 
 if TYPE_CHECKING:
-    from torch import fx, nn
+    from torch import nn
 
 __all__ = ["build_nodes"]
 
@@ -120,8 +122,8 @@ class _Builder:
         values = [self._values[source] for source in sources if source in self._values]
         if node.target is operator.getitem or base_name(getattr(node.target, "__name__", ""))[0] == "getitem":
             first = node.args[0]
-            if first in self._values and note_of(first).kind == MANY:  # type: ignore[arg-type,index]
-                self._values[node] = self._values[first]  # type: ignore[index]
+            if isinstance(first, fx.Node) and first in self._values and note_of(first).kind == MANY:
+                self._values[node] = self._values[first]
                 return
         if note.leaf is not None:
             self._leaf(node, note)
@@ -141,6 +143,7 @@ class _Builder:
 
     def _leaf(self, node: fx.Node, note: Note) -> None:
         leaf = note.leaf
+        assert leaf is not None  # noqa: S101 -- the caller has looked
         module = self._modules[note.path]
         attrs = {**module_attrs(leaf.op, module), **leaf.known}
         base = leaf.base
@@ -159,7 +162,7 @@ class _Builder:
         name, written = spelling(target)
         arguments = bind(base_name(name)[0], written, node.args, node.kwargs)
         weight = arguments.get("weight")
-        shape = note_of(weight).shape if _is_node(weight) else None
+        shape = note_of(weight).shape if isinstance(weight, fx.Node) else None
         attrs = call_attrs(op, arguments, shape)
         if op == "permute" and (known := self._in_shape(node)) is not None:
             order = axis_order(base_name(name)[0], node.args if node.target is not getattr else node.args[:1], node.kwargs, len(known))
@@ -180,7 +183,7 @@ class _Builder:
     def _owner(self, arguments: Mapping[str, Any]) -> str | None:
         for key in _OWNING:
             held = arguments.get(key)
-            if _is_node(held):
+            if isinstance(held, fx.Node):
                 value = self._values.get(self._now(held))
                 if value is not None and value.owner is not None:
                     return value.owner
@@ -201,7 +204,7 @@ class _Builder:
 
     # -- neutral nodes -----------------------------------------------------------------------------------------------------
 
-    def _append(
+    def _append(  # noqa: PLR0913 -- the parts of one record
         self,
         node: fx.Node,
         note: Note,
@@ -217,7 +220,10 @@ class _Builder:
         attrs = attrs if attrs is not None else {}
         in_shape = self._in_shape(node)
         if op in NORMS:
-            self._norm(op, attrs, node, note, in_shape, note.training if cls else training)
+            self._norm(node, note, op, attrs, in_shape)
+            flag = note.training if cls else training
+            if flag is not None:
+                attrs.setdefault("frozen", self._mode == "train" and not flag)
         index = len(self.nodes)
         self.nodes.append(
             NodeInfo(
@@ -246,7 +252,7 @@ class _Builder:
                 return note_of(source).shape
         return None
 
-    def _norm(self, op: str, attrs: dict[str, Any], node: fx.Node, note: Note, shape: tuple[int, ...] | None, training: bool | None) -> None:
+    def _norm(self, node: fx.Node, note: Note, op: str, attrs: dict[str, Any], shape: tuple[int, ...] | None) -> None:
         rank = len(shape) if shape is not None else None
         if op == "group_norm" and "num_channels" not in attrs and shape is not None and rank and rank > 1:
             attrs["num_channels"] = shape[1]
@@ -256,15 +262,9 @@ class _Builder:
             attrs.setdefault("axes", axes)
         if op == "batch_norm" and "num_features" not in attrs:
             held = bind("batch_norm", spelling(node.target)[1], node.args, node.kwargs) if node.op == "call_function" else {}
-            sized = next((note_of(held[key]).shape for key in _OWNING if _is_node(held.get(key))), None)
+            sized = next((note_of(found).shape for key in _OWNING if isinstance(found := held.get(key), fx.Node)), None)
             if sized:
                 attrs["num_features"] = sized[0]
-        if training is not None:
-            attrs.setdefault("frozen", self._mode == "train" and not training)
-
-
-def _is_node(value: Any) -> bool:
-    return hasattr(value, "all_input_nodes")
 
 
 def build_nodes(graph: fx.Graph, model: nn.Module, *, mode: str, symbolic: bool) -> list[NodeInfo]:

@@ -122,7 +122,9 @@ _NAMES: dict[str, str] = {
         " upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d"
     ),
     "pixel_shuffle": "pixel_shuffle pixel_unshuffle",
-    "pad": "pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d",
+    "pad": (
+        "pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d"
+    ),
     "add": "add radd", "sub": "sub subtract rsub", "mul": "mul multiply rmul", "neg": "neg negative",
     "div": "div divide true_divide truediv rtruediv rdiv floordiv floor_divide rfloordiv", "pow": "pow rpow square float_power",
     "sqrt": "sqrt", "rsqrt": "rsqrt", "exp": "exp expm1", "log": "log log1p log2 log10", "abs": "abs absolute",
@@ -148,7 +150,7 @@ _NAMES: dict[str, str] = {
 _BY_NAME: dict[str, str] = {name: op for op, names in _NAMES.items() for name in names.split()}
 
 IN_PLACE_OPERATORS = frozenset(
-    "iadd isub imul itruediv ifloordiv ipow imatmul imod iand ior ixor ilshift irshift setitem".split()
+    ["iadd", "isub", "imul", "itruediv", "ifloordiv", "ipow", "imatmul", "imod", "iand", "ior", "ixor", "ilshift", "irshift", "setitem"]
 )
 _INNER = {name: name[1:] for name in IN_PLACE_OPERATORS if name != "setitem"}
 _TORCH_HOMES = ("torch", "_operator", "operator", "builtins", "math")

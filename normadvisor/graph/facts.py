@@ -66,10 +66,7 @@ def _calls(nodes: list[NodeInfo]) -> None:
 
 def _output(nodes: list[NodeInfo]) -> None:
     for node in reversed(nodes):
-        if node.op == "output":
-            for source in node.inputs:
-                nodes[source].reaches_output = True
-        elif node.reaches_output and node.op in _UNCHANGED:
+        if node.op == "output" or (node.reaches_output and node.op in _UNCHANGED):
             for source in node.inputs:
                 nodes[source].reaches_output = True
 
@@ -100,8 +97,9 @@ def _channels(node: NodeInfo, nodes: list[NodeInfo]) -> tuple[int | None, str | 
 
 
 def _conv_axis(node: NodeInfo, rank: int | None) -> int:
-    dims = node.attrs.get("dims")
-    return 0 if rank is not None and rank == dims else 1 if rank is None or rank == (dims or 0) + 2 else 0
+    given = node.attrs.get("dims")
+    dims = given if isinstance(given, int) else 0
+    return 0 if rank is not None and rank == dims else 1 if rank is None or rank == dims + 2 else 0
 
 
 def _agreed(node: NodeInfo, nodes: list[NodeInfo]) -> tuple[int | None, str | None]:
@@ -167,7 +165,7 @@ def _order(node: NodeInfo, rank: int) -> list[int] | None:
 
 def _residual(node: NodeInfo, nodes: list[NodeInfo]) -> bool:
     """Whether one operand comes, along a path without nonlinearity, from an ancestor of the other."""
-    if len(node.inputs) != 2:  # noqa: PLR2004 -- two operands
+    if len(node.inputs) != 2:
         return False
     left, right = node.inputs
     return any(

@@ -7,6 +7,7 @@ import os
 import sys
 import sysconfig
 from itertools import islice
+from pathlib import Path
 from types import CodeType, FrameType
 
 import torch
@@ -16,8 +17,7 @@ from normadvisor.types import Frame, Location, Site
 __all__ = ["Frames", "is_user_file"]
 
 _SEP = os.sep
-_TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + _SEP
-_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + _SEP
+_OWN = (f"{Path(torch.__file__).resolve().parent}{_SEP}", f"{Path(__file__).resolve().parents[1]}{_SEP}")
 _STDLIB = tuple(
     {os.path.realpath(path) + _SEP for key in ("stdlib", "platstdlib") if (path := sysconfig.get_paths().get(key))}
     | {path + _SEP for key in ("stdlib", "platstdlib") if (path := sysconfig.get_paths().get(key))}
@@ -30,7 +30,7 @@ def is_user_file(path: str) -> bool:
     """Whether a file is neither torch's, nor this package's, nor the standard library's. Libraries of models are user code."""
     found = _known.get(path)
     if found is None:
-        inside = path.startswith(_TORCH) or path.startswith(_HERE) or (path.startswith("<") and path.endswith(">"))
+        inside = path.startswith(_OWN) or (path.startswith("<") and path.endswith(">"))
         stdlib = path.startswith(_STDLIB) and not any(part in path for part in _SITE)
         found = _known[path] = not inside and not stdlib
     return found

@@ -13,14 +13,15 @@ from torch import nn
 
 from normadvisor.graph.values import swapped, to_device, to_meta
 
-__all__ = ["LEVELS", "Level", "is_input_error", "materialised", "real_bytes"]
+__all__ = ["LEVELS", "Level", "is_input_error", "is_too_small", "materialised", "real_bytes"]
 
 _INPUT_ERROR = re.compile(
     r"mat1 and mat2|size mismatch|to have \d+ channels|Given groups|Given normalized_shape|required positional argument"
     r"|unexpected keyword argument|must match the size|must match the existing size|shape '\[.*\]' is invalid for input"
     r"|expected input with shape|Expected \d[\dD or()-]* input|Expected input.* to be|Kernel size can't be greater"
     r"|Sizes of tensors must match|You must specify|You have to specify|Output size is too small|shape mismatch"
-    r"|not enough values to unpack|too many values to unpack|positional arguments? but|Expected tensor for argument"
+    r"|not enough values to unpack|too many values to unpack|positional arguments? but|smaller than kernel size"
+    r"|Expected tensor for argument"
     r"|Dimension out of range|is not divisible by|doesn't match",
 )
 
@@ -28,6 +29,14 @@ _INPUT_ERROR = re.compile(
 def is_input_error(error: BaseException) -> bool:
     """Whether an error says that the inputs do not fit, so that another kind of tensor would not help."""
     return isinstance(error, (TypeError, RuntimeError, ValueError, AssertionError)) and _INPUT_ERROR.search(str(error)) is not None
+
+
+_TOO_SMALL = re.compile(r"Kernel size can't be greater|Output size is too small|smaller than kernel size|Padding size should be less")
+
+
+def is_too_small(error: BaseException) -> bool:
+    """Whether an error says that a feature map has shrunk to less than a layer needs."""
+    return _TOO_SMALL.search(str(error)) is not None
 
 
 @dataclass(frozen=True, slots=True)

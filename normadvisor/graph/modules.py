@@ -8,7 +8,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -26,14 +26,17 @@ __all__ = ["list_modules", "unrun"]
 _WATCHED = NORMS | set(GROUPS["activation"]) | set(GROUPS["dropout_like"])
 
 
-def list_modules(model: nn.Module, nodes: list[NodeInfo], entered: Iterable[str], leaves: Leaves, sites: Mapping[str, Site]) -> dict[str, ModuleInfo]:
+def list_modules(
+    model: nn.Module, nodes: list[NodeInfo], entered: Iterable[str], leaves: Leaves, sites: Mapping[str, Site]
+) -> dict[str, ModuleInfo]:
     """All modules by qualified name; ``entered`` are the modules whose ``forward`` ran beside those that made a node."""
     calls = Counter(node.module for node in nodes if node.cls)
-    ran = {"", *entered, *(node.module for node in nodes)}
-    for name in list(ran):
-        while name:
-            name = name.rpartition(".")[0]  # noqa: PLW2901 -- the way up
+    ran = {""}
+    for inner in {*entered, *(node.module for node in nodes)}:
+        name = inner
+        while name and name not in ran:
             ran.add(name)
+            name = name.rpartition(".")[0]
     # Modules that are one operation, and (parents come first) what lies inside of them.
     whole = {node.module for node in nodes if node.cls}
     found: dict[str, ModuleInfo] = {}
@@ -59,7 +62,7 @@ def list_modules(model: nn.Module, nodes: list[NodeInfo], entered: Iterable[str]
     return found
 
 
-def _operation(module: nn.Module, leaves: Leaves) -> tuple[str | None, dict[str, object]]:
+def _operation(module: nn.Module, leaves: Leaves) -> tuple[str | None, dict[str, Any]]:
     leaf = leaves.of(module)
     if leaf is not None and leaf.op != "other":
         return leaf.op, {**module_attrs(leaf.op, module), **leaf.known}
@@ -76,7 +79,8 @@ def unrun(modules: Mapping[str, ModuleInfo]) -> list[str]:
 
 def _referenced(owner: nn.Module, attribute: str) -> bool | None:
     """Whether the class of ``owner`` reads ``self.attribute`` outside ``__init__``; None when that cannot be told."""
-    reads = _reads(type(owner))
+    cls: Any = type(owner)
+    reads = _reads(cls)
     if reads is None:
         return None
     names, all_of_them = reads

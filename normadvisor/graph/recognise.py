@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 -- the usual name
+import torch.nn.functional as F
 from torch import nn
 
 from normadvisor.graph.canonical import NORMS, module_op
@@ -238,8 +238,8 @@ class _Trial:
         factors = (trained.reshape(_BATCH, -1) * x.reshape(_BATCH, -1)).sum(1) / x.reshape(_BATCH, -1).square().sum(1)
         if not close(trained, x * factors.reshape(-1, *[1] * (x.dim() - 1))):
             return None
-        kept = factors[factors.abs() > 1e-9]  # noqa: PLR2004 -- zero up to rounding
-        if len(kept) and not bool((kept - kept[0]).abs().max() < 1e-6):  # noqa: PLR2004 -- equal up to float32 rounding
+        kept = factors[factors.abs() > 1e-9]
+        if len(kept) and not bool((kept - kept[0]).abs().max() < 1e-6):
             return None
         return Recognised("drop_path", {"p": round(1 - 1 / float(kept[0]), 6)} if len(kept) else {})
 
@@ -269,7 +269,7 @@ class _Trial:
         elif op in {"layer_norm", "rms_norm"}:
             sizes = [x.shape[a] for a in axes]
             attrs["normalized_shape"] = sizes
-            if axes != tuple(range(rank - len(axes), rank)) or (axes == (1,) and axis == 1 and rank > 2):  # noqa: PLR2004 -- (N, C)
+            if axes != tuple(range(rank - len(axes), rank)) or (axes == (1,) and axis == 1 and rank > 2):
                 attrs["axes"] = list(axes)
         return Recognised(op, {key: value for key, value in attrs.items() if value is not None}, measured)
 
@@ -286,7 +286,7 @@ class _Trial:
                             return op, (1,), feature, centred
                         return (op, axes, feature, centred) if op else None
         channels = x.shape[1]
-        if rank > 2:  # noqa: PLR2004 -- groups need something beside the channels
+        if rank > 2:
             for groups in (2, 4, 8, 16, 32, 3, 6, 12, 24, 64, channels // 2):
                 if 1 < groups < channels and channels % groups == 0 and fit_affine(y, groups_normalized(x, groups), axis) is not None:
                     return "group_norm", (groups,), axis, True
@@ -324,7 +324,9 @@ class _Trial:
         before = {name: value.clone() for name, value in _state(module).items()}
         self._run(module, x, training=True)
         after = _state(module)
-        moved = any(name in after and not torch.equal(after[name].to(value.dtype), value) for name, value in before.items() if value.numel() > 1)
+        moved = any(
+            name in after and not torch.equal(after[name].to(value.dtype), value) for name, value in before.items() if value.numel() > 1
+        )
         peers = x.clone()
         peers[1:] = self._input(tuple(x.shape))[1:] * 3 + 1
         alone, among = self.run(x, training=False), self.run(peers, training=False)
@@ -334,7 +336,7 @@ class _Trial:
         return {
             "has_buffers": any(value.numel() > 1 for value in before.values()),
             "updates_running_stats": moved,
-            "uses_running_stats": dependence is not None and dependence < 1e-6,  # noqa: PLR2004 -- rounding
+            "uses_running_stats": dependence is not None and dependence < 1e-6,
             "track_running_stats": moved,
             "peer_dependence": dependence,
         }
@@ -364,8 +366,8 @@ def _operation(axes: tuple[int, ...], rank: int, feature: int | None, *, centred
         return "batch_norm" if centred else None
     if not centred:
         return "rms_norm"
-    if rank > 2 and axes == tuple(range(2, rank)) and feature == 1:  # noqa: PLR2004 -- (N, C, ...)
+    if rank > 2 and axes == tuple(range(2, rank)) and feature == 1:
         return "instance_norm"
-    if rank > 2 and axes == tuple(range(1, rank)):  # noqa: PLR2004
+    if rank > 2 and axes == tuple(range(1, rank)):
         return "group_norm"
     return "layer_norm"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 
 import torch
-import torch.nn.functional as F  # noqa: N812 -- the usual name
+import torch.nn.functional as F
 
 __all__ = ["ACTIVATIONS", "SAME_FUNCTION", "close", "eps_from_ratio", "fit_affine", "groups_normalized", "normalized", "statistic_axes"]
 

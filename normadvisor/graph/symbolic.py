@@ -38,7 +38,7 @@ class _Tracer(fx.Tracer):
         self._until = sys._getframe(1)  # noqa: SLF001
 
     def path_of_module(self, mod: nn.Module) -> str:
-        return self._paths[id(mod)]
+        return str(self._paths[id(mod)])
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         path = self._paths.get(id(m))
@@ -59,7 +59,7 @@ class _Tracer(fx.Tracer):
         finally:
             self._stack.pop()
 
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:  # noqa: ARG002 -- fx's signature
         if isinstance(attr_val, torch.Tensor) and id(attr_val) in self._names:
             module, name = self._names[id(attr_val)]
             path = f"{module}.{name}" if module else name
@@ -154,9 +154,15 @@ def run_shapes(graph: fx.Graph, model: nn.Module, values: Mapping[str, Any]) -> 
                     env.pop(source, None)
 
 
+_CHECKS = {getattr(torch, "_assert", None), getattr(torch.fx._symbolic_trace, "_assert_is_none", None)} - {None}  # noqa: SLF001
+"""What fx writes for arguments that are no tensors: they hold by construction."""
+
+
 def _run(node: fx.Node, model: nn.Module, modules: Mapping[str, nn.Module], values: Mapping[str, Any], env: dict[fx.Node, Any]) -> Any:
     if node.op == "placeholder":
         return map_tensors(values.get(str(node.target)), to_meta)
+    if node.target in _CHECKS:
+        return None
     if node.op == "get_attr":
         found: Any = model
         for part in str(node.target).split("."):
@@ -171,7 +177,8 @@ def _run(node: fx.Node, model: nn.Module, modules: Mapping[str, nn.Module], valu
     if node.op == "call_method":
         return getattr(args[0], str(node.target))(*args[1:], **kwargs)
     if is_norm_call(node.target):
-        return torch.empty_like(args[0] if args else kwargs["input"])
+        first: Any = args[0] if args else kwargs["input"]
+        return torch.empty_like(first)
     return node.target(*args, **kwargs)  # type: ignore[operator]
 
 

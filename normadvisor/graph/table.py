@@ -45,7 +45,7 @@ def _place(site: Site | None) -> str:
 
 
 def _size(shape: tuple[int, ...] | None) -> str:
-    return "?" if shape is None else "×".join(map(str, shape)) or "scalar"
+    return "?" if shape is None else "x".join(map(str, shape)) or "scalar"
 
 
 def _row(node: NodeInfo, graph: ModelGraph) -> tuple[str, ...]:

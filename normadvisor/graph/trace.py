@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import fx, nn
+from torch.nn.parameter import UninitializedParameter
 
 from normadvisor.errors import TraceError
 from normadvisor.graph.build import build_nodes
@@ -17,11 +18,11 @@ from normadvisor.graph.execution import Recorder, changed, record
 from normadvisor.graph.facts import add_facts
 from normadvisor.graph.frames import Frames
 from normadvisor.graph.leaves import Leaves
-from normadvisor.graph.levels import LEVELS, Level, is_input_error, materialised, real_bytes
+from normadvisor.graph.levels import LEVELS, Level, is_input_error, is_too_small, materialised, real_bytes
 from normadvisor.graph.light import without_compiler
 from normadvisor.graph.model import ModelGraph, ModuleInfo, NodeInfo
 from normadvisor.graph.modules import list_modules, unrun
-from normadvisor.graph.symbolic import NotSymbolic, run_shapes, trace_symbolic
+from normadvisor.graph.symbolic import run_shapes, trace_symbolic
 from normadvisor.graph.values import parameter_names, swapped, to_meta
 from normadvisor.types import Site, TraceKind
 
@@ -68,6 +69,7 @@ class _Job:
     sites: Mapping[str, Site]
     memory: int
     shapes: bool = True
+    given: bool = True
     leaves: Leaves = field(default_factory=Leaves)
     frames: Frames = field(default_factory=Frames)
 
@@ -119,6 +121,7 @@ def trace(
         sites,
         memory,
         shapes=inputs is not None,
+        given=inputs is None or inputs.given,
     )
     with _untouched(model):
         # Decided before any mode is entered: the recogniser runs modules on tensors of its own.
@@ -128,7 +131,7 @@ def trace(
         if unrun(found.modules):
             _other_mode(job, found, tracer)
         facts = add_facts(found.nodes)
-    facts["parameters"] = sum(parameter.numel() for parameter in model.parameters() if not nn.parameter.is_lazy(parameter))
+    facts["parameters"] = sum(held.numel() for held in model.parameters() if not isinstance(held, UninitializedParameter))
     return ModelGraph(
         target=target,
         trace=found.kind,
@@ -175,7 +178,9 @@ def _first_pass(job: _Job, tracer: TraceKind | None) -> _Pass:
                 why = next(error for failed, _, error in failures if failed == "train")
                 found.notes.append(f"only eval mode could be traced; train mode: {_told(why)}")
             return found
-    first = failures[-1][2] if failures else None
+        if not job.given and failures and is_too_small(failures[-1][2]):
+            break  # a larger guess may well run in train mode
+    first = failures[0][2] if len(failures) == 1 else next((error for _, level, error in failures if level != "symbolic"), None)
     tried = "; ".join(dict.fromkeys(f"{mode} mode, {level}: {_told(error)}" for mode, level, error in failures))
     message = f"forward of {type(job.model).__name__} could not be followed: {tried}"
     raise TraceError(message) from first
@@ -194,7 +199,8 @@ def _pass(job: _Job, mode: str, tracer: TraceKind | None, failures: list[tuple[s
         if tracer in {None, TraceKind.SYMBOLIC}:
             try:
                 return _symbolic(job, mode)
-            except NotSymbolic as error:
+            except Exception as error:  # noqa: BLE001 -- operations of the user's model on inputs that may not fit
+                # The execution tracer meets the same error, if it is one, with the modules it happened in on the stack.
                 if tracer is TraceKind.SYMBOLIC or not job.shapes:
                     failures.append((mode, "symbolic", error))
                     return None

@@ -60,8 +60,9 @@ def map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
 def to_device(tensor: torch.Tensor, device: str) -> torch.Tensor:
     """A tensor of the same shape, dtype and kind (parameter or not) without data on ``device``; lazy ones stay lazy."""
     if is_lazy(tensor):
-        kind = UninitializedParameter if isinstance(tensor, UninitializedParameter) else UninitializedBuffer
-        return kind(device=device, dtype=tensor.dtype)
+        kind: Any = UninitializedParameter if isinstance(tensor, UninitializedParameter) else UninitializedBuffer
+        lazy: torch.Tensor = kind(device=device, dtype=tensor.dtype)
+        return lazy
     made = torch.empty_like(tensor, device=device, requires_grad=False)
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(made, requires_grad=tensor.requires_grad)
@@ -130,7 +131,8 @@ def _exchange(module: nn.Module, once: Callable[[torch.Tensor], torch.Tensor]) -
     if isinstance(module, torch.jit.ScriptModule):
         return
     attributes = vars(module)
-    for held in (module._parameters, module._buffers, attributes):  # noqa: SLF001
+    holders: tuple[dict[str, Any], ...] = (module._parameters, module._buffers, attributes)  # noqa: SLF001
+    for held in holders:
         for name, value in held.items():
             if isinstance(value, torch.Tensor):
                 held[name] = once(value)
