@@ -182,6 +182,8 @@ class ChainView(View):
                 return self.nodes[-1]
             case "nodes":
                 return list(self.nodes)
+            case "nodes":
+                return list(self.nodes)
             case "modules":
                 return list(dict.fromkeys(view.node.module for view in self.nodes if view.node.module))
         return None
@@ -219,6 +221,7 @@ class ModelView(View):
             "counts": counts,
             "inputs_given": graph.inputs_given,
             "mode": graph.mode,
+            "modules": len(graph.modules),
             "nodes": len(graph.nodes),
             "target": graph.target,
             "trace": str(graph.trace),
