@@ -61,7 +61,7 @@ def _what(rule: Rule) -> Iterator[str]:
     if rule.adjust:
         yield "\n".join(_adjustments(rule))
     if rule.silenced_by:
-        yield f"Silent where {_joined(rule.silenced_by)} speaks of the same layer."
+        yield f"Gives way to {_joined(rule.silenced_by)} on the same layer."
 
 
 def _adjustments(rule: Rule) -> Iterator[str]:

@@ -132,8 +132,10 @@ class _Checker:
 
     def flaw(self, node: ast.AST, message: str, hint: str | None = None) -> Flaw:
         """A flaw at a node."""
-        line = max(getattr(node, "lineno", 2) - 2, 0)
-        offset = getattr(node, "col_offset", 0)
+        line, offset = max(getattr(node, "lineno", 2) - 2, 0), getattr(node, "col_offset", 0)
+        if isinstance(node, ast.Attribute) and node.end_lineno is not None and node.end_col_offset is not None:
+            # An attribute's own name is what is wrong, and it stands last.
+            line, offset = node.end_lineno - 2, node.end_col_offset - len(node.attr.encode())
         source = self.lines[line] if line < len(self.lines) else ""
         return Flaw(message, hint, line, len(source.encode()[:offset].decode(errors="ignore")))
 

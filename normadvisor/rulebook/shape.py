@@ -1,4 +1,4 @@
-"""From plain data to a :class:`~normadvisor.rulebook.model.Rule`, by pydantic, with errors in the words of a rule's author."""
+"""From plain data to a :class:`~normadvisor.rulebook.model.Rule`, with errors in the words of a rule's author."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.errors import RuleError
+from normadvisor.rulebook.construct import IrregularError, construct
 from normadvisor.rulebook.model import (
     Adjustment,
     Chain,
@@ -49,7 +50,7 @@ _CLASSES: dict[str, type[Any]] = {
 @cache
 def rule_adapter() -> TypeAdapter[Rule]:
     """The validator of rules; built on first use, since importing pydantic takes longer than reading every rule."""
-    from pydantic import TypeAdapter  # noqa: PLC0415
+    from pydantic import TypeAdapter
 
     return TypeAdapter(Rule)
 
@@ -84,11 +85,19 @@ def shape_rule(document: Document) -> Rule | list[RuleError]:
     if not isinstance(data, dict):
         found = "a list" if isinstance(data, list) else "a single value"
         return [RuleError(f"a rule is a mapping, this is {found}", location=document.locate(()), hint="one rule per file, 'id: ...' first")]
-    from pydantic import ValidationError  # noqa: PLC0415  # as in rule_adapter
-
     written = normalise(data)
     if "source" in written:
         return [_unknown_key(document, ("source",), data)]
+    try:
+        return construct(Rule, written)
+    except IrregularError:
+        return _explained(document, written)
+
+
+def _explained(document: Document, written: dict[str, Any]) -> Rule | list[RuleError]:
+    """What pydantic makes of data that is not exactly a rule: a rule after conversions, or reasons."""
+    from pydantic import ValidationError
+
     try:
         return rule_adapter().validate_python(written)
     except ValidationError as error:
@@ -105,6 +114,9 @@ def _errors(document: Document, data: dict[str, Any], found: list[Any]) -> list[
         if loc[:1] == ("pattern",) and len(loc) > 1 and loc[1] == unmeant:
             continue
         path, rest = _path(data, loc)
+        if "str" in rest:
+            # A single name has become a list of one, so the other alternative, a string, is not what was meant.
+            continue
         if detail["type"] == "unexpected_keyword_argument":
             errors[path, "key"] = _unknown_key(document, path, data)
         elif detail["type"] == "missing":

@@ -18,7 +18,7 @@ _SHARED = {
 ATTRIBUTES: dict[str, str] = {
     # every operation
     "inplace": "writes into its input",
-    "parametrizations": "list of `weight_norm`, `spectral_norm`, ...",
+    "parametrizations": "list of `weight_norm`, `spectral_norm` and the like",
     "requires_grad": "any of its parameters is trained",
     # norms
     "affine": "has a learned scale (and shift)",
