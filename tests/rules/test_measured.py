@@ -43,9 +43,12 @@ def bias_share(between: nn.Module, norm: nn.Module, dtype: torch.dtype = torch.f
 
 @pytest.mark.parametrize(
     "norm",
-    [nn.BatchNorm2d(8), nn.BatchNorm2d(8, track_running_stats=False), nn.InstanceNorm2d(8), nn.GroupNorm(8, 8), nn.LayerNorm(16), nn.LayerNorm((16, 16))],
+    [
+        nn.BatchNorm2d(8), nn.BatchNorm2d(8, track_running_stats=False), nn.InstanceNorm2d(8), nn.GroupNorm(8, 8), nn.LayerNorm(16),
+        nn.LayerNorm((16, 16)),
+    ],
     ids=["batch", "batch-no-stats", "instance", "group-of-one", "layer-over-width", "layer-over-map"],
-)
+)  # fmt: skip
 def test_norm_that_leaves_channels_apart_cancels_the_bias(norm: nn.Module) -> None:
     assert bias_share(nn.Identity(), norm) < CANCELLED
 
@@ -66,8 +69,9 @@ def test_norm_that_mixes_channels_or_keeps_the_mean_needs_the_bias(norm: nn.Modu
 @pytest.mark.parametrize(
     "between",
     [
-        nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.AdaptiveMaxPool2d(4), nn.AvgPool2d(2), nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.AdaptiveAvgPool2d(4),
-        nn.ReflectionPad2d(1), nn.ReplicationPad2d(1), nn.CircularPad2d(1), nn.Upsample(scale_factor=2), nn.Upsample(scale_factor=2, mode="bilinear"),
+        nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.AdaptiveMaxPool2d(4), nn.AvgPool2d(2), nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+        nn.AdaptiveAvgPool2d(4), nn.ReflectionPad2d(1), nn.ReplicationPad2d(1), nn.CircularPad2d(1), nn.Upsample(scale_factor=2),
+        nn.Upsample(scale_factor=2, mode="bilinear"),
     ],
     ids=repr,
 )  # fmt: skip
