@@ -58,7 +58,7 @@ def builtin_dir() -> Path:
         RuleError: neither is there.
 
     """
-    from importlib import resources
+    from importlib import resources  # noqa: PLC0415  # takes longer to import than a third of the rules to read
 
     package = Path(str(resources.files("normadvisor")))
     for place in (package / "_rules", package.parent / "rules"):

@@ -33,7 +33,8 @@ def construct(cls: type[T], data: Any) -> T:
         IrregularError: the data does not fit as it is.
 
     """
-    made: T = _builder(cls)(data)
+    kind: Any = cls
+    made: T = _builder(kind)(data)
     return made
 
 

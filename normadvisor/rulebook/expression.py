@@ -80,7 +80,7 @@ class Expression:
         """
         evaluator = self._evaluator
         if evaluator is None:
-            from normadvisor.rulebook.evaluator import Evaluator
+            from normadvisor.rulebook.evaluator import Evaluator  # noqa: PLC0415  # reading rules needs no evaluator
 
             evaluator = self._evaluator = Evaluator()
         if self._tree is None:

@@ -50,7 +50,7 @@ _CLASSES: dict[str, type[Any]] = {
 @cache
 def rule_adapter() -> TypeAdapter[Rule]:
     """The validator of rules; built on first use, since importing pydantic takes longer than reading every rule."""
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter  # noqa: PLC0415  # as above
 
     return TypeAdapter(Rule)
 
@@ -96,7 +96,7 @@ def shape_rule(document: Document) -> Rule | list[RuleError]:
 
 def _explained(document: Document, written: dict[str, Any]) -> Rule | list[RuleError]:
     """What pydantic makes of data that is not exactly a rule: a rule after conversions, or reasons."""
-    from pydantic import ValidationError
+    from pydantic import ValidationError  # noqa: PLC0415  # as in rule_adapter
 
     try:
         return rule_adapter().validate_python(written)

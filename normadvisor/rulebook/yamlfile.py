@@ -219,7 +219,8 @@ class _Reader:
                 first = self.document.keys[here].line + 1
                 message = f"duplicate key '{key[:80]}'"
                 raise self.fail(message, event, f"the first is on line {first}")
-            self.document.keys[here] = Scalar(event.start_mark.line, event.start_mark.column, event.style)
+            mark: Any = event.start_mark
+            self.document.keys[here] = Scalar(mark.line, mark.column, event.style)
             items[key] = self.value(next(self.events), here)
         return items
 
@@ -239,7 +240,7 @@ def parse_document(text: str, path: str) -> Document:
     try:
         _Reader(document).read()
     except yaml.MarkedYAMLError as error:
-        mark: Any = error.problem_mark or error.context_mark
+        mark = error.problem_mark or error.context_mark
         location = Location(path, mark.line + 1, mark.column + 1) if mark else Location(path, 1)
         words = ", ".join(part for part in (error.problem, error.context) if part)
         message = f"not valid YAML: {words}"
