@@ -99,7 +99,6 @@ def run_check(
     options: CheckOptions,
     *,
     progress: ProgressCallback | None = None,
-    pool: WorkerPool | None = None,
 ) -> Checked:
     """Check targets, beginning with what takes longest: importing torch in a process beside this one.
 
@@ -108,7 +107,6 @@ def run_check(
         find_settings: the settings that apply from a file or folder on; called once.
         options: how to run.
         progress: called at every step.
-        pool: workers to use instead of new ones; left running.
 
     Raises:
         NormAdvisorError: the configuration, a rule or an option is wrong.
@@ -118,7 +116,7 @@ def run_check(
     with ExitStack() as stack:
 
         def workers() -> WorkerPool:
-            return pool or stack.enter_context(WorkerPool(jobs=options.jobs, fork=options.fork))
+            return stack.enter_context(WorkerPool(jobs=options.jobs, fork=options.fork))
 
         early = workers() if planner.needs_torch() else None
         settings = _rooted(find_settings(planner.start()), planner.cwd)

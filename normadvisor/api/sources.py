@@ -1,0 +1,122 @@
+"""Checks programs given as text: the examples of rules."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from normadvisor.api.job import Job, Limits, ModelJob
+from normadvisor.api.outcome import report_of
+from normadvisor.api.plan import problem_from
+from normadvisor.api.pool import WorkerPool
+from normadvisor.api.survey import Survey
+from normadvisor.errors import NormAdvisorError
+from normadvisor.targets.parse import Target, TargetKind, parse_target
+from normadvisor.targets.source import read_source
+from normadvisor.types import Problem, Report, RunContext
+
+if TYPE_CHECKING:
+    from normadvisor.rulebook.model import Rule
+
+__all__ = ["SourceJob", "check_source", "check_sources"]
+
+FILE = "example.py"
+"""Name of the file that a program is written to; findings carry it as their path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceJob:
+    """A program to check."""
+
+    code: str
+    """Python source of a file."""
+    rules: Sequence[Rule]
+    """Rules to run, without regard to any configuration."""
+    model: str | None = None
+    """Class, factory or call with literals in ``code``; every model that is found when ``None``."""
+    inputs: Sequence[str] = ()
+    """As ``--input`` takes them; inferred when empty."""
+    context: RunContext = field(default_factory=RunContext)
+    """Takes precedence over comments in ``code``."""
+
+
+def check_source(
+    code: str, *, rules: Sequence[Rule], model: str | None = None, inputs: Sequence[str] = (), context: RunContext | None = None
+) -> Report:
+    """Check one program; see :class:`SourceJob`. For several use :func:`check_sources`, which imports torch once."""
+    return check_sources([SourceJob(code=code, rules=rules, model=model, inputs=inputs, context=context or RunContext())])[0]
+
+
+def check_sources(jobs: Sequence[SourceJob], *, limits: Limits | None = None, workers: int | None = None) -> list[Report]:
+    """Check programs, each in a process of its own.
+
+    Args:
+        jobs: the programs.
+        limits: what each may use up.
+        workers: processes side by side; as :func:`normadvisor.api.pool.default_jobs` when ``None``.
+
+    Returns:
+        One report for each program, in order. Paths in it are ``example.py``; what is wrong with a program stands in ``problems``.
+
+    """
+    if not jobs:
+        return []
+    with WorkerPool(limits, jobs=workers) as pool, tempfile.TemporaryDirectory(prefix="normadvisor-") as folder:
+        rules: dict[int, Rule] = {id(rule): rule for job in jobs for rule in job.rules}
+        positions = {key: index for index, key in enumerate(rules)}
+        planned: list[Job | Report] = []
+        for number, job in enumerate(jobs):
+            place = Path(folder).resolve() / str(number)
+            place.mkdir()
+            planned.append(_plan(job, place, tuple(positions[id(rule)] for rule in job.rules)))
+        outcomes = iter(pool.run([item for item in planned if isinstance(item, Job)], list(rules.values())))
+        reports = []
+        for number, item in enumerate(planned):
+            report = item if isinstance(item, Report) else report_of(next(outcomes))
+            reports.append(_relative(report, f"{Path(folder).resolve() / str(number)}/"))
+    return reports
+
+
+def _plan(job: SourceJob, place: Path, rules: tuple[int, ...]) -> Job | Report:
+    """The worker's job for a program, or the report that says why there is none."""
+    path = place / FILE
+    path.write_text(job.code, encoding="utf-8", newline="")
+    try:
+        survey = Survey(read_source(path))
+        targets = [parse_target(f"{FILE}:{job.model}", place)] if job.model else _found(survey, path)
+        models = [
+            ModelJob(
+                target=target, inputs=tuple(job.inputs), root=place,
+                context=survey.pragmas.context_of(target.name.partition(".")[0]).merged(job.context),
+            )
+            for target in targets
+        ]  # fmt: skip
+    except NormAdvisorError as error:
+        return Report(problems=(problem_from(error, FILE),))
+    return Job(label=FILE, models=tuple(models), rules=rules, cwd=place) if models else Report()
+
+
+def _found(survey: Survey, path: Path) -> list[Target]:
+    return [Target(text=f"{FILE}:{item.name}", kind=TargetKind.OBJECT, path=path, name=item.name) for item in survey.candidates]
+
+
+def _relative(report: Report, folder: str) -> Report:
+    """The report with paths inside the temporary folder cut to what the author of the program knows."""
+
+    def cut(problem: Problem) -> Problem:
+        place = problem.location
+        location = place and replace(place, path=place.path.removeprefix(folder))
+        return replace(problem, message=problem.message.replace(folder, ""), location=location)
+
+    findings = [
+        replace(
+            finding,
+            path=finding.path and finding.path.removeprefix(folder),
+            related=tuple(replace(place, path=place.path.removeprefix(folder)) for place in finding.related),
+        )
+        for finding in report.findings
+    ]
+    return replace(report, findings=tuple(findings), problems=tuple(map(cut, report.problems)))

@@ -1,0 +1,40 @@
+"""The commands and how they hang together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from normadvisor.cli import check, rule
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="normadvisor",
+    help="Finds normalization and activation mistakes in PyTorch models.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("check")(check.check_command)
+app.add_typer(rule.app, name="rule")
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - the signature of an option's callback
+    if value:
+        from normadvisor import __version__
+
+        typer.echo(f"normadvisor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def normadvisor(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Find normalization and activation mistakes in PyTorch models."""
