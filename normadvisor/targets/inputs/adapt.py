@@ -22,7 +22,9 @@ __all__ = ["Adapter"]
 _USUAL_SIZES = (28, 32, 64, 84, 96, 112, 128, 160, 192, 224, 227, 256, 299, 320, 384, 448, 512, 640)
 """Image sizes that models are written for; one close to a computed size is tried before it."""
 MAX_SIZE = 2048
-"""Largest height, width or length tried."""
+"""Largest height or width tried."""
+MAX_LENGTH = 2**20
+"""Largest length of a one-dimensional signal tried."""
 
 _FLOATING = re.compile(r"scalar types: Long, Int|expected scalar type (Long|Int)|must be (long|int)|to be (one of )?.*(Long|int64)|indices.* (Long|int)|used as indices")
 _INTEGRAL = re.compile(
@@ -98,7 +100,8 @@ class Adapter:
         if pair is None:
             return
         got, need = pair
-        yield from _recount(plan, got, need)
+        if not _VIEW.search(failure.text):
+            yield from _recount(plan, got, need)
         for place, spec in plan.tensors():
             dims = len(spec.shape) - 2
             if dims < 1 or spec.dtype == "int64":
@@ -107,6 +110,7 @@ class Adapter:
             known = self.seen[place, need]
             known[size] = got
             for new in _solve(known, size, got, need, dims):
+                yield _resized_together(plan, spec.shape, new)
                 yield plan.reshaped(place, _resized(spec.shape, new))
 
     def _size_named(self, plan: Plan, failure: Failure) -> Iterator[Plan]:
@@ -194,13 +198,18 @@ def _recount(plan: Plan, got: int, need: int) -> Iterator[Plan]:
         for axis in (1, len(spec.shape) - 1):
             if 0 < axis < len(spec.shape) and spec.shape[axis] == got and spec.dtype != "int64":
                 yield plan.reshaped(place, (*spec.shape[:axis], need, *spec.shape[axis + 1 :]))
-    for place, spec in plan.tensors():
+    joined = [(place, spec) for place, spec in plan.tensors() if len(spec.shape) > 1 and spec.dtype == "float32"]
+    for place, spec in joined:
         axis = 1 if len(spec.shape) > 3 else len(spec.shape) - 1
-        if axis < 1 or spec.dtype == "int64" or spec.shape[axis] >= got:
-            continue
         rest = need - (got - spec.shape[axis])
-        if rest > 0 and len(plan.tensors()) > 1:
+        if spec.shape[axis] < got and rest > 0:
             yield plan.reshaped(place, (*spec.shape[:axis], rest, *spec.shape[axis + 1 :]))
+    if len(joined) > 1 and sum(spec.shape[-1] for _, spec in joined) == got and need >= len(joined):
+        shares = [need // len(joined)] * len(joined)
+        shares[0] += need - sum(shares)
+        for (place, spec), share in zip(joined, shares, strict=True):
+            plan = plan.reshaped(place, (*spec.shape[:-1], share))
+        yield plan
 
 
 def _feature_pair(plan: Plan, failure: Failure) -> tuple[int, int] | None:
@@ -240,9 +249,17 @@ def _solve(known: dict[int, int], size: int, got: int, need: int, dims: int) -> 
             estimates.insert(0, size + (need**root - got**root) / slope)
     wanted: list[int] = []
     for estimate in estimates:
-        wanted += [usual for usual in _USUAL_SIZES if abs(usual - estimate) <= max(2, 0.04 * estimate)]
+        wanted += [usual for usual in _USUAL_SIZES if abs(usual - estimate) <= max(2, 0.08 * estimate)]
         wanted += [round(estimate) + step for step in (0, 1, -1, 2, -2, 4, -4)]
-    return [s for s in dict.fromkeys(wanted) if 1 <= s <= MAX_SIZE and s not in known]
+    return [s for s in dict.fromkeys(wanted) if 1 <= s <= (MAX_SIZE if dims > 1 else MAX_LENGTH) and s not in known]
+
+
+def _resized_together(plan: Plan, shape: tuple[int, ...], size: int) -> Plan:
+    """Another spatial size for every tensor of a shape: the branches of a model are usually fed alike."""
+    for place, spec in plan.tensors():
+        if spec.shape == shape:
+            plan = plan.reshaped(place, _resized(shape, size))
+    return plan
 
 
 def _resized(shape: tuple[int, ...], size: int) -> tuple[int, ...]:

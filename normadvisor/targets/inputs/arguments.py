@@ -131,7 +131,7 @@ class Arguments:
 
     def _grid(self, name: str) -> list[Value]:
         side = float(self._side())
-        if name.endswith("hw"):
+        if name.endswith("_hw"):
             return [TensorSpec((1, 2), "int64", values=(side, side))]
         return [TensorSpec((1, 3), "int64", values=(1.0, side, side))]
 

@@ -186,11 +186,22 @@ def _constants(nodes: list[ast.expr]) -> tuple[Any, ...]:
 
 
 def constant_views(model: nn.Module) -> list[int]:
-    """Feature counts ``K`` of every ``.view(-1, K)`` or ``.reshape(-1, K)`` in the model's forward.
+    """Feature counts ``K`` of every ``.view(-1, K)`` or ``.reshape(-1, K)`` in the forwards of the model and its own submodules.
 
     Such a view takes any input with a multiple of ``K`` elements and folds what is too much into the batch, without an error.
     """
-    tree = forward_tree(model)
+    kinds: dict[type, nn.Module] = {}
+    for module in model.modules():
+        if not type(module).forward.__module__.startswith("torch.nn") and len(kinds) < MAX_KINDS:
+            kinds.setdefault(type(module), module)
+    return [width for module in kinds.values() for width in _views(forward_tree(module))]
+
+
+MAX_KINDS = 32
+"""Most classes of submodules whose forward is read."""
+
+
+def _views(tree: ast.FunctionDef | None) -> list[int]:
     found: list[int] = []
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"view", "reshape"} and len(node.args) == 2:

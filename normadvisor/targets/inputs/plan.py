@@ -28,9 +28,9 @@ class Plan:
         return " ".join(map(str, specs))
 
     def tensors(self) -> list[tuple[int | str, TensorSpec]]:
-        """Every argument that is one tensor, with its place: position or name."""
+        """Every argument that is one tensor whose values do not matter, with its place: position or name."""
         everything: list[tuple[int | str, Value]] = [*enumerate(self.positional), *self.keyword.items()]
-        return [(place, value) for place, value in everything if isinstance(value, TensorSpec)]
+        return [(place, value) for place, value in everything if isinstance(value, TensorSpec) and value.values is None]
 
     def put(self, place: int | str, value: Value) -> Self:
         """The plan with another value in one place."""

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["required_parameters", "signature_plans"]
 
-_LABEL = re.compile(r"(y|c|label|labels|target|targets|class_label|class_labels|classes|cls|cond|action|actions|category|user|item|.*_id)$")
+_LABEL = re.compile(r"(y|c|label|labels|target|targets|class_label|class_labels|classes|cls|category|user|item|.*_id)$")
+_FLOAT = re.compile(r"(z|noise|latents?|state|states|obs|observation|action|actions|cond|features?|.*_features?|x|img|image|.*_image|inputs?)$")
 _STEP = re.compile(r"(t|ts|timestep|timesteps|time_step|step|steps|noise_level|sigma|sigmas|time|diffusion_step)$")
 _MASK = re.compile(r".*mask.*|.*padding.*")
 _LENGTH = re.compile(r".*(length|lengths|lens|len)$")
@@ -53,7 +54,7 @@ def signature_plans(model: nn.Module) -> Iterator[Plan]:
         yield Plan((), {}, "forward takes no arguments")
         return
     why = "first layer" if len(needed) == 1 else f"first layers of {', '.join(needed)}"
-    plan = _arrange(parameters, values, why)
+    plan = _alike(_arrange(parameters, values, why))
     if constant_views(model):
         # Start small: a view of a fixed width would fold a larger image into the batch without an error.
         yield _small(plan)
@@ -85,6 +86,15 @@ def _arrange(parameters: dict[str, inspect.Parameter], values: dict[str, Value],
     return Plan(tuple(positional), keyword, why)
 
 
+def _alike(plan: Plan) -> Plan:
+    """Images of the same height and width: the branches of a model usually see one scene."""
+    images = [(place, spec) for place, spec in plan.tensors() if len(spec.shape) == 4 and spec.shape[1] <= 4 and spec.dtype == "float32"]
+    size = max((spec.shape[-1] for _, spec in images), default=0)
+    for place, spec in images:
+        plan = plan.reshaped(place, (*spec.shape[:2], size, size))
+    return plan
+
+
 def _small(plan: Plan) -> Plan:
     for place, spec in plan.tensors():
         if len(spec.shape) == 4 and spec.shape[-1] > 32:
@@ -99,16 +109,19 @@ def _variants(model: nn.Module, plan: Plan) -> Iterator[Plan]:
             yield replace(plan.reshaped(place, (spec.shape[0], SEQUENCE, spec.shape[1])), why="first layer, with a sequence axis")
     if len(plan.positional) == 1 and not plan.keyword:
         for skip in range(1, 4):
-            layer = first_layer(model, skip)
-            spec = layer_input(layer) if layer is not None else None
-            if spec is not None:
-                yield Plan((spec,), {}, f"layer {skip + 1}")
+            other = _input_of(skip, model)
+            if other is not None:
+                yield Plan((other,), {}, f"layer {skip + 1}")
         for shape in ((BATCH, 3, 224, 224), (BATCH, SEQUENCE, 64), (BATCH, 64), (BATCH, 1, 28, 28), (BATCH, 3, 32, 32)):
             yield Plan((TensorSpec(shape),), {}, "a usual shape")
 
 
 def _fallback(model: nn.Module) -> TensorSpec | None:
-    layer = first_layer(model)
+    return _input_of(0, model)
+
+
+def _input_of(skip: int, model: nn.Module) -> TensorSpec | None:
+    layer = first_layer(model, skip)
     return layer_input(layer) if layer is not None else None
 
 
@@ -120,8 +133,9 @@ def _value(model: nn.Module, name: str, parameter: inspect.Parameter, entry: Ent
         return 2
     if re.fullmatch(r"(<class ')?float('>)?", note):
         return 0.5
-    value = _from_entry(model, name, entry) if entry is not None else None
-    value = value or _from_name(model, name, index)
+    value: Value = _from_entry(model, name, entry) if entry is not None else None
+    if value is None or (_MASK.match(name) and isinstance(value, TensorSpec) and len(value.shape) < 4):
+        value = _from_name(model, name, index)
     if re.search(r"\b(list|List|Sequence)\[", note) and "Tensor" in note and isinstance(value, TensorSpec):
         return [value, value]
     return value
@@ -168,6 +182,8 @@ def _undo(shape: tuple[int, ...], method: str, arguments: tuple[Any, ...]) -> tu
 def _from_name(model: nn.Module, name: str, index: int) -> Value:
     """A value for an argument no layer was found for."""
     first = _fallback(model)
+    if first is not None and first.dtype == "int64" and _FLOAT.match(name):
+        first = next((spec for spec in map(_input_of, range(1, 8), [model] * 7) if spec is not None and spec.dtype == "float32"), first)
     if _MASK.match(name):
         return TensorSpec((BATCH, SEQUENCE), "bool")
     if _LENGTH.match(name):
@@ -180,7 +196,7 @@ def _from_name(model: nn.Module, name: str, index: int) -> Value:
         return TensorSpec((BATCH, 16000))
     if _CLIP.match(name) and (first is None or len(first.shape) == 4):
         return TensorSpec((BATCH, 16, 3, *(first.shape[-2:] if first else (112, 112))))
-    if _LABEL.match(name) and index:
+    if _LABEL.match(name) and index and min_embeddings(model) > 2:
         return TensorSpec((BATCH,), "int64", high=min_embeddings(model))
     if _TOKENS.match(name) and min_embeddings(model) > 2:
         return TensorSpec((BATCH, SEQUENCE), "int64", high=min_embeddings(model))

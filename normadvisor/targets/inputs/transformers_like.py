@@ -34,7 +34,10 @@ def plans(model: nn.Module) -> Iterator[Plan]:
     """Guesses, the likeliest first; each may be completed by arguments it misses."""
     parameters = {name: p for name, p in inner_parameters(model).items() if p.kind in _KINDS}
     arguments = Arguments(model, frozenset(parameters))
-    supply = arguments.first
+
+    def supply(name: str) -> Value:
+        return arguments.first(name) if name in parameters else None
+
     for names in _selections(model, parameters):
         options = [arguments.alternatives(name) for name in names]
         if not names or not all(options):
