@@ -230,9 +230,18 @@ class _Trial:
             return Recognised("identity")
         if not self._tensors and still:
             return self._drop_path(x, trained)
-        if fit_affine(trained, x, axis) is not None and close(trained, evaluated):
+        fitted = fit_affine(trained, x, axis)
+        if fitted is not None and close(trained, evaluated) and self._fixed(fitted, x, axis):
             return Recognised("affine", {"affine": self._affine, "num_features": x.shape[axis] if axis is not None else None})
         return None
+
+    def _fixed(self, fitted: tuple[torch.Tensor, torch.Tensor], x: torch.Tensor, axis: int | None) -> bool:
+        """Whether slopes and offsets stay the same for another input."""
+        again = self._input(tuple(x.shape)) + 3
+        y = self.run(again, training=True)
+        shape = [1, *x.shape[1:]] if axis is None else [size if place == axis else 1 for place, size in enumerate(x.shape)]
+        slope, offset = (part.reshape(shape) for part in fitted)
+        return y is not None and close(y, slope * again + offset)
 
     def _drop_path(self, x: torch.Tensor, trained: torch.Tensor) -> Recognised | None:
         factors = (trained.reshape(_BATCH, -1) * x.reshape(_BATCH, -1)).sum(1) / x.reshape(_BATCH, -1).square().sum(1)

@@ -122,6 +122,8 @@ def trace_symbolic(
         NotSymbolic: ``forward`` reads values, has variable arguments, or otherwise cannot be followed with proxies.
 
     """
+    if leaves.of(model) is not None:
+        raise NotSymbolic("the model itself is one operation")
     given, concrete = _arguments(model, args, kwargs, shapes=shapes)
     tracer = _Tracer(model, leaves, frames, names)
     try:
