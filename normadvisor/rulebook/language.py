@@ -45,12 +45,13 @@ RESERVED = frozenset({"context", "matches", "model", "via"}) | frozenset(FUNCTIO
 Names = Mapping[str, Collection[str] | None]
 """Names an expression may use, each with the attributes it has; ``None`` where any attribute may be asked for."""
 
-_STRUCTURE = (
+_STRUCTURE = frozenset({
     ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv,
     ast.Mod, ast.Pow, ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn, ast.Is, ast.IsNot, ast.IfExp,
     ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.List, ast.Tuple, ast.Call, ast.GeneratorExp, ast.ListComp,
-    ast.comprehension, ast.Load, ast.Store,
-)  # fmt: skip
+})  # fmt: skip
+_CONTEXTS = (ast.Load, ast.Store, ast.Del)
+_LEAVES = frozenset({ast.Attribute, ast.Constant, ast.Name})
 
 _REFUSED = {
     ast.Lambda: "functions cannot be defined",
@@ -108,6 +109,7 @@ def _parse(text: str) -> ast.expr:
     """Parse in parentheses on lines of their own, so that an expression may span lines and positions stay simple."""
     try:
         with warnings.catch_warnings():
+            # Such as the one about a backslash that escapes nothing.
             warnings.simplefilter("ignore")
             return ast.parse(f"(\n{text}\n)", mode="eval").body
     except SyntaxError as error:
@@ -128,7 +130,6 @@ class _Checker:
         self.lines = text.split("\n")
         self.names = names
         self.countable = countable
-        self.bound: set[str] = set()
 
     def flaw(self, node: ast.AST, message: str, hint: str | None = None) -> Flaw:
         """A flaw at a node."""
@@ -140,31 +141,48 @@ class _Checker:
         return Flaw(message, hint, line, len(source.encode()[:offset].decode(errors="ignore")))
 
     def check(self, tree: ast.expr) -> None:
-        """Raise for the first thing that is not admitted."""
-        stack: list[tuple[ast.AST, int]] = [(tree, 1)]
-        order: list[ast.AST] = []
+        """Raise for the first thing that is not admitted: first of the grammar, then of names and constants."""
+        nothing: frozenset[str] = frozenset()
+        stack: list[tuple[ast.AST, int, frozenset[str]]] = [(tree, 1, nothing)]
+        leaves: list[tuple[ast.AST, frozenset[str]]] = []
+        seen = 0
         while stack:
-            node, depth = stack.pop()
-            order.append(node)
-            if len(order) > MAX_NODES:
+            node, depth, bound = stack.pop()
+            kind = type(node)
+            seen += 1
+            if seen > MAX_NODES:
                 raise self.flaw(tree, f"the expression has more than {MAX_NODES} parts", "name parts of it in define.values")
             if depth > MAX_DEPTH:
                 raise self.flaw(node, f"nested deeper than {MAX_DEPTH} levels", "name parts of it in define.values")
-            if not isinstance(node, _STRUCTURE):
-                raise self.flaw(node, _REFUSED.get(type(node), f"'{type(node).__name__}' is not available in an expression"))
+            if kind not in _STRUCTURE:
+                raise self.flaw(node, _REFUSED.get(kind, f"'{kind.__name__}' is not available in an expression"))
+            if isinstance(node, ast.GeneratorExp | ast.ListComp):
+                generator = node.generators[0]
+                inside = self.comprehension(node, bound)
+                stack += [(part, depth + 1, inside) for part in (*generator.ifs[::-1], node.elt)]
+                stack.append((generator.iter, depth + 1, bound))
+                continue
             if isinstance(node, ast.Call):
                 self.call(node)
-            stack.extend((child, depth + 1) for child in reversed(self.children(node)))
-        for node in order:
-            if isinstance(node, ast.GeneratorExp | ast.ListComp):
-                self.comprehension(node)
-        for node in order:
-            self.leaf(node)
+            elif kind in _LEAVES:
+                leaves.append((node, bound))
+            stack += [(child, depth + 1, bound) for child in reversed(self.children(node))]
+        for node, bound in leaves:
+            self.leaf(node, bound)
 
     @staticmethod
     def children(node: ast.AST) -> list[ast.AST]:
         """Parts of a node; the name of a called function is none of them."""
-        return list(node.args) if isinstance(node, ast.Call) else list(ast.iter_child_nodes(node))
+        if isinstance(node, ast.Call):
+            return list(node.args)
+        found: list[ast.AST] = []
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                found += value
+            elif isinstance(value, ast.AST) and not isinstance(value, _CONTEXTS):
+                found.append(value)
+        return found
 
     def call(self, node: ast.Call) -> None:
         """Only the listed functions can be called, by name."""
@@ -197,8 +215,8 @@ class _Checker:
             raise self.flaw(argument, f"nothing called '{what}' to count", nearest(what, known))
         node.args[0] = ast.copy_location(ast.Constant(what), argument)
 
-    def comprehension(self, node: ast.GeneratorExp | ast.ListComp) -> None:
-        """One ``for`` over a list, one plain name."""
+    def comprehension(self, node: ast.GeneratorExp | ast.ListComp, bound: frozenset[str]) -> frozenset[str]:
+        """One ``for`` over a list, one plain name; returns the names known inside."""
         if len(node.generators) != 1:
             raise self.flaw(node, "a comprehension may have one 'for'")
         generator = node.generators[0]
@@ -207,19 +225,19 @@ class _Checker:
         target = generator.target
         if not isinstance(target, ast.Name):
             raise self.flaw(target, "a comprehension binds one plain name")
-        if target.id in RESERVED or (self.names is not None and target.id in self.names) or target.id in self.bound:
+        if target.id in RESERVED or target.id.startswith("_") or (self.names is not None and target.id in self.names):
             raise self.flaw(target, f"'{target.id}' already means something else here", "choose another name")
         for inner in ast.walk(node):
             if inner is not node and isinstance(inner, ast.GeneratorExp | ast.ListComp):
                 raise self.flaw(inner, "a comprehension may not stand inside another one")
-        self.bound.add(target.id)
+        return bound | {target.id}
 
-    def leaf(self, node: ast.AST) -> None:
+    def leaf(self, node: ast.AST, bound: frozenset[str]) -> None:
         """Names, attributes and constants."""
         if isinstance(node, ast.Constant):
             self.constant(node)
         elif isinstance(node, ast.Name):
-            self.name(node)
+            self.name(node, bound)
         elif isinstance(node, ast.Attribute):
             self.attribute(node)
 
@@ -231,15 +249,15 @@ class _Checker:
         if isinstance(value, int) and value > MAX_CONSTANT:
             raise self.flaw(node, "the number is too large", f"at most {MAX_CONSTANT:.0e}")
 
-    def name(self, node: ast.Name) -> None:
+    def name(self, node: ast.Name, bound: frozenset[str]) -> None:
         """Names must be known."""
         if node.id.startswith("_"):
             raise self.flaw(node, f"the name '{node.id}' is not available")
-        if self.names is None or node.id in self.names or node.id in self.bound:
+        if self.names is None or node.id in self.names or node.id in bound:
             return
         if node.id in FUNCTIONS:
             raise self.flaw(node, f"'{node.id}' is a function", f"write {node.id}(...)")
-        known = sorted({*self.names, *self.bound})
+        known = sorted({*self.names, *bound})
         raise self.flaw(node, f"unknown name '{node.id}'", nearest(node.id, known) or f"known here: {', '.join(known) or 'nothing'}")
 
     def attribute(self, node: ast.Attribute) -> None:

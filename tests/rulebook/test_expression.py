@@ -59,6 +59,7 @@ SCOPE = {
         ("(conv.bias\n and bn.eps < 1)", True),
         ("conv.bias\nand bn.eps < 1", True),
         ("max(3, 4)", 4),
+        ("len([size for size in conv.kernel_size if size > 3]) + sum(size for size in conv.shape)", 18),
     ],
 )
 def test_computes(text, value):
@@ -138,6 +139,9 @@ def test_unknown_never_speaks(text, value):
         ("any(a for a in [b for b in conv.shape])", "a comprehension may not stand inside another one"),
         ("[a for a, b in conv.shape]", "a comprehension binds one plain name"),
         ("[conv for conv in bn.shape]", "'conv' already means something else here"),
+        ("[a for a in conv.shape] == a", "unknown name 'a'"),
+        ("[a for a in a.shape]", "unknown name 'a'"),
+        ("[_a for _a in conv.shape]", "'_a' already means something else here"),
         ("[len for len in bn.shape]", "'len' already means something else here"),
         ("len", "'len' is a function"),
         ("len()", "len() takes 1 argument, not 0"),
