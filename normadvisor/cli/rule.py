@@ -204,11 +204,15 @@ def _run(jobs: Sequence[Trial]) -> list[Outcome]:
         )
         for trial in jobs
     ]
+    from rich.console import Console
+
     outcomes = []
-    for trial, report in zip(jobs, check_sources(sources), strict=True):
+    with Console(stderr=True).status(f"running {len(jobs)} examples"):
+        reports = check_sources(sources)
+    for trial, report in zip(jobs, reports, strict=True):
         problems = [problem.message for problem in report.problems]
         if not report.models and not problems:
-            problems = ["no model was found in the example"]
+            problems = ["no model was found in the example: give 'model' the name of a class or of a function without arguments"]
         outcomes.append(judge(trial, report.findings, problems))
     return outcomes
 
