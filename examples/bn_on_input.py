@@ -10,13 +10,13 @@ from torch import nn
 class InputNorm(nn.Module):
     def __init__(self):
         super().__init__()
-        self.normalize = nn.BatchNorm2d(3)
+        self.input_norm = nn.BatchNorm2d(3)
         self.conv = nn.Conv2d(3, 32, kernel_size=3, stride=2, bias=False)
         self.bn = nn.BatchNorm2d(32)
         self.relu = nn.ReLU()
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
 
     def forward(self, images):
-        x = self.normalize(images)
+        x = self.input_norm(images)
         x = self.relu(self.bn(self.conv(x)))
         return self.head(x)

@@ -1,7 +1,8 @@
 """Finds normalization and activation mistakes in PyTorch models.
 
->>> from normadvisor import check, load_settings           # doctest: +SKIP
->>> report = check(["model.py"], load_settings(Path(".")))  # doctest: +SKIP
+    report = normadvisor.check("model.py", batch_size=2, task="detection")
+    for finding in report.active:
+        print(finding.path, finding.line, finding.rule, finding.message)
 
 Names are loaded on demand, so that ``import normadvisor`` costs nothing and never imports torch.
 """
