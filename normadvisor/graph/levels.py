@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,7 +23,7 @@ _INPUT_ERROR = re.compile(
     r"|Sizes of tensors must match|You must specify|You have to specify|Output size is too small|shape mismatch"
     r"|not enough values to unpack|too many values to unpack|positional arguments? but|smaller than kernel size"
     r"|Expected tensor for argument"
-    r"|Dimension out of range|is not divisible by|doesn't match",
+    r"|Attempting to broadcast|Dimension out of range|is not divisible by|doesn't match",
 )
 
 
@@ -61,8 +62,14 @@ def _fake() -> Iterator[Any]:
     from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC0415 -- slow to import and rarely needed
 
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with torch.no_grad(), mode, torch.device("cpu"):
-        yield mode
+    # It logs every failing operation; here a failure is an answer.
+    logger = logging.getLogger(FakeTensorMode.__module__)
+    quiet, logger.disabled = logger.disabled, True
+    try:
+        with torch.no_grad(), mode, torch.device("cpu"):
+            yield mode
+    finally:
+        logger.disabled = quiet
 
 
 @contextmanager

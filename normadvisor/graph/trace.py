@@ -210,8 +210,10 @@ def _pass(job: _Job, mode: str, tracer: TraceKind | None, failures: list[tuple[s
             try:
                 return _execution(job, mode, level)
             except Exception as error:  # noqa: BLE001 -- forward is the user's code: anything may be raised
+                # The same words on another kind of tensor, or in the other mode, mean that the kind does not matter.
+                settled = is_input_error(error) or any(_told(error) == _told(other) for _, kind, other in failures if kind != "symbolic")
                 failures.append((mode, level.name, error))
-                if is_input_error(error):
+                if settled:
                     break
     return None
 
