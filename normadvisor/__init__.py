@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from normadvisor.api import check
+    from normadvisor.api.check import check
     from normadvisor.config import Settings, load_settings
     from normadvisor.errors import NormAdvisorError
     from normadvisor.rulebook import RuleBook, load_rules
@@ -40,7 +40,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "check": "normadvisor.api",
+    "check": "normadvisor.api.check",
     "load_settings": "normadvisor.config",
     "Settings": "normadvisor.config",
     "NormAdvisorError": "normadvisor.errors",

@@ -119,6 +119,12 @@ def test_names_told_to_type_checkers_are_those_loaded():
     assert told == normadvisor._HOMES
 
 
+def test_check_is_the_function_whatever_was_imported_before():
+    code = "import normadvisor.api.check, normadvisor; print(callable(normadvisor.check))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 def test_importing_the_package_and_its_torch_free_layers_loads_no_torch():
     modules = ["normadvisor", *(f"normadvisor.{name}" for name in ("types", "errors", "config", "rulebook", "suppress", "report", "cli", "api"))]
     modules += [f"normadvisor.targets.{name}" for name in ("parse", "discover", "pragma")]
