@@ -94,6 +94,9 @@ class NodeView(View):
         """Fields, attributes and derived keys."""
         return (*sorted(_NODE_FIELDS), *self.node.attrs, *_DERIVED)
 
+    def __str__(self) -> str:
+        return self.node.module or self.node.name
+
     def rank(self) -> int | None:
         """Axes of the first data input."""
         return None if self.node.in_shape is None else len(self.node.in_shape)
@@ -152,6 +155,9 @@ class ModuleView(View):
 
     def __init__(self, module: ModuleInfo) -> None:
         self.module = module
+
+    def __str__(self) -> str:
+        return self.module.name
 
     def __getitem__(self, key: str) -> Any:
         """The value of a key, ``None`` when unknown."""
