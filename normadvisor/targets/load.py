@@ -261,6 +261,11 @@ def _import_error(error: ImportError, target: Target, doing: str) -> TargetError
     if isinstance(error, ModuleNotFoundError) and error.name:
         top = error.name.partition(".")[0]
         if error.name == target.module or (target.module.startswith(f"{error.name}.") and location is None):
+            if top in sys.modules and top != error.name:
+                parent, _, last = error.name.rpartition(".")
+                near = difflib.get_close_matches(last, dir(sys.modules.get(parent, sys.modules[top])), n=1, cutoff=0.6)
+                hint = f"did you mean {parent + '.' + near[0]!r}?" if near else None
+                return TargetError(f"{parent} has no module {last!r}", location=location, hint=hint)
             close = difflib.get_close_matches(top, _importable(), n=1, cutoff=0.75)
             hint = f"did you mean {close[0]!r}?" if close and close[0] != top else "install it, or run from the folder that holds it"
             return TargetError(f"there is no module {error.name!r}", location=location, hint=hint)

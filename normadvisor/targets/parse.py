@@ -160,6 +160,9 @@ def _parse_object(name: str, text: str) -> tuple[str, tuple[Any, ...], dict[str,
         if keyword.arg is None:
             message = f"'**' in {text!r}: only plain arguments are taken"
             raise TargetError(message)
+        if keyword.arg in kwargs:
+            message = f"argument {keyword.arg!r} is given twice in {text!r}"
+            raise TargetError(message)
         kwargs[keyword.arg] = _literal(keyword.value, f"argument {keyword.arg!r}", text)
     return attribute, args, kwargs, True
 

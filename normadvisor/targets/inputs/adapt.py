@@ -39,9 +39,10 @@ _VIEW = re.compile(r"shape '\[([-\d, ]+)\]' is invalid for input of size (\d+)")
 _MISMATCH = re.compile(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)")
 _BROADCAST = re.compile(r"Mismatching argument at index \d+ had (?:torch\.Size\()?\[([\d, ]+)\]\)?; but expected shape should be broadcastable to (?:torch\.Size\()?\[([\d, ]+)\]")
 _CAT = re.compile(r"Sizes of tensors must match except in dimension \d+\. Expected(?: size)? (\d+)(?: in dimension \d+)? but got(?: size)? (\d+)")
+_MULTIPLE = re.compile(r"multiple of[^\d]*?(?:`[^`]*` ?\()?(\d+)")
 _UNPACK = re.compile(r"(?:not enough|too many) values to unpack \(expected (\d+)")
 _RANK = re.compile(
-    r"dims\) = (\d)|expected (\d)D (?:or \dD )?input|[Ee]xpected(?: input to have)? (\d) dim|(\d)D tensor expected|[Ee]xpected (\d)-?D\b|must be (\d)D|(\d)-dimensional",
+    r"dims\) = (\d)|expected (\d)D (?:or \dD )?input|[Ee]xpected(?: input to have)? (\d) dim|(\d)D tensor expected|[Ee]xpected (\d)-?D\b|must be (?:an? )?(\d)D|(\d)-dimensional",
 )
 _PRODUCT = re.compile(r"reduction dim, but got \[(\d+), (\d+)\] X \[(\d+), (\d+)\]|cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)")
 _IMAGE_SIZE = re.compile(r"(\d{2,4})\s*[*x×,]\s*(\d{2,4})\D+(\d{2,4})\s*[*x×,]\s*(\d{2,4})|[Ii]nput (?:image )?(?:height|width|size)\D*(\d{2,4})\D+(\d{2,4})")
@@ -56,7 +57,10 @@ class Adapter:
     def proposals(self, plan: Plan, error: BaseException) -> Iterator[Plan]:
         """Better guesses, the most likely first; may repeat plans that were tried."""
         failure = read_failure(error)
-        sources = (self._missing, self._layer, self._dtype, self._features, self._size_named, self._broadcast, self._rank, self._grow)
+        sources = (
+            self._missing, self._multiple, self._layer, self._dtype, self._features, self._size_named, self._broadcast, self._rank, self._grow,
+            self._other_sizes,
+        )  # fmt: skip
         yield from itertools.chain.from_iterable(source(plan, failure) for source in sources)
 
     def _missing(self, plan: Plan, failure: Failure) -> Iterator[Plan]:
@@ -64,6 +68,22 @@ class Adapter:
         for name in failure.absent:
             if completed := plan.completed([name]):
                 yield completed
+
+    def _multiple(self, plan: Plan, failure: Failure) -> Iterator[Plan]:
+        """A length has to be a multiple of a number: round it up wherever it stands."""
+        match = _MULTIPLE.search(failure.text)
+        factor = int(match[1]) if match else 0
+        if not match or not 1 < factor <= MAX_LENGTH:
+            return
+        named = {int(number) for number in re.findall(r"\d+", failure.text)} - {factor}
+        lengths = sorted({size for _, spec in plan.tensors() for size in spec.shape[1:] if size in named and size % factor})
+        for length in lengths:
+            grown = plan
+            for place, spec in plan.tensors():
+                if length in spec.shape[1:]:
+                    rounded = -(-length // factor) * factor
+                    grown = grown.reshaped(place, (spec.shape[0], *(rounded if size == length else size for size in spec.shape[1:])))
+            yield grown
 
     def _dtype(self, plan: Plan, failure: Failure) -> Iterator[Plan]:
         if _FLOATING.search(failure.text):
@@ -119,6 +139,14 @@ class Adapter:
         if not match:
             return
         numbers = [int(number) for number in match.groups() if number]
+        if len(numbers) == 4 and numbers[0] and numbers[1]:
+            # Sides grow by what the model wants over what it saw: some join several images before they look.
+            scaled = plan
+            for place, spec in plan.tensors():
+                if len(spec.shape) >= 4:
+                    height, width = spec.shape[-2] * numbers[2] // numbers[0], spec.shape[-1] * numbers[3] // numbers[1]
+                    scaled = scaled.reshaped(place, (*spec.shape[:-2], max(height, 1), max(width, 1)))
+            yield scaled
         for place, spec in plan.tensors():
             if len(spec.shape) >= 4:
                 for number in numbers:
@@ -149,6 +177,14 @@ class Adapter:
         for rank, (place, spec) in itertools.product(ranks, plan.tensors()):
             if rank != len(spec.shape) and 1 <= rank <= 5:
                 yield plan.reshaped(place, _reranked(spec.shape, rank))
+
+    def _other_sizes(self, plan: Plan, failure: Failure) -> Iterator[Plan]:
+        """Windows that do not tile an image: sizes with many divisors."""
+        if not _VIEW.search(failure.text) and "divisible" not in failure.text:
+            return
+        for size, (place, spec) in itertools.product((224, 256, 448, 512, 560, 640), plan.tensors()):
+            if len(spec.shape) >= 4 and spec.shape[-1] > 32 and spec.shape[-1] != size:
+                yield plan.reshaped(place, _resized(spec.shape, size))
 
     def _grow(self, plan: Plan, failure: Failure) -> Iterator[Plan]:
         if not _KERNEL.search(failure.text):

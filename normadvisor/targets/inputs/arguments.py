@@ -43,6 +43,7 @@ class Arguments:
         self.names = names
         self.rules: tuple[tuple[str, Callable[[str], list[Value]]], ...] = (
             (r"spatial_shapes", lambda _: [self._per_image(4, 4)]),
+            (r"target_sizes(_videos)?", self._target_sizes),
             (r"(image_|video_)?grid_thw|image_grid_hw|grid_hw", self._grid),
             (r"(image_|video_)?merge_sizes", lambda _: [TensorSpec((1,), "int64", values=(float(self._merge()),))]),
             (r"pixel_position_ids|image_position_ids", lambda _: [self._patch_positions()]),
@@ -138,6 +139,10 @@ class Arguments:
     def _per_image(self, height: int, width: int) -> TensorSpec:
         return TensorSpec((BATCH, 2), "int64", values=(float(height), float(width)) * BATCH)
 
+    def _target_sizes(self, _: str) -> list[Value]:
+        height, width = self.config.image_size()
+        return [self._per_image(height // self._patch(), width // self._patch())]
+
     def _patch_positions(self) -> TensorSpec:
         side = self._side()
         cells = [(float(x), float(y)) for y in range(side) for x in range(side)]
@@ -166,10 +171,11 @@ class Arguments:
             alternatives.insert(0, TensorSpec((BATCH, self._side() ** 2, channels * self._patch() ** 2)))
         elif self._takes_grid():
             grid = next(key for key in ("grid_thw", "image_grid_thw", "video_grid_thw", "grid_hw", "image_grid_hw") if key in self.names)
-            alternatives.insert(0, {name: self._packed(), grid: self._grid(grid)[0]})
+            square = TensorSpec((self._side() ** 2, channels, self._patch(), self._patch()))
+            alternatives[:0] = [{name: patches, grid: self._grid(grid)[0]} for patches in (self._packed(), square)]
         if name == "flattened_patches":
             alternatives = [TensorSpec((BATCH, self._side() ** 2, 2 + channels * self._patch() ** 2))]
-        return [*alternatives, TensorSpec((BATCH, 1, channels, height, width)), TensorSpec((BATCH, 1, 1, channels, height, width))]
+        return [*alternatives, TensorSpec((BATCH, 1, channels, height, width)), TensorSpec((BATCH, 1, 1, channels, height, width)), TensorSpec((BATCH, 2, channels, height, width))]
 
     def _frames(self) -> int:
         return self.config.vision("num_frames", "frames_per_clip", "num_video_frames")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ MAX_TRIALS = 64
 """Trials before inference gives up."""
 MAX_TRIALS_PER_GUESS = 24
 """Trials spent on correcting one guess before the next is taken."""
+MAX_ELEMENTS = 2**31
+"""Most elements of one tensor that is tried."""
 REPORTED = 6
 """Trials that the final error tells about."""
 
@@ -59,9 +62,10 @@ def candidate_inputs(
         adapter = Adapter()
         waiting = [guess]
         count = 0
-        while waiting and count < MAX_TRIALS_PER_GUESS and len(tried) < MAX_TRIALS:
+        limit = MAX_TRIALS_PER_GUESS if guess.supply is None else MAX_TRIALS_PER_GUESS // 3
+        while waiting and count < limit and len(tried) < MAX_TRIALS:
             plan = waiting.pop(0)
-            if plan.text in seen:
+            if plan.text in seen or any(math.prod(spec.shape) > MAX_ELEMENTS for _, spec in plan.tensors()):
                 continue
             seen.add(plan.text)
             count += 1
@@ -123,7 +127,7 @@ def _exhausted(model: nn.Module, tried: list[tuple[str, BaseException]]) -> Inpu
 
 def _first_line(error: BaseException) -> str:
     root = error
-    while root.__cause__ is not None:
-        root = root.__cause__
+    for _ in range(8):
+        root = root.__cause__ or root
     lines = str(root).strip().splitlines()
     return f"{type(root).__name__}: {lines[0][:160]}" if lines else type(root).__name__
