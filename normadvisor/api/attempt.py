@@ -68,13 +68,15 @@ class Attempt:
     def take(self, line: bytes) -> dict[str, Any] | None:
         """Note one line from the child; returns the message in it, if there is one that was expected."""
         message = decode(line)
+        index = message.get("model") if message else None
         if message is None:
             if len(self.dump) < _KEPT:
                 self.dump += line
             return None
         kind = message["kind"]
-        index = message.get("model")
-        if kind in {"phase", "model"} and (not isinstance(index, int) or not 0 <= index < len(self.job.models)):
+        if kind not in {"phase", "model"}:
+            index = 0
+        if not isinstance(index, int) or not 0 <= index < len(self.job.models):
             return None
         if kind == "phase":
             self.model, self.phase = index, str(message.get("phase"))
@@ -85,7 +87,8 @@ class Attempt:
         elif kind == "broken":
             self.broken = message
         elif kind == "end":
-            self.ended = True
+            # Not before there is an answer about every model: a target that writes to our pipe must not pass for clean.
+            self.ended = len(self.results) == len(self.job.models) or any(result.get("import_failed") for result in self.results.values())
         return message
 
     def take_printed(self, data: bytes) -> None:

@@ -14,6 +14,7 @@ from normadvisor.api.plan import Plan, Planner
 from normadvisor.api.pool import WorkerPool
 from normadvisor.api.progress import ProgressCallback
 from normadvisor.config import Settings, load_settings, parse_context
+from normadvisor.errors import RuleError
 from normadvisor.types import Finding, Location, Report, RunContext
 
 if TYPE_CHECKING:
@@ -165,9 +166,13 @@ def load_selected(settings: Settings) -> tuple[RuleBook, list[Rule]]:
     from normadvisor.rulebook import load_rules, select_rules
 
     book = load_rules(settings.rules)
-    rules = select_rules(
-        book, select=settings.select, ignore=settings.ignore, extend_select=settings.extend_select, severity=settings.severity
-    )
+    try:
+        rules = select_rules(
+            book, select=settings.select, ignore=settings.ignore, extend_select=settings.extend_select, severity=settings.severity
+        )
+    except RuleError as error:
+        places = (place for key, place in settings.locations.items() if f"'{key.partition('.')[0]}'" in error.message)
+        raise RuleError(error.message, location=error.location or next(places, None), hint=error.hint) from error
     return book, rules
 
 

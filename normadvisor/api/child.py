@@ -135,9 +135,7 @@ def _send_model(
     phase("importing")
     try:
         result, import_failed = _check(model, rules, job, limits, phase)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - the target's code may raise anything, also classes derived from BaseException
+    except BaseException as error:  # noqa: BLE001 - the target's code may raise anything; a Ctrl-C of the user does not reach this session
         from normadvisor.api.examine import failed, problem_of
 
         result, import_failed = failed(str(model.target), problem_of(error, str(model.target))), False

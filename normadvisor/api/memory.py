@@ -12,6 +12,9 @@ __all__ = ["MemoryWatch"]
 _EVERY = 0.25
 """Seconds between two looks: listing processes takes milliseconds."""
 
+_TOLERANCE = 1.25
+"""Where the system limits single processes it should speak first: it makes the very line that asked for too much fail."""
+
 
 class MemoryWatch:
     """Looks from time to time at what children use."""
@@ -29,7 +32,7 @@ class MemoryWatch:
             if attempt.pid is None or attempt.status is not None or attempt.over_memory is not None:
                 continue
             used = _private_mib(attempt.pid)
-            if used > attempt.limits.memory:
+            if used > attempt.limits.memory * _TOLERANCE:
                 yield attempt, used
 
 

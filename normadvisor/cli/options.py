@@ -113,7 +113,9 @@ def overridden(settings: Settings, **flags: Any) -> Settings:
         UsageError: a value of a flag is wrong.
 
     """
-    changes: dict[str, Any] = {}
+    # Of a setting that a flag changes, the place in the file would mislead.
+    given = {name for name, value in flags.items() if value}
+    changes: dict[str, Any] = {"locations": {key: place for key, place in settings.locations.items() if key.partition(".")[0] not in given}}
     if flags["select"]:
         changes["select"] = words_of(flags["select"])
     for name in ("ignore", "extend_select"):

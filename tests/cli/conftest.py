@@ -1,0 +1,75 @@
+"""The command line, run in this process with workers that stay, or as a program of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import normadvisor.api.check
+from normadvisor.api.pool import WorkerPool
+from normadvisor.cli.run import run
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a command line."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[WorkerPool]:
+    with WorkerPool() as shared:
+        yield shared
+
+
+@pytest.fixture
+def shared_workers(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every check of this process use the same workers: importing torch for each would take seconds."""
+
+    class Shared:
+        def __init__(self, *, jobs: int | None = None, fork: bool | None = None) -> None:
+            del jobs, fork
+
+        def __enter__(self) -> WorkerPool:
+            return pool
+
+        def __exit__(self, *_error: object) -> None:
+            pass
+
+    monkeypatch.setattr(normadvisor.api.check, "WorkerPool", Shared)
+
+
+@pytest.fixture
+def cli(shared_workers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Run a command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> Result:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Result(code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[..., Result]:
+    """Run the program itself in an empty folder."""
+
+    def call(*arguments: str | Path, timeout: float = 120) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "normadvisor", *map(str, arguments)],
+            cwd=tmp_path, capture_output=True, check=False, timeout=timeout,
+        )  # fmt: skip
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return call
