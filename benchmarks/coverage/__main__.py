@@ -11,7 +11,8 @@ from typing import Any
 from benchmarks.report import header
 from benchmarks.zoo.sweep import add_arguments, rows_for
 
-_BUILDS = {"trace", "match", "done"}
+_BUILDS = {"trace", "match", "done", "killed"}
+_TRACED = {"match", "done"}
 
 
 def _share(part: int, whole: int) -> str:
@@ -24,38 +25,39 @@ def _median_and_worst(rows: Sequence[dict[str, Any]], key: str) -> str:
 
 
 def _summary(family: str, rows: Sequence[dict[str, Any]]) -> str:
-    built = [row for row in rows if row["stage"] in _BUILDS or row["stage"] == "killed"]
-    done = [row for row in rows if row["stage"] == "done"]
+    built = [row for row in rows if row["stage"] in _BUILDS]
+    done = [row for row in rows if row["stage"] in _TRACED]
     kinds = Counter(row["trace"] for row in done)
     counted = [row for row in done if row["norms_run"] is not None]
     norms = _share(sum(row["norms_found"] for row in counted), sum(row["norms_run"] for row in counted))
     lines = _share(sum(row["nodes_with_line"] for row in done), sum(row["nodes"] for row in done))
     return (
         f"| {family} | {len(rows)} | {len(built)} | {_share(len(done), len(built))} | {kinds['symbolic']} / {kinds['execution']} "
-        f"| {norms} | {lines} | {_median_and_worst(done, 'build_seconds')} | {_median_and_worst(done, 'trace_seconds')} |"
+        f"| {len(counted)} | {norms} | {lines} | {_median_and_worst(done, 'build_seconds')} | {_median_and_worst(done, 'trace_seconds')} |"
     )
 
 
 def _missed(rows: Sequence[dict[str, Any]]) -> list[str]:
     lines = ["| family | model | reached | reason |", "| --- | --- | --- | --- |"]
     for row in rows:
-        if row["stage"] != "done":
+        if row["stage"] not in _TRACED:
             reason = " ".join((row["error"] or "").split()).replace("|", "\\|")[:300]
             lines.append(f"| {row['family']} | {row['name']} | {row['stage']} | {reason} |")
     return lines
 
 
 def _eval_only(rows: Sequence[dict[str, Any]]) -> list[str]:
-    names = [f"{row['family']}:{row['name']}" for row in rows if row["stage"] == "done" and row["mode"] == "eval"]
+    names = [f"{row['family']}:{row['name']}" for row in rows if row["stage"] in _TRACED and row["mode"] == "eval"]
     return ["", "## Traced in eval mode only", "", ", ".join(names) or "none"]
 
 
 def _incomplete(rows: Sequence[dict[str, Any]]) -> list[str]:
-    lines = ["", "## Norm modules that ran and were not found", ""]
-    for row in rows:
-        if row.get("missed_norms"):
-            lines.append(f"- {row['family']}:{row['name']}: {row['norms_found']} of {row['norms_run']}, e.g. {', '.join(row['missed_norms'])}")
-    return lines if lines[-1] else [*lines, "none"]
+    missed = [
+        f"- {row['family']}:{row['name']}: {row['norms_found']} of {row['norms_run']} found; not {', '.join(row['missed_norms'])} ..."
+        for row in rows
+        if row.get("missed_norms")
+    ]
+    return ["", "## Norm modules that ran and were not found", "", *(missed or ["none"])]
 
 
 def main() -> None:
@@ -64,10 +66,12 @@ def main() -> None:
     add_arguments(parser)
     rows = rows_for(arguments := parser.parse_args())
     lines = [
-        "Norm modules are counted by forward hooks in a run of their own (childless modules whose class name holds `Norm`); seconds are median / worst.",
+        "Norm modules are counted by forward hooks in a plain run on the same inputs (childless modules whose class name holds `Norm`), for the",
+        "models that run so; seconds are median / worst, several models at a time on one machine.",
         "",
-        "| family | models | build | traced | symbolic / execution | norm modules that ran, found | nodes with a user line | build, s | trace, s |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| family | models | build | traced | symbolic / execution | norms counted in | norm modules that ran, found | nodes with a user line "
+        "| build, s | trace, s |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(_summary(family, [row for row in rows if row["family"] == family]) for family in sorted({row["family"] for row in rows})),
         "",
         "## Not traced",

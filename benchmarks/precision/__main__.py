@@ -57,50 +57,67 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def _counts(hits: Mapping[tuple[str, str, str], _Hits]) -> list[str]:
+    lines = ["| rule | error: sites (models) | warning: sites (models) | info: sites (models) |", "| --- | --- | --- | --- |"]
+    for rule in sorted({rule for _, rule, _ in hits}):
+        cells = []
+        for severity in ("error", "warning", "info"):
+            groups = [group for (level, name, _), group in hits.items() if (level, name) == (severity, rule)]
+            models = {model for group in groups for model in group.models}
+            cells.append(f"{len(groups)} ({len(models)})" if groups else "0")
+        lines.append(f"| {rule} | {' | '.join(cells)} |")
+    return lines
+
+
+def _judged(hits: Mapping[tuple[str, str, str], _Hits], judgements: Sequence[Mapping[str, str]]) -> tuple[list[str], int]:
+    """Every error and warning with its judgement, and how many have none."""
+    lines = ["| severity | rule | site | models | example | judgement |", "| --- | --- | --- | --- | --- | --- |"]
+    missing = 0
+    for (severity, rule, site), group in sorted(hits.items()):
+        if severity != "info":
+            reason = _judgement(judgements, rule, site)
+            missing += reason is None
+            example = _cell(f"{group.models[0]}: {group.message}")[:220]
+            lines.append(f"| {severity} | {rule} | {site} | {len(group.models)} | {example} | {_cell(reason or '**not judged**')} |")
+    return lines, missing
+
+
+def _information(hits: Mapping[tuple[str, str, str], _Hits]) -> list[str]:
+    files: dict[tuple[str, str], list[_Hits]] = defaultdict(list)
+    for (severity, rule, site), group in hits.items():
+        if severity == "info":
+            files[rule, site.rsplit(":", 1)[0]].append(group)
+    lines = ["| rule | file | sites | models | example |", "| --- | --- | --- | --- | --- |"]
+    for (rule, file), groups in sorted(files.items()):
+        models = {model for group in groups for model in group.models}
+        lines.append(f"| {rule} | {file} | {len(groups)} | {len(models)} | {_cell(groups[0].message)[:160]} |")
+    return lines
+
+
 def main() -> None:
     """Measure, judge, print, and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.precision", description=__doc__)
     add_arguments(parser)
     rows = rows_for(arguments := parser.parse_args())
-    judgements = yaml.safe_load(_JUDGEMENTS.read_text(encoding="utf-8"))
     hits = _by_site(rows)
     checked = Counter(row["family"] for row in rows if row["stage"] == "done")
+    judged, missing = _judged(hits, yaml.safe_load(_JUDGEMENTS.read_text(encoding="utf-8")))
     lines = [
         "Models checked: " + ", ".join(f"{family} {count}" for family, count in sorted(checked.items())) + ".",
         "",
-        "| rule | error: sites (models) | warning: sites (models) | info: sites (models) |",
-        "| --- | --- | --- | --- |",
+        *_counts(hits),
+        *("", "## Errors and warnings, each read", ""),
+        *judged,
+        *("", "## Information, by rule and file", ""),
+        *_information(hits),
     ]
-    for rule in sorted({rule for _, rule, _ in hits}):
-        cells = []
-        for severity in ("error", "warning", "info"):
-            groups = [group for (level, name, _), group in hits.items() if (level, name) == (severity, rule)]
-            cells.append(f"{len(groups)} ({len({model for group in groups for model in group.models})})" if groups else "0")
-        lines.append(f"| {rule} | {' | '.join(cells)} |")
-    lines += ["", "## Errors and warnings, each read", "", "| severity | rule | site | models | example | judgement |", "| --- | --- | --- | --- | --- | --- |"]
-    unjudged = 0
-    for (severity, rule, site), group in sorted(hits.items()):
-        if severity == "info":
-            continue
-        reason = _judgement(judgements, rule, site)
-        unjudged += reason is None
-        example = f"{group.models[0]}: {group.message}"
-        lines.append(f"| {severity} | {rule} | {site} | {len(group.models)} | {_cell(example)[:220]} | {_cell(reason or '**not judged**')} |")
-    lines += ["", "## Information, by rule and file", "", "| rule | file | sites | models | example |", "| --- | --- | --- | --- | --- |"]
-    files: dict[tuple[str, str], list[_Hits]] = defaultdict(list)
-    for (severity, rule, site), group in hits.items():
-        if severity == "info":
-            files[rule, site.rsplit(":", 1)[0]].append(group)
-    for (rule, file), groups in sorted(files.items()):
-        models = {model for group in groups for model in group.models}
-        lines.append(f"| {rule} | {file} | {len(groups)} | {len(models)} | {_cell(groups[0].message)[:160]} |")
     text = "\n".join(lines)
     print(text)
     if arguments.write:
         command = f"python -m benchmarks.precision {' '.join(arguments.families)}".strip()
         arguments.write.write_text(header("Precision on the zoos", command) + text + "\n", encoding="utf-8")
-    if unjudged:
-        print(f"{unjudged} sites have no judgement in {_JUDGEMENTS.name}", file=sys.stderr)
+    if missing:
+        print(f"{missing} sites have no judgement in {_JUDGEMENTS.name}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -26,6 +26,9 @@ from normadvisor.types import GROUPS, RunContext
 
 __all__ = ["Measured", "measure"]
 
+_RULES = list(load_rules().rules.values())
+"""Read once, before the processes that measure are forked."""
+
 
 @dataclass(slots=True)
 class Measured:
@@ -123,7 +126,7 @@ def _fill(row: Measured, entry: Entry) -> None:
     row.stage = "match"
     started = time.perf_counter()
     root = Path(graph.site.location.path).parent if graph.site else Path.cwd()
-    findings = match(graph, list(load_rules().rules.values()), RunContext(), root)
+    findings = match(graph, _RULES, RunContext(), root)
     row.match_seconds = time.perf_counter() - started
     row.findings = [finding.to_dict() for finding in findings]
     row.stage = "done"
