@@ -66,11 +66,10 @@ def main() -> None:
     add_arguments(parser)
     rows = rows_for(arguments := parser.parse_args())
     lines = [
-        "Norm modules are counted by forward hooks in a plain run on the same inputs (childless modules whose class name holds `Norm`), for the",
-        "models that run so; seconds are median / worst, several models at a time on one machine.",
+        "Norm modules are counted by forward hooks in a plain run on the same inputs (childless modules whose class name holds `Norm`),",
+        "for the models that run so; seconds are median / worst, several models at a time on one machine.",
         "",
-        "| family | models | build | traced | symbolic / execution | norms counted in | norm modules that ran, found | nodes with a user line "
-        "| build, s | trace, s |",
+        "| family | models | build | traced | symbolic / execution | norms counted in | norms found | with line | build, s | trace, s |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(_summary(family, [row for row in rows if row["family"] == family]) for family in sorted({row["family"] for row in rows})),
         "",

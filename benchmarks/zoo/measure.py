@@ -125,8 +125,7 @@ def _fill(row: Measured, entry: Entry) -> None:
     row.nodes_with_line = sum(node.call_site is not None for node in operations) + len(graph.nodes) - len(operations)
     row.stage = "match"
     started = time.perf_counter()
-    root = Path(graph.site.location.path).parent if graph.site else Path.cwd()
-    findings = match(graph, _RULES, RunContext(), root)
+    findings = match(graph, _RULES, RunContext(), Path.cwd())
     row.match_seconds = time.perf_counter() - started
     row.findings = [finding.to_dict() for finding in findings]
     row.stage = "done"
