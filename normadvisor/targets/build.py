@@ -153,7 +153,11 @@ def _check_arguments(loaded: Loaded) -> None:
     except TypeError as error:
         where = loaded.defined_at.location if loaded.defined_at else None
         kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        bound = signature.bind_partial(*_as_many(target.args, signature), **{k: v for k, v in target.kwargs.items() if k in signature.parameters})
+        named = {name: value for name, value in target.kwargs.items() if name in signature.parameters}
+        try:
+            bound = signature.bind_partial(*_as_many(target.args, signature), **named)
+        except TypeError:  # one argument both by position and by name
+            raise TargetError(f"{target.name}{signature} cannot be called like this: {error}", location=where) from error
         missing = [
             name
             for name, p in signature.parameters.items()
@@ -162,7 +166,7 @@ def _check_arguments(loaded: Loaded) -> None:
         if missing:
             names = ", ".join(missing)
             message = f"{target.name} cannot be built without {'the argument' if len(missing) == 1 else 'the arguments'} {names}"
-            hint = f"say {call_text(target, signature.parameters, missing)}, or write a function without arguments that builds it"
+            hint = f"say {call_text(target, missing)}, or write a function without arguments that builds it"
             raise TargetError(message, location=where, hint=hint) from error
         message = f"{target.name}{signature} cannot be called like this: {error}"
         raise TargetError(message, location=where) from error

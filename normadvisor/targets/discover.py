@@ -24,7 +24,10 @@ __all__ = ["Candidate", "CandidateKind", "discover", "discover_in"]
 
 _HINTS = ("Module", "torch", "timm", "transformers", "nn.", "lightning")
 _WRAPPERS = {"to", "cuda", "cpu", "eval", "train", "half", "float", "double", "bfloat16", "requires_grad_", "apply"}
-_SCRIPT_NAMES = ("main", "train", "test", "eval", "fit", "run", "demo", "load_data", "predict", "infer", "export", "convert", "benchmark", "parse")
+_SCRIPT_NAMES = (
+    "main", "train", "test", "eval", "fit", "run", "demo", "load_data", "predict", "infer", "export", "convert", "benchmark", "parse",
+)  # fmt: skip
+_BARE = ("torch.nn.Module", "torch.nn.modules.module.Module", "object", "abc.ABC")
 _WORK = {"backward", "step", "DataLoader", "load_dataset", "save", "add_argument", "parse_args"}
 
 
@@ -95,7 +98,7 @@ class _Discovery:
             return False
         chain = self._chain(node)
         outside = [base for cls in chain for base in map(self.names.dotted, cls.bases) if base not in self.names.classes]
-        bare = all(base in {"torch.nn.Module", "torch.nn.modules.module.Module", "object", "abc.ABC"} or "Lightning" in base for base in outside)
+        bare = all(base in _BARE or "Lightning" in base for base in outside)
         if bare and not any(_method(cls, "forward") for cls in chain):
             return False
         return self._builds_without_arguments(chain, outside) and self._holds_layers(chain, outside)
@@ -125,7 +128,7 @@ class _Discovery:
                 return not _required(init, skip=1)
             if any(self.names.dotted(d.func if isinstance(d, ast.Call) else d).endswith("dataclass") for d in cls.decorator_list):
                 return all(field.value is not None for field in cls.body if isinstance(field, ast.AnnAssign))
-        free = ("torch.nn.Module", "torch.nn.modules.module.Module", "torch.nn.Sequential", "object", "abc.ABC", "torch.nn.Identity")
+        free = (*_BARE, "torch.nn.Sequential", "torch.nn.Identity")
         return all(base in free or "Lightning" in base or self._outside_is_free(base) for base in outside)
 
     def _outside_is_free(self, base: str) -> bool:
@@ -221,9 +224,8 @@ class _Discovery:
 
     def _returns_module(self, function: ast.FunctionDef, depth: int) -> bool:
         returned = [part.value for part in _own_nodes(function) if isinstance(part, ast.Return) and part.value is not None]
-        local = {
-            part.targets[0].id: part.value for part in _own_nodes(function) if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name)
-        }
+        assigned = [part for part in _own_nodes(function) if isinstance(part, ast.Assign)]
+        local = {part.targets[0].id: part.value for part in assigned if isinstance(part.targets[0], ast.Name)}
         return self._annotated(function.returns) or any(self._is_model(value, local, whole=False, depth=depth + 1) for value in returned)
 
     # what is part of something else

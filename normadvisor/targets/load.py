@@ -11,12 +11,12 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from normadvisor.errors import NormAdvisorError, TargetError
 from normadvisor.targets.offline import offline
@@ -24,9 +24,6 @@ from normadvisor.targets.parse import Target
 from normadvisor.targets.sites import SiteRecorder, is_user_file, site_of_code
 from normadvisor.targets.source import read_source
 from normadvisor.types import Location, Site
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["Loaded", "load", "translate_errors"]
 
@@ -94,7 +91,7 @@ def _import(target: Target, recorder: SiteRecorder) -> ModuleType:
     with translate_errors(target, "importing"), offline(), recorder.recording(), _arguments_of_a_script(target):
         if target.path is not None:
             return _import_file(target.path.resolve())
-        if (folder := os.getcwd()) not in sys.path:
+        if (folder := str(Path.cwd())) not in sys.path:
             sys.path.insert(0, folder)
         return importlib.import_module(target.module)
 
@@ -257,15 +254,16 @@ def _import_error(error: ImportError, target: Target, doing: str) -> TargetError
     text = str(error)
     if "partially initialized module" in text or "circular import" in text:
         message = f"circular import: {text.partition(' (most likely')[0]}"
-        return TargetError(message, location=location, hint="import inside the function that needs it, or move what both files share to a third")
+        hint = "import inside the function that needs it, or move what both files share to a third"
+        return TargetError(message, location=location, hint=hint)
     if isinstance(error, ModuleNotFoundError) and error.name:
         top = error.name.partition(".")[0]
         if error.name == target.module or (target.module.startswith(f"{error.name}.") and location is None):
             if top in sys.modules and top != error.name:
                 parent, _, last = error.name.rpartition(".")
                 near = difflib.get_close_matches(last, dir(sys.modules.get(parent, sys.modules[top])), n=1, cutoff=0.6)
-                hint = f"did you mean {parent + '.' + near[0]!r}?" if near else None
-                return TargetError(f"{parent} has no module {last!r}", location=location, hint=hint)
+                words = f"did you mean {parent + '.' + near[0]!r}?" if near else None
+                return TargetError(f"{parent} has no module {last!r}", location=location, hint=words)
             close = difflib.get_close_matches(top, _importable(), n=1, cutoff=0.75)
             hint = f"did you mean {close[0]!r}?" if close and close[0] != top else "install it, or run from the folder that holds it"
             return TargetError(f"there is no module {error.name!r}", location=location, hint=hint)
@@ -297,9 +295,8 @@ def _user_line(error: BaseException, target: Target) -> Location | None:
     return Location(os.path.realpath(frame.filename), frame.lineno or 1, (frame.colno or 0) + 1)
 
 
-def call_text(target: Target, parameters: Mapping[str, inspect.Parameter], missing: list[str]) -> str:
+def call_text(target: Target, missing: list[str]) -> str:
     """How to write the target with the arguments it misses."""
-    del parameters
     given = [repr(value) for value in target.args] + [f"{key}={value!r}" for key, value in target.kwargs.items()]
     wanted = [f"{name}=..." for name in missing]
     place = target.text.rpartition(":" + target.name)[0]

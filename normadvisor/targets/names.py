@@ -19,8 +19,12 @@ _MODULE_BASES = (
     "lightning.LightningModule", "lightning.pytorch.LightningModule", "pytorch_lightning.LightningModule", "torch.jit.ScriptModule",
     "torch.fx.GraphModule", "torch_geometric.nn.MessagePassing",
 )  # fmt: skip
-_MODEL_LIBRARIES = ("torchvision.models.", "torchvision.ops.", "timm.", "transformers.", "segmentation_models_pytorch.", "diffusers.", "monai.networks.")
-_NOT_MODELS = ("Config", "Tokenizer", "TokenizerFast", "Processor", "Weights", "Output", "Trainer", "Arguments", "Dataset", "Mixin", "Callback")
+_MODEL_LIBRARIES = (
+    "torchvision.models.", "torchvision.ops.", "timm.", "transformers.", "segmentation_models_pytorch.", "diffusers.", "monai.networks.",
+)  # fmt: skip
+_NOT_MODELS = (
+    "Config", "Tokenizer", "TokenizerFast", "Processor", "Weights", "Output", "Trainer", "Arguments", "Dataset", "Mixin", "Callback",
+)  # fmt: skip
 _BUILDERS = ("timm.create_model", "timm.models.create_model", "torchvision.models.get_model")
 MAX_IMPORT_DEPTH = 4
 """How many files a base class is followed through."""
@@ -60,10 +64,11 @@ class FileNames:
         for node in ast.walk(self.source.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    self.imported[alias.asname or alias.name.partition(".")[0]] = alias.name if alias.asname else alias.name.partition(".")[0]
+                    first = alias.name.partition(".")[0]
+                    self.imported[alias.asname or first] = alias.name if alias.asname else first
             elif isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    self.imported[alias.asname or alias.name] = f"{'.' * node.level}{node.module or ''}{'.' if node.module else ''}{alias.name}"
+                prefix = "." * node.level + (f"{node.module}." if node.module else "")
+                self.imported.update({alias.asname or alias.name: prefix + alias.name for alias in node.names})
         for statement in top_level(self.source.tree):
             if isinstance(statement, ast.ClassDef):
                 self.classes[statement.name] = statement
@@ -85,14 +90,12 @@ class FileNames:
         if not isinstance(node, ast.Name):
             return ""
         name = node.id
-        held = self.assigned.get(name)
-        if name not in self.imported and held is not None and isinstance(held.value, ast.Attribute | ast.Name) and self.depth < MAX_IMPORT_DEPTH:
-            if not (isinstance(held.value, ast.Name) and held.value.id == name):
-                first = self._through(held.value)
-                return ".".join([first, *reversed(parts)])
-        return ".".join([self.imported.get(name, name), *reversed(parts)])
+        held = self.assigned[name].value if name in self.assigned and name not in self.imported else None
+        first = self._through(held) if isinstance(held, ast.Attribute | ast.Name) else ""
+        return ".".join([first or self.imported.get(name, name), *reversed(parts)])
 
     def _through(self, node: ast.expr) -> str:
+        """Dotted name behind one assignment: ``Base = nn.Module``."""
         parts: list[str] = []
         while isinstance(node, ast.Attribute):
             parts.append(node.attr)
@@ -120,15 +123,13 @@ class FileNames:
     def elsewhere(self, name: str) -> FileNames | None:
         """Names of the file nearby that a dotted name is imported from; ``None`` if there is no such file."""
         module, _, attribute = name.rpartition(".")
-        if not attribute or not module.strip(".") and not module or self.depth >= MAX_IMPORT_DEPTH:
+        if not attribute or not module or self.depth >= MAX_IMPORT_DEPTH:
             return None
         level = len(module) - len(module.lstrip("."))
         here = self.source.path.resolve().parent
         parts = [part for part in module.lstrip(".").split(".") if part]
-        if level:
-            roots = [here, *here.parents][level - 1 : level]
-        else:
-            roots = [here, *list(here.parents)[:3]]
+        upwards = [here, *here.parents]
+        roots = upwards[level - 1 : level] if level else upwards[:4]
         for root in roots:
             path = root.joinpath(*parts) if parts else root / "__init__.py"
             for file in (path.with_suffix(".py"), path / "__init__.py") if parts else (path,):

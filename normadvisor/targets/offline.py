@@ -46,11 +46,11 @@ _LOADERS: tuple[tuple[str, str, Any], ...] = (
 def _exchange(function: FunctionType, replacement: FunctionType) -> Iterator[None]:
     """Let ``function`` do what ``replacement`` does, also for modules that imported it by name."""
     saved = function.__code__, function.__defaults__, function.__kwdefaults__
-    function.__code__, function.__defaults__, function.__kwdefaults__ = replacement.__code__, None, None  # type: ignore[assignment]
+    function.__code__, function.__defaults__, function.__kwdefaults__ = replacement.__code__, None, None
     try:
         yield
     finally:
-        function.__code__, function.__defaults__, function.__kwdefaults__ = saved  # type: ignore[assignment]
+        function.__code__, function.__defaults__, function.__kwdefaults__ = saved
 
 
 def _refuse(address: object) -> TargetError:
@@ -78,7 +78,7 @@ def offline() -> Iterator[list[str]]:
     def load(self: torch.nn.Module, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(state_dict, NoWeights):
             skipped.append(state_dict.url)
-            return torch.nn.modules.module._IncompatibleKeys([], [])
+            return torch.nn.modules.module._IncompatibleKeys([], [])  # noqa: SLF001 -- what callers unpack
         return load_state_dict(self, state_dict, *args, **kwargs)
 
     def refuse_name(host: object, *_args: object, **_kwargs: object) -> Any:

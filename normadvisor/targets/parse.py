@@ -205,7 +205,8 @@ def _nearest_file(place: str, cwd: Path) -> str | None:
         parent = parent.parent
     try:
         entries = [entry for entry in sorted(parent.iterdir()) if entry.is_dir() or entry.suffix == ".py"]
-        below = [child for entry in entries[:50] if entry.is_dir() and entry.name[0] not in "._" for child in sorted(entry.glob("*.py"))[:200]]
+        folders = [entry for entry in entries[:50] if entry.is_dir() and entry.name[0] not in "._"]
+        below = [child for folder in folders for child in sorted(folder.glob("*.py"))[:200]]
     except OSError:
         return None
     if not place.endswith(".py") and (beside := path.with_name(path.name + ".py")) in entries:

@@ -7,6 +7,7 @@ comment before the first statement of the file that is not directly above a defi
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import re
 import tokenize
@@ -67,18 +68,19 @@ def read_pragmas(source: Source) -> Pragmas:
 def _comments(source: Source) -> list[tuple[int, int, str]]:
     """Line, column and text (behind the colon) of every such comment."""
     found: list[tuple[int, int, str]] = []
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
-            if token.type == tokenize.COMMENT and (match := _PRAGMA.match(token.string)):
-                found.append((token.start[0], token.start[1] + 1, match[1]))
-    except (tokenize.TokenError, SyntaxError, ValueError):
-        pass  # the file parsed; what the tokenizer alone rejects (a form feed in an indent) holds no comment for us
+    # The file parsed; what the tokenizer alone rejects (a form feed in an indent) ends the search, and no more.
+    with contextlib.suppress(tokenize.TokenError, SyntaxError, ValueError):
+        found.extend(
+            (token.start[0], token.start[1] + 1, match[1])
+            for token in tokenize.generate_tokens(io.StringIO(source.text).readline)
+            if token.type == tokenize.COMMENT and (match := _PRAGMA.match(token.string))
+        )
     return found
 
 
 def _context(text: str, location: Location) -> RunContext:
     mapping: dict[str, str] = {}
-    for word in re.split(r"[\s,]+", text.split("#")[0].strip()):
+    for word in re.split(r"[\s,]+", text.partition("#")[0].strip()):
         key, equals, value = word.partition("=")
         if not equals or not key or not value:
             raise TargetError(f"{word!r} is not key=value", location=location, hint="write: # normadvisor: batch_size=2 task=detection")

@@ -37,10 +37,12 @@ def config_call(obj: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
         return lambda: _model_of(obj(*args, **kwargs))
     if _is_config(obj):
         return lambda: _model_of(obj)
-    if inspect.isclass(obj) and inspect.isclass(config_class := getattr(obj, "config_class", None)) and not args:
+    config_class = getattr(obj, "config_class", None)
+    if inspect.isclass(obj) and isinstance(config_class, type) and not args:
+        make_config: Callable[..., Any] = config_class
         parameters = inspect.signature(obj.__init__).parameters
         if "config" in parameters and not any(key in parameters for key in kwargs):
-            return lambda: obj(config_class(**kwargs))
+            return lambda: obj(make_config(**kwargs))
     return None
 
 

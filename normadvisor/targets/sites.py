@@ -8,13 +8,14 @@ their original; :meth:`SiteRecorder.collect` turns the integers into sites and r
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import os
 import sys
 import sysconfig
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from normadvisor.types import Frame, Location, Site
 
@@ -38,8 +39,8 @@ def _own_folders() -> tuple[str, ...]:
     import torch
 
     here = Path(__file__).resolve().parent.parent
-    library = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-    return tuple(f"{Path(folder).resolve()}{os.sep}" for folder in (here, Path(torch.__file__).parent, *library))
+    library = (Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("platstdlib")))
+    return tuple(f"{folder.resolve()}{os.sep}" for folder in (here, Path(torch.__file__).parent, *library))
 
 
 _user_files: dict[str, bool] = {}
@@ -53,7 +54,9 @@ def is_user_file(filename: str) -> bool:
     if known is None:
         _folders = _folders or _own_folders()
         path = os.path.realpath(filename) if not filename.startswith("<") else ""
-        outside = not path.startswith(_folders) or f"{os.sep}site-packages{os.sep}" in path and not path.startswith(_folders[:2])
+        # Installed packages may lie below the standard library's folder; they are not part of it.
+        installed = f"{os.sep}site-packages{os.sep}" in path and not path.startswith(_folders[:2])
+        outside = installed or not path.startswith(_folders)
         known = _user_files[filename] = bool(path) and outside
     return known
 
@@ -71,21 +74,21 @@ class SiteRecorder:
         """Record every module constructed inside the ``with`` block, by frames inside that block."""
         import torch
 
-        base = sys._getframe(2)  # the frame with the `with` statement; frame 1 is contextlib's
-        original = torch.nn.Module.__init__
+        base = sys._getframe(2)  # noqa: SLF001 -- the frame with the `with` statement; frame 1 is contextlib's
+        original: Any = torch.nn.Module.__init__
         chains = self._chains
 
-        def __init__(module: torch.nn.Module, *args: object, **kwargs: object) -> None:
+        def construct(module: torch.nn.Module, *args: object, **kwargs: object) -> None:
             original(module, *args, **kwargs)
             state = module.__dict__
             if _KEY not in state:
-                chain = _chain(module, sys._getframe(1), base)
+                chain = _chain(module, sys._getframe(1), base)  # noqa: SLF001 -- the cheapest way to the stack
                 index = chains.get(chain)
                 if index is None:
                     index = chains[chain] = len(chains)
                 state[_KEY] = index
 
-        torch.nn.Module.__init__ = __init__  # type: ignore[method-assign]
+        torch.nn.Module.__init__ = construct  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
@@ -149,12 +152,8 @@ def _first_argument(frame: FrameType) -> object:
 
 
 def _make_frame(code: CodeType, lasti: int) -> Frame:
-    for index, span in enumerate(code.co_positions()):
-        if index == lasti // 2:
-            break
-    else:
-        span = (None, None, None, None)
-    line, end_line, column, end_column = span
+    nothing: tuple[int | None, ...] = (None, None, None, None)
+    line, end_line, column, end_column = next(itertools.islice(code.co_positions(), lasti // 2, None), nothing)
     path = os.path.realpath(code.co_filename)
     line = line or code.co_firstlineno
     if column is None or end_line is None or end_column is None:

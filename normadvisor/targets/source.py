@@ -31,7 +31,7 @@ class Source:
 
 
 def read_text(path: Path) -> str:
-    """Text of a Python file, decoded as its byte order mark or its PEP 263 coding line says; line ends become ``\\n``.
+    """Text of a Python file, decoded as its byte order mark or its PEP 263 coding line says; every line ends in a line feed.
 
     Raises:
         TargetError: the file cannot be read, is too large, holds NUL bytes, or is not in the encoding it claims.

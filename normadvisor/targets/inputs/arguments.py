@@ -25,8 +25,8 @@ IDS = 100
 """Token ids stay below this, clear of the markers for images that stand at the end of a vocabulary."""
 
 _FEATURES = (
-    "num_mel_bins", "n_mels", "input_feat_per_channel", "feature_projection_input_dim", "input_feat_size", "mel_bins", "num_mels", "feature_size",
-    "input_dim", "n_mel_channels", "audio_mel_bins", "input_channels", "mel_dim", "model_in_dim",
+    "num_mel_bins", "n_mels", "input_feat_per_channel", "feature_projection_input_dim", "input_feat_size", "mel_bins", "num_mels",
+    "feature_size", "input_dim", "n_mel_channels", "audio_mel_bins", "input_channels", "mel_dim", "model_in_dim",
 )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ class Arguments:
             (r"states|actions|rewards|returns_to_go|timesteps", self._trajectory),
             (r"bbox|visual_bbox", lambda _: [_ids((BATCH, self._steps(), 4), 1)]),
             (r"visual_(feats|embeds|pos)", self._visual),
-            (r"(query_embeds|encoder_hidden_states|image_hidden_states|noise_embeds|context_hidden_states|(.*_)?inputs_embeds|action_embeds)", self._states),
+            (r"(query|noise|action)_embeds|(encoder|image|context)_hidden_states|(.*_)?inputs_embeds", self._states),
             (r"latents|audio_latents", self._latents),
             (r"(attention|input|decoder_attention|.*_attention)_mask", lambda _: [_ids((BATCH, self._steps()), 2)]),
             (r"input_boxes", lambda _: [TensorSpec((BATCH, 1, 4), values=(8.0, 8.0, 64.0, 64.0) * BATCH)]),
@@ -99,8 +99,8 @@ class Arguments:
         if name == "inputs":
             alternatives.insert(0, TensorSpec((BATCH, self._steps(), self.config.number("d_model", "hidden_size", default=64))))
         if books:
-            alternatives += [_ids((BATCH, self._steps(), books), min(vocabulary, IDS)), _ids((BATCH, books, self._steps()), min(vocabulary, IDS))]
-            alternatives.append(_ids((BATCH * books, self._steps()), min(vocabulary, IDS)))
+            shapes = ((BATCH, self._steps(), books), (BATCH, books, self._steps()), (BATCH * books, self._steps()))
+            alternatives += [_ids(shape, min(vocabulary, IDS)) for shape in shapes]
         return alternatives
 
     def _states(self, name: str) -> list[Value]:
@@ -175,7 +175,8 @@ class Arguments:
             alternatives[:0] = [{name: patches, grid: self._grid(grid)[0]} for patches in (self._packed(), square)]
         if name == "flattened_patches":
             alternatives = [TensorSpec((BATCH, self._side() ** 2, 2 + channels * self._patch() ** 2))]
-        return [*alternatives, TensorSpec((BATCH, 1, channels, height, width)), TensorSpec((BATCH, 1, 1, channels, height, width)), TensorSpec((BATCH, 2, channels, height, width))]
+        # Several images to a sample, images cut into tiles, pairs to be matched.
+        return [*alternatives, *(TensorSpec((BATCH, *more, channels, height, width)) for more in ((1,), (1, 1), (2,)))]
 
     def _frames(self) -> int:
         return self.config.vision("num_frames", "frames_per_clip", "num_video_frames")
@@ -200,6 +201,9 @@ class Arguments:
         return 2 * positions if positions and positions <= 4096 else self.config.audio("max_length", "spec_size", default=FRAMES)
 
     def _sound_features(self, _: str) -> list[Value]:
+        return list(self._spectrograms())
+
+    def _spectrograms(self) -> list[TensorSpec]:
         mels, frames = self._mels(), self._spectrogram_frames()
         frames_last, features_last = TensorSpec((BATCH, mels, frames)), TensorSpec((BATCH, FRAMES, mels))
         if self.config.anywhere("spec_size"):
@@ -209,9 +213,8 @@ class Arguments:
         return [features_last, frames_last, TensorSpec((BATCH, 1, FRAMES, mels))]
 
     def _sound_mask(self, _: str) -> list[Value]:
-        features = self._sound_features("")[0]
-        assert isinstance(features, TensorSpec)
-        frames = features.shape[-1] if features.shape[-1] != self._mels() else features.shape[-2]
+        shape = self._spectrograms()[0].shape
+        frames = shape[-1] if shape[-1] != self._mels() else shape[-2]
         return [TensorSpec((BATCH, frames), "bool"), _ids((BATCH, frames), 2)]
 
     def _sound(self, name: str) -> list[Value]:
@@ -235,14 +238,15 @@ class Arguments:
         return self.config.number("context_length", default=64) + (max(lags) if isinstance(lags, list | tuple) and lags else 0)
 
     def _series(self, _: str) -> list[Value]:
+        return list(self._tables())
+
+    def _tables(self) -> list[TensorSpec]:
         inputs = self.config.number("num_input_channels", "input_size", default=1)
         table, row = TensorSpec((BATCH, self._past(), inputs)), TensorSpec((BATCH, self._past()))
         return [table, row] if self.config.has("num_input_channels") or inputs > 1 else [row, table]
 
     def _series_mask(self, name: str) -> list[Value]:
-        first = self._series("past_values")[0]
-        assert isinstance(first, TensorSpec)
-        return [TensorSpec(first.shape, "float32" if name != "past_values_padding" else "int64")]
+        return [TensorSpec(self._tables()[0].shape, "float32" if name != "past_values_padding" else "int64")]
 
     def _series_times(self, name: str) -> list[Value]:
         steps = self._past() if name.startswith("past") else self.config.number("prediction_length", default=1)
@@ -256,5 +260,5 @@ class Arguments:
         return [TensorSpec((BATCH, SEQUENCE, widths.get(name, 1)))]
 
     def _visual(self, name: str) -> list[Value]:
-        width = self.config.number("visual_pos_dim") if name.endswith("pos") else self.config.number("visual_feat_dim", "visual_embedding_dim", default=64)
-        return [TensorSpec((BATCH, SEQUENCE, width or 4))]
+        position, features = self.config.number("visual_pos_dim", default=4), self.config.number("visual_feat_dim", "visual_embedding_dim")
+        return [TensorSpec((BATCH, SEQUENCE, position if name.endswith("pos") else features or 64))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from normadvisor.targets.inputs.metadata import metadata_plans
 from normadvisor.targets.inputs.plan import Plan
 from normadvisor.targets.inputs.signature import signature_plans
 from normadvisor.targets.inputs.spec import Inputs, InputSpec, Value
+from normadvisor.targets.memory import reads_values
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,8 +29,12 @@ MAX_TRIALS = 64
 """Trials before inference gives up."""
 MAX_TRIALS_PER_GUESS = 24
 """Trials spent on correcting one guess before the next is taken."""
+MAX_CONFIGURED = 12
+"""Guesses taken from a configuration."""
 MAX_ELEMENTS = 2**31
 """Most elements of one tensor that is tried."""
+MAX_UNREADABLE = 6
+"""Trials that may fail because forward reads values that its tensors do not have: other shapes would not help."""
 REPORTED = 6
 """Trials that the final error tells about."""
 
@@ -51,6 +57,7 @@ def candidate_inputs(
 
     """
     device = _device(model)
+    _check_forward(model)
     if specs:
         error = yield _given(model, specs).inputs(device, given=True)
         if error is not None:
@@ -58,6 +65,7 @@ def candidate_inputs(
         return
     tried: list[tuple[str, BaseException]] = []
     seen: set[str] = set()
+    unreadable = 0
     for guess in _guesses(model, context):
         adapter = Adapter()
         waiting = [guess]
@@ -73,14 +81,29 @@ def candidate_inputs(
             if error is None:
                 return
             tried.append((plan.text, error))
+            unreadable += reads_values(error)
+            if unreadable >= MAX_UNREADABLE:
+                raise _exhausted(model, tried)
             waiting = [new for new in adapter.proposals(plan, error) if new.text not in seen] + waiting
     raise _exhausted(model, tried)
 
 
 def _guesses(model: nn.Module, context: RunContext) -> Iterator[Plan]:
     yield from metadata_plans(model, context)
-    yield from configured_plans(model)
-    yield from signature_plans(model)
+    configured = False
+    for plan in itertools.islice(configured_plans(model), MAX_CONFIGURED):
+        configured = True
+        yield plan
+    # A configuration says more than names and first layers do: after it, only the first of the other guesses is worth a trial.
+    yield from itertools.islice(signature_plans(model), 1 if configured else None)
+
+
+def _check_forward(model: nn.Module) -> None:
+    from torch import nn
+
+    if type(model).forward is nn.Module.forward:
+        message = f"{type(model).__name__} has no forward, so there is nothing to follow"
+        raise InputError(message, hint="name a model or a part of it that can be called")
 
 
 def _device(model: nn.Module) -> str:

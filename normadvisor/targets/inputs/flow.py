@@ -52,7 +52,7 @@ def _descend(module: nn.Module, before: list[tuple[str, tuple[Any, ...]]], posit
     from torch import nn
 
     while isinstance(module, nn.Sequential) and len(module):
-        module, before, position = _first_shaping(module), before, 0
+        module, position = _first_shaping(module), 0
     if type(module).forward.__module__.startswith("torch.nn"):
         return Entry(module, before)
     inner = entries(module, depth + 1)
@@ -203,8 +203,9 @@ MAX_KINDS = 32
 
 def _views(tree: ast.FunctionDef | None) -> list[int]:
     found: list[int] = []
-    for node in ast.walk(tree) if tree else ():
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"view", "reshape"} and len(node.args) == 2:
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
+    for node in calls:
+        if isinstance(node.func, ast.Attribute) and node.func.attr in {"view", "reshape"} and len(node.args) == 2:
             first, second = (_number(arg) for arg in node.args)
             if first == -1 and second is not None and second > 1:
                 found.append(second)

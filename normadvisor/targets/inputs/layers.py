@@ -38,8 +38,8 @@ def layer_input(module: nn.Module) -> TensorSpec | None:
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return TensorSpec((BATCH, SEQUENCE), "int64", high=module.num_embeddings)
     if isinstance(module, nn.RNNBase):
-        shape = (BATCH, SEQUENCE) if module.batch_first else (SEQUENCE, BATCH)
-        return TensorSpec((*shape, module.input_size))
+        steps = (BATCH, SEQUENCE) if module.batch_first else (SEQUENCE, BATCH)
+        return TensorSpec((*steps, module.input_size))
     if isinstance(module, nn.RNNCellBase):
         return TensorSpec((BATCH, module.input_size))
     if isinstance(module, nn.MultiheadAttention):
@@ -55,7 +55,8 @@ def layer_input(module: nn.Module) -> TensorSpec | None:
 
 
 def _batch_norm(module: Any) -> TensorSpec | None:
-    dims = {"1": (), "2": (FEATURE_MAP,) * 2, "3": (CLIP,) * 3}.get(type(module).__name__.rstrip("d")[-1:], (FEATURE_MAP,) * 2)
+    image = (FEATURE_MAP,) * 2
+    dims: tuple[int, ...] = {"1": (), "2": image, "3": (CLIP,) * 3}.get(type(module).__name__.rstrip("d")[-1:], image)
     return TensorSpec((BATCH, module.num_features, *dims)) if module.num_features else None
 
 

@@ -54,7 +54,8 @@ def _boxes(model: Any) -> dict[str, Value]:
     heads = getattr(model, "roi_heads", None)
     if getattr(heads, "mask_predictor", None) is not None:
         target["masks"] = TensorSpec((2, 320, 320), "uint8")
-    if getattr(heads, "keypoint_predictor", None) is not None:
-        kinds = getattr(heads.keypoint_predictor, "kps_score_lowres", None)
+    predictor = getattr(heads, "keypoint_predictor", None)
+    if predictor is not None:
+        kinds = getattr(predictor, "kps_score_lowres", None)
         target["keypoints"] = TensorSpec((2, getattr(kinds, "out_channels", 17), 3))
     return target

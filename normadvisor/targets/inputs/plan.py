@@ -51,8 +51,7 @@ class Plan:
     def reshaped(self, place: int | str, shape: tuple[int, ...]) -> Self:
         """The plan with another shape for the tensor in one place."""
         old = self.positional[place] if isinstance(place, int) else self.keyword[place]
-        assert isinstance(old, TensorSpec)
-        return self.put(place, replace(old, shape=shape))
+        return self.put(place, replace(old, shape=shape)) if isinstance(old, TensorSpec) else self
 
     def inputs(self, device: str, *, given: bool = False) -> Inputs:
         """The plan as tensors on a device.

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["required_parameters", "signature_plans"]
 
 _LABEL = re.compile(r"(y|c|label|labels|target|targets|class_label|class_labels|classes|cls|category|user|item|.*_id)$")
-_FLOAT = re.compile(r"(z|noise|latents?|state|states|obs|observation|action|actions|cond|features?|.*_features?|x|img|image|.*_image|inputs?)$")
+_FLOAT = re.compile(
+    r"(z|noise|latents?|states?|obs|observation|actions?|cond|features?|.*_features?|x|img|image|.*_image|inputs?)$",
+)
 _STEP = re.compile(r"(t|ts|timestep|timesteps|time_step|step|steps|noise_level|sigma|sigmas|time|diffusion_step)$")
 _MASK = re.compile(r".*mask.*|.*padding.*")
 _LENGTH = re.compile(r".*(length|lengths|lens|len)$")
-_TOKENS = re.compile(r"(.*input_ids|ids|idx|token|tokens|.*token_ids|src|tgt|trg|source|seq|sequence|sentence|text|words?|.*_ids|decoder_input)$")
+_TOKENS = re.compile(
+    r"(.*input_ids|ids|idx|token|tokens|.*token_ids|src|tgt|trg|source|seq|sequence|sentence|text|words?|.*_ids|decoder_input)$",
+)
 _AUDIO = re.compile(r"(audio|wav|waveform|waveforms|wave|speech|signal)$")
 _CLIP = re.compile(r"(video|videos|clip|clips|frames)$")
 _FLAG = re.compile(r"(return_|use_|is_|output_|do_|train$|training$|verbose|debug|eval|test|inference|teacher_forcing)")

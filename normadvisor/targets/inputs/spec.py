@@ -168,7 +168,7 @@ def _parse_tensor(text: str, whole: str) -> TensorSpec:
         raise InputError(message, hint=f"did you mean {close[0]!r}?" if close else f"one of {', '.join(DTYPES)}")
     if shape_text == "scalar":
         return TensorSpec((), dtype or "float32")
-    lowered = shape_text.lower().replace("×", "x").replace("*", "x")
+    lowered = shape_text.lower().replace("\N{MULTIPLICATION SIGN}", "x").replace("*", "x")
     if not _SHAPE.fullmatch(lowered) or not lowered.isascii():
         message = f"the input {whole[:60]!r} is not a shape"
         raise InputError(message, hint="sizes are joined by x, a dtype follows a colon: 2x3x224x224, 2x16:int64, mask=2x16:bool")

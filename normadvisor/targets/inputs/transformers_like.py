@@ -43,7 +43,9 @@ def plans(model: nn.Module) -> Iterator[Plan]:
         if not names or not all(options):
             continue
         for values in itertools.islice(itertools.product(*options), MAX_PLANS):
-            yield _plan(names, values, supply)
+            plan = _plan(names, values, supply)
+            # Training keeps no cache of keys and values, and several models fail to make one.
+            yield plan.put("use_cache", value=False) if "use_cache" in parameters else plan
 
 
 def _plan(names: list[str], values: tuple[Value, ...], supply: Any) -> Plan:
