@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normadvisor.api.job import Limits
+from normadvisor.api.job import Job, Limits
 from normadvisor.api.outcome import report_of
 from normadvisor.api.plan import Plan, Planner
 from normadvisor.api.pool import WorkerPool
@@ -31,7 +31,7 @@ class CheckOptions:
     """How to run a check, beside what the settings say."""
 
     inputs: tuple[str, ...] = ()
-    context: RunContext = RunContext()
+    context: RunContext = field(default_factory=RunContext)
     show_graph: bool = False
     jobs: int | None = None
     """Models to check side by side; as many as there are CPUs, at most four, when ``None``."""
@@ -68,18 +68,18 @@ def check(
     >>> report = check(model, inputs=["2x3x224x224"])  # doctest: +SKIP
 
     Args:
-        targets: what the command line takes, one or several: these are loaded in worker processes. Or a ``torch.nn.Module`` of this process,
-            which is traced here and left as it is.
+        targets: what the command line takes, one or several: these are loaded in worker processes. Or a ``torch.nn.Module`` of this
+            process, which is traced here and left as it is.
         settings: the configuration; found as on the command line when ``None``.
-        inputs: as ``--input`` takes them (``"2x3x224x224"``, ``"mask=2x16:bool"``), one or several; inferred when ``None``. For a module of
-            this process also a tensor or a sequence of tensors.
+        inputs: as ``--input`` takes them (``"2x3x224x224"``, ``"mask=2x16:bool"``), one or several; inferred when ``None``. For a module
+            of this process also a tensor or a sequence of tensors.
         show_graph: whether to put a table of each graph into the report.
         jobs: models to check side by side.
         progress: called at every step.
         context: how the models are trained: ``batch_size=2``, ``task="detection"`` ...
 
     Raises:
-        NormAdvisorError: the configuration, a rule or the context is wrong. What is wrong with a target stands in the report's ``problems``.
+        NormAdvisorError: the configuration, a rule or the context is wrong. What is wrong with a target stands in ``problems``.
 
     """
     flags = parse_context(context)
@@ -132,7 +132,7 @@ def run_check(
             early.limits = Limits(timeout=settings.timeout, memory=settings.memory)
             outcomes = early.run(plan.jobs, rules, progress, keep_prints=options.debug)
             report = report.joined(report_of([outcome for of_job in outcomes for outcome in of_job], debug=options.debug))
-    report = suppressed(_once(report), plan, settings, book, rules, use_baseline=options.use_baseline)
+    report = _suppressed(_once(report), plan, settings, book, rules, use_baseline=options.use_baseline)
     return Checked(report=report, settings=settings, rules={rule.id: rule for rule in rules})
 
 
@@ -177,7 +177,7 @@ def load_selected(settings: Settings) -> tuple[RuleBook, list[Rule]]:
 
 
 def _once(report: Report) -> Report:
-    """Each event once: two models that share a layer's code report it in the same words, and so does a rule that fails on every model."""
+    """Each event once: two models that share a layer's code report it in the same words, as does a rule that fails on every model."""
     findings: dict[Any, Finding] = {}
     for finding in report.findings:
         place = (finding.path, finding.line, finding.column)
@@ -188,7 +188,7 @@ def _once(report: Report) -> Report:
     return replace(report, findings=tuple(findings.values()), problems=tuple(reversed(problems.values())), notes=notes)
 
 
-def suppressed(
+def _suppressed(
     report: Report, plan: Plan, settings: Settings, book: RuleBook, rules: Sequence[Rule], *, use_baseline: bool
 ) -> Report:
     """Mark the findings that the configuration, a comment or the baseline silences.
@@ -200,8 +200,8 @@ def suppressed(
     from normadvisor.suppress import Baseline, apply_noqa, apply_per_file_ignores
 
     findings: Sequence[Finding] = apply_per_file_ignores(report.findings, settings.per_file_ignores, root=settings.root)
-    broken = {problem.target for problem in report.problems}
-    files = [path for path in plan.files if not any(name.startswith(str(path)) or str(path).endswith(name.split(":")[0]) for name in broken)]
+    incomplete = {job.models[0].target.path for job in plan.jobs if _has_problem(job, report)}
+    files = [path for path in plan.files if path not in incomplete]
     result = apply_noqa(findings, ran=[rule.id for rule in rules], known=list(book.rules), files=files, root=settings.root)
     findings, notes = result.findings, [*report.notes, *result.notes]
     if settings.baseline is not None and use_baseline:
@@ -210,6 +210,11 @@ def suppressed(
         if note := baseline.note(settings.baseline):
             notes.append(note)
     return replace(report, findings=tuple(findings), notes=tuple(notes), unused_noqa=_sorted(result.unused))
+
+
+def _has_problem(job: Job, report: Report) -> bool:
+    names = {job.label, *(str(model.target) for model in job.models)}
+    return any(problem.target in names for problem in report.problems)
 
 
 def _sorted(places: Sequence[Location]) -> tuple[Location, ...]:

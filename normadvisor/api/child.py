@@ -30,8 +30,8 @@ _HIGH = 400
 def enter(output: int, log: int, limits: Limits) -> int:
     """Turn this process into one that a stranger's code may run in.
 
-    Its own session and process group, standard input empty, standard output and error in ``log``, a limit on memory, no core dump, and a
-    dump of the Python frames into ``output`` when it crashes or runs out of time.
+    Its own session and process group, standard input empty, standard output and error in ``log``, a limit on memory, no core dump, and
+    a dump of the Python frames into ``output`` when it crashes or runs out of time.
 
     Returns:
         The descriptor to write messages to; ``output`` is closed.
@@ -47,16 +47,16 @@ def enter(output: int, log: int, limits: Limits) -> int:
     os.dup2(log, 2)
     for descriptor in {null, log} - {0, 1, 2}:
         os.close(descriptor)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115 - lives as long as the process
-    sys.stdout = sys.__stdout__ = _text_stream(1)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _text_stream(2)  # type: ignore[misc]
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the process
+    sys.stdout = sys.__stdout__ = _text_stream(1)  # type: ignore[misc, assignment]
+    sys.stderr = sys.__stderr__ = _text_stream(2)  # type: ignore[misc, assignment]
     _limit_resources(limits)
     faulthandler.enable(output)
     return output
 
 
 def _text_stream(descriptor: int) -> TextIO:
-    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: PTH123, SIM115
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _moved_up(descriptor: int) -> int:
@@ -98,8 +98,8 @@ def _private_bytes() -> int:
 def run_job(job: Job, rules: Sequence[Rule], limits: Limits, output: int) -> None:
     """Check every model of a job, one message each, and an ``end`` message when all are done.
 
-    Returns only when the job is finished; the caller ends the process without Python's usual tidying up, which the target's threads and exit
-    handlers could hold up.
+    Returns only when the job is finished; the caller ends the process without Python's usual tidying up, which the target's threads and
+    exit handlers could hold up.
     """
     # A model may put a function of its own in place of os.write.
     write = os.write
@@ -112,8 +112,8 @@ def run_job(job: Job, rules: Sequence[Rule], limits: Limits, output: int) -> Non
     if job.cwd is not None:
         os.chdir(job.cwd)
     chosen = list(rules) if job.rules is None else [rules[index] for index in job.rules]
-    for index, model in enumerate(job.models):
-        if _send_model(index, model, chosen, job, limits, output, send):
+    for index in range(len(job.models)):
+        if _send_model(index, job, chosen, limits, output, send):
             break  # the file cannot be imported, so its other models cannot be built either
     send({"kind": "end"})
     for stream in (sys.stdout, sys.stderr):
@@ -122,7 +122,7 @@ def run_job(job: Job, rules: Sequence[Rule], limits: Limits, output: int) -> Non
 
 
 def _send_model(
-    index: int, model: ModelJob, rules: Sequence[Rule], job: Job, limits: Limits, output: int, send: Callable[[dict[str, Any]], None]
+    index: int, job: Job, rules: Sequence[Rule], limits: Limits, output: int, send: Callable[[dict[str, Any]], None]
 ) -> bool:
     """Check one model and send what came of it; returns whether its file failed to be imported."""
 
@@ -132,6 +132,7 @@ def _send_model(
             # The parent kills a model that is over time a little later; until then its frames are on their way.
             faulthandler.dump_traceback_later(limits.timeout, file=output)
 
+    model = job.models[index]
     phase("importing")
     try:
         result, import_failed = _check(model, rules, job, limits, phase)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normadvisor.errors import InputError, NormAdvisorError, TraceError
-from normadvisor.graph import render_table, trace
+from normadvisor.graph import trace
 from normadvisor.match import match
 from normadvisor.targets.inputs import candidate_inputs, parse_input
 from normadvisor.types import Finding, ModelSummary, Problem, RunContext, Site, TraceKind
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from normadvisor.rulebook.model import Rule
     from normadvisor.targets.inputs import Inputs
 
-__all__ = ["Examined", "examine", "problem_of"]
+__all__ = ["Examined", "examine", "failed", "problem_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +47,7 @@ class _Subject:
     """Bytes that tensors with values may take."""
 
 
-def examine(
+def examine(  # noqa: PLR0913 - what is known about a model, each by its name
     model: torch.nn.Module,
     rules: Sequence[Rule],
     *,
@@ -89,7 +88,11 @@ def examine(
         target=target, trace=graph.trace, inputs=None if chosen is None else chosen.spec, modules=len(graph.modules), nodes=len(graph.nodes)
     )
     findings = match(graph, rules, context, root)
-    table = render_table(graph) if show_graph else None
+    table = None
+    if show_graph:
+        from normadvisor.graph import render_table
+
+        table = render_table(graph)
     return Examined(summary=summary, findings=tuple(findings), notes=(*notes, *graph.notes), table=table)
 
 

@@ -58,7 +58,7 @@ def _command(module: str, call: str) -> list[str]:
 def _environment() -> dict[str, str]:
     # One thread each: children run side by side, and models on the meta device compute nothing. No progress bars, no telemetry, no
     # downloads from libraries that read these variables.
-    extra = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONIOENCODING": "utf-8:backslashreplace"}
+    extra = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONIOENCODING": "utf-8"}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
     return {**os.environ, **extra, **threads}
 
@@ -104,12 +104,14 @@ class ForkLauncher:
         return ""
 
     def send_rules(self, rules: Sequence[Rule]) -> None:
+        """See :class:`Launcher`."""
         from normadvisor.api.zygote import send_job
 
         with suppress(OSError):  # a zygote that is gone is noticed by whoever listens to it
             send_job(self._connection, ("rules", list(rules)))
 
     def start(self, attempt: Attempt) -> None:
+        """See :class:`Launcher`."""
         from normadvisor.api.zygote import send_job
 
         output, child_output = os.pipe()
@@ -123,6 +125,7 @@ class ForkLauncher:
         attempt.read_from(output, log, self._events)
 
     def stop(self) -> None:
+        """See :class:`Launcher`; what targets left behind is killed by the zygote itself."""
         self._stopped = True
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
@@ -147,17 +150,18 @@ class FreshLauncher:
         self._running: list[Attempt] = []
 
     def send_rules(self, rules: Sequence[Rule]) -> None:
+        """See :class:`Launcher`."""
         self._rules = list(rules)
 
     def start(self, attempt: Attempt) -> None:
+        """See :class:`Launcher`."""
         process = subprocess.Popen(
             _command("normadvisor.api.single", "main()"),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(), start_new_session=True,
         )  # fmt: skip
         self._running.append(attempt)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise AssertionError  # all three were asked for
         attempt.read_from(os.dup(process.stdout.fileno()), os.dup(process.stderr.fileno()), self._events)
         process.stdout.close()
         process.stderr.close()
@@ -174,5 +178,6 @@ class FreshLauncher:
         threading.Thread(target=wait, daemon=True).start()
 
     def stop(self) -> None:
+        """See :class:`Launcher`."""
         for attempt in list(self._running):
             attempt.kill()

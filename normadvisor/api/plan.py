@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from normadvisor.api.job import Job, ModelJob
@@ -124,7 +125,7 @@ class _Maker:
     def add_configured(self) -> None:
         for target, entry in self.entries:
             if target.kind is TargetKind.OBJECT:
-                self._guarded(str(target), lambda target=target, entry=entry: self._add_job(str(target), [self._model(target, entry)], own=True))  # type: ignore[misc]
+                self._guarded(str(target), partial(self._add_configured, target, entry))
             else:
                 self.add(target)
 
@@ -139,6 +140,9 @@ class _Maker:
         cwd = self.settings.root if own else None
         self.plan.jobs.append(Job(label=label, models=tuple(models), show_graph=self.show_graph, cwd=cwd))
 
+    def _add_configured(self, target: Target, entry: ModelConfig) -> None:
+        self._add_job(str(target), [self._model(target, entry)], own=True)
+
     def _add_folder(self, folder: Path, label: str) -> None:
         files = python_files(folder, self.settings.exclude)
         if not files:
@@ -146,7 +150,7 @@ class _Maker:
             self.plan.problems.append(Problem(target=label, message=f"there are no Python files in {label}", hint=hint))
         for path in files:
             text = _shown(path, self.planner.cwd)
-            self._guarded(text, lambda path=path, text=text: self._add_file(path, text))  # type: ignore[misc]
+            self._guarded(text, partial(self._add_file, path, text))
 
     def _add_file(self, path: Path, label: str) -> None:
         resolved = path.resolve()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import pickle
 import select
@@ -67,12 +68,8 @@ def _prepare() -> None:
     """Import what every child needs; children share the memory."""
     # Nothing imported here becomes garbage, so looking for it only costs time; children copy pages that the collector touches.
     gc.disable()
-    import torch  # noqa: F401
-
-    import normadvisor.api.child
-    import normadvisor.api.examine  # noqa: F401
-    import normadvisor.targets.build
-    import normadvisor.targets.load  # noqa: F401
+    for name in ("torch", "normadvisor.api.child", "normadvisor.api.examine", "normadvisor.targets.build"):
+        importlib.import_module(name)
 
     gc.freeze()
     if sys.platform == "linux":
@@ -99,12 +96,12 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         try:
             while True:
-                ready, _, _ = select.select([self._connection, self._wake], [], [])
+                ready, _, _ = select.select([self._connection.fileno(), self._wake], [], [])
                 if self._wake in ready:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._wake, 4096)
                     self._reap()
-                if self._connection in ready and not self._take_message():
+                if self._connection.fileno() in ready and not self._take_message():
                     return
         except (BrokenPipeError, ConnectionResetError):
             return  # the parent is gone

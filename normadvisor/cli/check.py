@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -57,15 +57,15 @@ def check_command(  # noqa: PLR0913 - one parameter per flag
     fail_on: o.FailOn = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 even if there are findings.")] = False,
     baseline: o.Baseline = None,
-    write_baseline: Annotated[bool, typer.Option("--write-baseline", help="Write the findings of this run to the baseline.")] = False,
+    write_baseline: Annotated[bool, typer.Option("--write-baseline", help="Write the findings to the baseline.")] = False,
     config: o.Config = None,
-    show_graph: Annotated[bool, typer.Option("--show-graph", help="Print the traced graph of every model as a table.")] = False,
+    show_graph: Annotated[bool, typer.Option("--show-graph", help="Print the graph of every model as a table.")] = False,
     exclude: o.Exclude = None,
     timeout: o.Timeout = None,
     memory: o.Memory = None,
     jobs: o.Jobs = None,
     color: o.Color = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print findings only: no notes, no progress, no summary of a clean run.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress, nothing about a clean run.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and what targets printed.")] = False,
 ) -> None:
     """Check models for normalization and activation mistakes.
@@ -134,7 +134,8 @@ def _with_new_baseline(checked: Checked) -> Checked:
     from normadvisor.suppress import Baseline
 
     settings, report = checked.settings, checked.report
-    assert settings.baseline is not None
+    if settings.baseline is None:
+        raise AssertionError  # refused before anything was checked
     baseline = Baseline.from_findings(report.findings, root=settings.root)
     baseline.write(settings.baseline)
     number = sum(entry.count for entry in baseline.entries)
@@ -151,7 +152,7 @@ def _print(checked: Checked, printing: _Printing, elapsed: float) -> None:
     name = printing.format or settings.format
     if not printing.quiet:
         _to_stderr(f"note: {note}" for note in report.notes)
-    others = {
+    others: dict[str, Any] = {
         "root": Path.cwd(), "statistics": printing.statistics, "rules": checked.rules, "elapsed": elapsed, "fail_on": settings.fail_on,
         "debug": printing.debug,
     }  # fmt: skip

@@ -21,37 +21,52 @@ Words: TypeAlias = list[str] | None
 
 Targets = Annotated[
     list[str] | None,
-    typer.Argument(metavar="TARGET", help="A .py file, a folder, file.py:Name, package.module:Name, or such a name called with literals."),
+    typer.Argument(metavar="TARGET", help="A .py file, a folder, file.py:Name, package.module:Name, or one of these called with literals."),
 ]
 Inputs = Annotated[
     Words,
-    typer.Option("--input", metavar="SPEC", help="Input of forward: 2x3x224x224, 2x16:int64, mask=2x16:bool. Repeatable; inferred when left out."),
+    typer.Option("--input", metavar="SPEC", help="Input of forward: 2x3x224x224, 2x16:int64, mask=2x16:bool. Repeatable; else inferred."),
 ]
 BatchSize = Annotated[str | None, typer.Option(metavar="N", help="Samples per optimizer step, over all devices.")]
-Task = Annotated[str | None, typer.Option(metavar="NAME", help="classification, detection, segmentation, generation, language_model, rl ...")]
-Loss = Annotated[str | None, typer.Option(metavar="NAME", help="cross_entropy, nll, bce, bce_with_logits, mse, l1, huber, gaussian_nll, none.")]
+Task = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="classification, detection, segmentation, generation, language_model, rl ..."),
+]
+Loss = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="cross_entropy, nll, bce, bce_with_logits, mse, l1, huber, gaussian_nll, none."),
+]
 WorldSize = Annotated[str | None, typer.Option(metavar="N", help="Number of devices that share the batch.")]
 Precision = Annotated[str | None, typer.Option(metavar="NAME", help="fp32, bf16, fp16, amp.")]
 Distributed = Annotated[str | None, typer.Option(metavar="NAME", help="none, ddp, fsdp.")]
 FineTune = Annotated[bool | None, typer.Option("--fine-tune/--no-fine-tune", help="Whether training starts from pretrained weights.")]
-Select = Annotated[Words, typer.Option(metavar="RULES", help="Rules to run instead of the default: ids, names or prefixes such as NA1; ALL.")]
+Select = Annotated[
+    Words,
+    typer.Option(metavar="RULES", help="Rules to run instead of the default: ids, names or prefixes such as NA1; ALL."),
+]
 Ignore = Annotated[Words, typer.Option(metavar="RULES", help="Rules not to run, besides those the configuration ignores.")]
 ExtendSelect = Annotated[Words, typer.Option(metavar="RULES", help="Rules to run besides the selected ones.")]
-Severities = Annotated[Words, typer.Option("--severity", metavar="RULE=LEVEL", help="Severity of a rule: info, warning, error or off. Repeatable.")]
+Severities = Annotated[
+    Words,
+    typer.Option("--severity", metavar="RULE=LEVEL", help="Severity of a rule: info, warning, error or off. Repeatable."),
+]
 Rules = Annotated[list[Path] | None, typer.Option("--rules", metavar="DIR", help="Folder with rules of your own. Repeatable.")]
 Format = Annotated[
-    str | None, typer.Option("--format", metavar="NAME", help="text, concise, json, sarif, github, junit or markdown.", show_default="text")
+    str | None, typer.Option("--format", metavar="NAME", help="text (default), concise, json, sarif, github, junit or markdown.")
 ]
 Output = Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write the report to a file instead of standard output.")]
 FailOn = Annotated[
-    str | None, typer.Option(metavar="LEVEL", help="Least severity that makes the exit code 1: info, warning, error.", show_default="warning")
+    str | None, typer.Option(metavar="LEVEL", help="Least severity that makes the exit code 1: info, warning (default), error.")
 ]
 Baseline = Annotated[Path | None, typer.Option("--baseline", metavar="FILE", help="Known findings, which do not count.")]
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Configuration file, instead of the nearest one above the target.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Configuration file, instead of the nearest one above the target."),
+]
 Exclude = Annotated[Words, typer.Option(metavar="GLOB", help="Files and folders to leave out of folders. Repeatable.")]
-Timeout = Annotated[str | None, typer.Option(metavar="SECONDS", help="Time one model may take.", show_default="60")]
-Memory = Annotated[str | None, typer.Option(metavar="MIB", help="Memory one model may take.", show_default="8192")]
-Jobs = Annotated[str | None, typer.Option("--jobs", "-j", metavar="N", help="Files to check side by side.", show_default="CPUs, at most 4")]
+Timeout = Annotated[str | None, typer.Option(metavar="SECONDS", help="Time one model may take; 60 by default.")]
+Memory = Annotated[str | None, typer.Option(metavar="MIB", help="Memory one model may take; 8192 by default.")]
+Jobs = Annotated[str | None, typer.Option("--jobs", "-j", metavar="N", help="Files checked side by side; default: the CPUs, at most 4.")]
 Color = Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")]
 
 

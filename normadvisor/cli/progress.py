@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
     from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
     from normadvisor.api.progress import Progress, ProgressCallback
 
@@ -46,8 +46,8 @@ class _Painter:
             if time.monotonic() - self._begin < _PATIENCE:
                 return
             self._start()
-        assert self._bar is not None
-        assert self._task is not None
+        if self._bar is None or self._task is None:
+            return
         words = f"{step.phase} {step.target}".strip()
         self._bar.update(self._task, completed=step.done, total=step.total, description=words[-60:])
 

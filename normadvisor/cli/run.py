@@ -20,7 +20,7 @@ EXIT_INTERRUPTED = 130
 """Ended by Ctrl-C, as shells count it."""
 
 # The base class of typer's own usage errors; it has moved between modules over typer's versions.
-_USAGE_ERROR = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
+_USAGE_ERROR: type[Exception] = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from textwrap import dedent
 
 HEAD = "import ctypes, os, signal, subprocess, sys, threading, time\nimport torch\nfrom torch import nn\n\n"
-NET = '''
+NET = """
 
 class Net(nn.Module):
     def __init__(self):
@@ -17,7 +17,7 @@ class Net(nn.Module):
     def forward(self, x):
 {forward}
         return self.bn(self.conv(x))
-'''
+"""
 
 
 def net(*, top: str = "", init: str = "", forward: str = "") -> str:

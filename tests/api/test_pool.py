@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hostile import CASES, HARMLESS, NET, HEAD, net
+from hostile import CASES, HARMLESS, HEAD, NET, net
 
 from normadvisor.api.job import Limits
 from normadvisor.api.plan import Planner

@@ -17,7 +17,7 @@ import normadvisor.rulebook.catalogue
 from normadvisor.cli.run import run
 from normadvisor.rulebook import builtin_dir
 
-MODEL = '''import torch
+MODEL = """import torch
 from torch import nn
 
 
@@ -30,8 +30,8 @@ class Net(nn.Module):
 
     def forward(self, x):
         return torch.relu(self.bn(self.conv(x))).mean((2, 3))
-'''
-CONFIG = '''[tool.normadvisor]
+"""
+CONFIG = """[tool.normadvisor]
 select = ["NA1"]
 ignore = []
 severity = { NA102 = "error" }
@@ -46,7 +46,7 @@ per-file-ignores = { "tests/*" = ["NA1"] }
 target = "net.py:Net(width=4)"
 inputs = ["2x3x32x32"]
 batch_size = 2
-'''
+"""
 BASELINE = '{"schema": 1, "tool": "normadvisor", "findings": [{"path": "net.py", "rule": "NA102", "message": "m", "count": 1, "fingerprint": "a"}]}'
 
 

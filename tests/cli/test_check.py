@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MODEL = '''import torch
+MODEL = """import torch
 from torch import nn
 
 
@@ -20,7 +20,7 @@ class Net(nn.Module):
 
     def forward(self, x):
         return torch.relu(self.bn(self.conv(x))).mean((2, 3))
-'''
+"""
 CLEAN = MODEL.replace("nn.Conv2d(3, 8, 3)", "nn.Conv2d(3, 8, 3, bias=False)")
 FINDING = "net.py:8:21: NA102 [warning] the bias of conv has no effect: bn subtracts the mean of every channel right after it [in conv]"
 

@@ -10,6 +10,7 @@ import time
 
 import psutil
 import pytest
+
 from normadvisor import __version__
 
 MODEL = "import time\nfrom torch import nn\n{top}\nmodel = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())\n"
