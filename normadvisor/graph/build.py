@@ -128,7 +128,8 @@ class _Builder:
         if note.leaf is not None:
             self._leaf(node, note)
             return
-        op, in_place = function_op(node.target if node.target is not getattr else node.args[1], len(values))
+        called: Any = node.target if node.target is not getattr else node.args[1]
+        op, in_place = function_op(called, len(values))
         carries = any(value.index is not None for value in values)
         if op == "constant" or not carries:
             owner = next((value.owner for value in values if value.owner is not None), None)

@@ -142,8 +142,8 @@ _NAMES: dict[str, str] = {
     "constant": (
         "arange zeros ones full empty rand randn randint randperm linspace logspace eye tensor scalar_tensor as_tensor from_numpy"
         " zeros_like ones_like full_like empty_like rand_like randn_like randint_like new_zeros new_ones new_full new_empty new_tensor"
-        " tril_indices triu_indices hann_window hamming_window empty_strided normal meshgrid new_empty_strided cartesian_prod bartlett_window"
-        " blackman_window kaiser_window range fftfreq rfftfreq"
+        " tril_indices triu_indices hann_window hamming_window empty_strided normal meshgrid new_empty_strided cartesian_prod"
+        " bartlett_window blackman_window kaiser_window range fftfreq rfftfreq"
     ),
 }  # fmt: skip
 
@@ -179,6 +179,7 @@ def base_name(name: str) -> tuple[str, bool]:
     return name, False
 
 
+@lru_cache(maxsize=4096)
 def spelling(target: Any) -> tuple[str, str]:
     """The bare name of a function or method name and how a reader would write it.
 
@@ -208,6 +209,7 @@ def is_torch(target: Any) -> bool:
     return home.partition(".")[0] in _TORCH_HOMES
 
 
+@lru_cache(maxsize=4096)
 def function_op(target: Any, tensors: int = 1) -> tuple[str, bool]:
     """Canonical operation of a function (or method name) and whether its spelling says it works in place.
 

@@ -17,7 +17,7 @@ from normadvisor.graph.frames import Frames
 from normadvisor.graph.leaves import Leaf, Leaves
 from normadvisor.graph.record import KEY, MANY, TENSOR, Note
 from normadvisor.graph.signatures import bind
-from normadvisor.graph.symbolic import is_norm_call, run_leaf
+from normadvisor.graph.symbolic import is_norm_call, quick, run_leaf
 from normadvisor.graph.values import map_tensors, tensors_in
 
 __all__ = ["Recorder", "record"]
@@ -129,7 +129,9 @@ class Recorder(TorchFunctionMode):
         if not self._execute_norms and is_norm_call(func):
             result: Any = torch.empty_like(args[0] if args else kwargs["input"])
         else:
-            result = func(*args, **kwargs)
+            result = quick(func, args, kwargs)
+            if result is None:
+                result = func(*args, **kwargs)
         if name == "__setitem__" or (result is None and base_name(name)[1] and args and isinstance(args[0], torch.Tensor)):
             self._record_call(func, name, args, kwargs, args[0], in_place=True)
             return result
@@ -215,7 +217,7 @@ class Recorder(TorchFunctionMode):
         if not self._execute_norms:
             return run_leaf(module, leaf, args, kwargs)
         try:
-            return vars(type(module)).get("forward", type(module).forward)(module, *args, **kwargs)
+            return type(module).forward(module, *args, **kwargs)
         except (ValueError, RuntimeError):
             if leaf.op.endswith("_norm"):
                 return torch.empty_like(args[0] if args else next(iter(kwargs.values()))).zero_()

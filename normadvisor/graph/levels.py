@@ -14,7 +14,7 @@ from torch import nn
 
 from normadvisor.graph.values import swapped, to_device, to_meta
 
-__all__ = ["LEVELS", "Level", "is_input_error", "is_too_small", "materialised", "real_bytes"]
+__all__ = ["LEVELS", "Level", "is_input_error", "is_too_small", "materialised", "reads_values", "real_bytes"]
 
 _INPUT_ERROR = re.compile(
     r"mat1 and mat2|size mismatch|to have \d+ channels|Given groups|Given normalized_shape|required positional argument"
@@ -30,6 +30,16 @@ _INPUT_ERROR = re.compile(
 def is_input_error(error: BaseException) -> bool:
     """Whether an error says that the inputs do not fit, so that another kind of tensor would not help."""
     return isinstance(error, (TypeError, RuntimeError, ValueError, AssertionError)) and _INPUT_ERROR.search(str(error)) is not None
+
+
+_READS_VALUES = re.compile(
+    r"\bitem\(\)|Cannot copy out of meta tensor|Boolean value of Tensor|_local_scalar_dense|data-dependent|aten::nonzero"
+)
+
+
+def reads_values(error: BaseException) -> bool:
+    """Whether an error says that the model asked a tensor without data for its values."""
+    return _READS_VALUES.search(str(error)) is not None
 
 
 _TOO_SMALL = re.compile(r"Kernel size can't be greater|Output size is too small|smaller than kernel size|Padding size should be less")
@@ -49,6 +59,9 @@ class Level:
     move: Callable[[torch.Tensor, Any], torch.Tensor]
     """Puts an input or a parameter where this level computes."""
     real: bool = False
+    """Tensors hold values."""
+    fake: bool = False
+    """Tensors know a device beside their shape; of little use to a model that reads values, which fits into memory."""
 
 
 @contextmanager
@@ -102,7 +115,7 @@ def _to_real(tensor: torch.Tensor, _: Any) -> torch.Tensor:
 
 LEVELS = (
     Level("tensors without data", _meta, lambda tensor, _: to_meta(tensor)),
-    Level("fake tensors", _fake, _to_fake),
+    Level("fake tensors", _fake, _to_fake, fake=True),
     Level("real tensors", _real, _to_real, real=True),
 )
 

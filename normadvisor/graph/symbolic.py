@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from normadvisor.graph.frames import Frames
 from normadvisor.graph.leaves import Leaves, foreign_hooks
 from normadvisor.graph.record import KEY, Note, note_of
 from normadvisor.graph.values import map_tensors, to_meta
+from normadvisor.types import GROUPS
 
 __all__ = ["NotSymbolic", "run_shapes", "trace_symbolic"]
 
@@ -176,6 +178,9 @@ def _run(node: fx.Node, model: nn.Module, modules: Mapping[str, nn.Module], valu
         return args[0]
     if node.op == "call_module":
         return run_leaf(modules[str(node.target)], note_of(node).leaf, args, kwargs)
+    made = quick(node.target, args, kwargs)
+    if made is not None:
+        return made
     if node.op == "call_method":
         return getattr(args[0], str(node.target))(*args[1:], **kwargs)
     if is_norm_call(node.target):
@@ -184,6 +189,7 @@ def _run(node: fx.Node, model: nn.Module, modules: Mapping[str, nn.Module], valu
     return node.target(*args, **kwargs)  # type: ignore[operator]
 
 
+@lru_cache(maxsize=4096)
 def is_norm_call(target: Any) -> bool:
     """Whether a call is a normalization that returns one tensor shaped as its input, so that it need not be executed."""
     if isinstance(target, str) or function_op(target)[0] not in NORMS:
@@ -192,9 +198,38 @@ def is_norm_call(target: Any) -> bool:
     return written.startswith(("torch.nn.functional.", "torch.")) and not base_name(name)[0].startswith(("native_", "_", "cudnn"))
 
 
+_SAME_SHAPE = frozenset(GROUPS["activation"]) - {"prelu"} | {"dropout", "identity"}
+_SAME_SHAPE_JOINS = frozenset({"add", "sub", "mul", "div"})
+
+
+def quick(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor | None:
+    """Result of an elementwise call on tensors without data, or None when the call has to be made.
+
+    The kernels that would compute this shape are slow Python functions, and most calls of a model are of this kind.
+    """
+    if kwargs or not args or not _without_data(args[0]):
+        return None
+    op, in_place = function_op(target)
+    first, *rest = args
+    if in_place or target is getattr:
+        return None
+    if op in _SAME_SHAPE and not rest and op != "dropout" and isinstance(first, torch.Tensor):
+        return torch.empty_like(first)
+    if op not in _SAME_SHAPE_JOINS or len(rest) != 1 or not _without_data(rest[0]):
+        return None
+    return torch.empty_like(first) if (rest[0].shape, rest[0].dtype) == (first.shape, first.dtype) else None
+
+
+def _without_data(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.device.type == "meta" and value.is_floating_point()
+
+
 def run_leaf(module: nn.Module, leaf: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """Output of a leaf module on tensors without data. Norms and recognised modules are not executed."""
     if leaf is not None and (leaf.op in NORMS or leaf.recognised):
         source = args[0] if args else next(iter(kwargs.values()))
         return source if not isinstance(source, torch.Tensor) else torch.empty_like(source)
-    return module.forward(*args, **kwargs)
+    if leaf is not None and leaf.op in _SAME_SHAPE and len(args) == 1 and not kwargs and _without_data(args[0]):
+        return args[0] if getattr(module, "inplace", False) is True else torch.empty_like(args[0])
+    # Not module.forward: while hooks run around a leaf, that is the recorder.
+    return type(module).forward(module, *args, **kwargs)

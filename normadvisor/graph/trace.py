@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from normadvisor.graph.execution import Recorder, changed, record
 from normadvisor.graph.facts import add_facts
 from normadvisor.graph.frames import Frames
 from normadvisor.graph.leaves import Leaves
-from normadvisor.graph.levels import LEVELS, Level, is_input_error, is_too_small, materialised, real_bytes
+from normadvisor.graph.levels import LEVELS, Level, is_input_error, is_too_small, materialised, reads_values, real_bytes
 from normadvisor.graph.light import without_compiler
 from normadvisor.graph.model import ModelGraph, ModuleInfo, NodeInfo
 from normadvisor.graph.modules import list_modules, unrun
@@ -123,7 +124,7 @@ def trace(
         shapes=inputs is not None,
         given=inputs is None or inputs.given,
     )
-    with _untouched(model):
+    with _untouched():
         # Decided before any mode is entered: the recogniser runs modules on tensors of its own.
         for module in model.modules():
             job.leaves.of(module)
@@ -147,17 +148,18 @@ def trace(
 
 
 @contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
-    """Random state, fast paths and modules as they were, whatever the traced code does."""
-    state = torch.get_rng_state()
+def _untouched() -> Iterator[None]:
+    """Random states and fast paths as they were, whatever the traced code does; :func:`swapped` sees to the modules."""
+    state, plain = torch.get_rng_state(), random.getstate()
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with swapped(model, None), without_compiler():
+        with without_compiler():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         torch.set_rng_state(state)
+        random.setstate(plain)
 
 
 def _set_mode(model: nn.Module, mode: str) -> None:
@@ -180,7 +182,9 @@ def _first_pass(job: _Job, tracer: TraceKind | None) -> _Pass:
             return found
         if not job.given and failures and is_too_small(failures[-1][2]):
             break  # a larger guess may well run in train mode
-    first = failures[0][2] if len(failures) == 1 else next((error for _, level, error in failures if level != "symbolic"), None)
+    # The most telling error: not of proxies, and not of asking a tensor without data for values.
+    ranked = sorted(failures, key=lambda failure: (failure[1] == "symbolic", reads_values(failure[2])))
+    first = ranked[0][2] if ranked else None
     tried = "; ".join(dict.fromkeys(f"{mode} mode, {level}: {_told(error)}" for mode, level, error in failures))
     message = f"forward of {type(job.model).__name__} could not be followed: {tried}"
     raise TraceError(message) from first
@@ -204,15 +208,18 @@ def _pass(job: _Job, mode: str, tracer: TraceKind | None, failures: list[tuple[s
                 if tracer is TraceKind.SYMBOLIC or not job.shapes:
                     failures.append((mode, "symbolic", error))
                     return None
+        fits = real_bytes(job.model) <= job.memory
+        reads = False
         for level in LEVELS:
-            if level.real and real_bytes(job.model) > job.memory:
-                break
+            if (level.real and not fits) or (level.fake and fits and reads):
+                continue
             try:
                 return _execution(job, mode, level)
             except Exception as error:  # noqa: BLE001 -- forward is the user's code: anything may be raised
                 # The same words on another kind of tensor, or in the other mode, mean that the kind does not matter.
                 settled = is_input_error(error) or any(_told(error) == _told(other) for _, kind, other in failures if kind != "symbolic")
                 failures.append((mode, level.name, error))
+                reads = reads or reads_values(error)
                 if settled:
                     break
     return None
