@@ -35,6 +35,18 @@ _BECOME_SUBREAPER = 36
 _ROUNDS = 20
 """How often to look again for processes that multiply while they are being killed."""
 
+_NEEDED = (
+    "torch",
+    # What torch itself imports with the first convolution on the meta device, and with the first fake tensor: sympy takes long.
+    "torch.fx.experimental.symbolic_shapes",
+    "torch.utils._device",
+    "normadvisor.api.child",
+    "normadvisor.api.examine",
+    "normadvisor.rulebook.evaluator",
+    "normadvisor.targets.build",
+)
+"""Modules that children need and need not each import again."""
+
 
 def send_job(connection: socket.socket, message: tuple[Any, ...], descriptors: tuple[int, ...] = ()) -> None:
     """Send one message to the zygote, with descriptors for the child.
@@ -68,7 +80,7 @@ def _prepare() -> None:
     """Import what every child needs; children share the memory."""
     # Nothing imported here becomes garbage, so looking for it only costs time; children copy pages that the collector touches.
     gc.disable()
-    for name in ("torch", "normadvisor.api.child", "normadvisor.api.examine", "normadvisor.targets.build"):
+    for name in _NEEDED:
         importlib.import_module(name)
 
     gc.freeze()

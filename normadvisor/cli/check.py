@@ -76,8 +76,9 @@ def check_command(  # noqa: PLR0913 - one parameter per flag
     from normadvisor.config import load_settings
 
     context = o.context_of(
-        batch_size=batch_size, task=task, loss=loss, world_size=world_size, precision=precision, distributed=distributed, fine_tune=fine_tune
-    )
+        batch_size=batch_size, task=task, loss=loss, world_size=world_size, precision=precision, distributed=distributed,
+        fine_tune=fine_tune,
+    )  # fmt: skip
     o.choice("--color", color, ("auto", "always", "never"))
     options = CheckOptions(
         inputs=tuple(inputs or ()), context=context, show_graph=show_graph, debug=debug, use_baseline=not write_baseline,
