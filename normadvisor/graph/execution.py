@@ -6,6 +6,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -18,12 +19,15 @@ from normadvisor.graph.leaves import Leaf, Leaves
 from normadvisor.graph.record import KEY, MANY, TENSOR, Note
 from normadvisor.graph.signatures import bind
 from normadvisor.graph.symbolic import is_norm_call, quick, run_leaf
-from normadvisor.graph.values import map_tensors, tensors_in
+from normadvisor.graph.values import map_tensors, swapped, tensors_in, to_meta
 
 __all__ = ["Recorder", "record"]
 
 _ATOMS = (bool, int, float, complex, str, type(None), type(Ellipsis), torch.dtype, torch.device, torch.memory_format, torch.layout)
 _MAX_ITEMS = 10_000
+_SLOW = frozenset({"conv", "conv_transpose", "linear"})
+_DRAWN = 4096
+"""Random values drawn for a stand-in; larger ones repeat them."""
 
 
 class Recorder(TorchFunctionMode):
@@ -167,6 +171,20 @@ class Recorder(TorchFunctionMode):
             if base is not None:
                 self.bind(result._base, self._nodes[id(result)][1])  # noqa: SLF001
 
+    def opaque(self, run: Callable[[], Any], target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Record a call that cannot be followed inside as one node."""
+        if self._quiet:
+            return run()
+        self._quiet = True
+        try:
+            result = run()
+        finally:
+            self._quiet = False
+        if next(tensors_in(result), None) is not None:
+            note = Note(self._stack[-1], site=self._frames.site(3, self._until))
+            self._add("call_function", target, args, kwargs, note, result)
+        return result
+
     # -- modules -----------------------------------------------------------------------------------------------------------
 
     def call(self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -216,12 +234,12 @@ class Recorder(TorchFunctionMode):
     def _compute(self, module: nn.Module, leaf: Leaf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._execute_norms:
             return run_leaf(module, leaf, args, kwargs)
-        try:
-            return type(module).forward(module, *args, **kwargs)
-        except (ValueError, RuntimeError):
-            if leaf.op.endswith("_norm"):
-                return torch.empty_like(args[0] if args else next(iter(kwargs.values()))).zero_()
-            raise
+        if leaf.op in _SLOW:
+            return _stand_in(module, args, kwargs)
+        if leaf.op.endswith("_norm"):
+            # Its shape is that of its input, and it must not refuse what the rules shall report.
+            return (args[0] if args else next(iter(kwargs.values()))).clone()
+        return type(module).forward(module, *args, **kwargs)
 
     # -- ends --------------------------------------------------------------------------------------------------------------
 
@@ -257,6 +275,15 @@ def _alias(tensor: torch.Tensor) -> torch.Tensor:
     return made
 
 
+def _stand_in(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    """Random values of the shape the layer would give: its weights are random anyway, and the products take most of the time."""
+    with swapped(module, to_meta):
+        shaped = type(module).forward(module, *map_tensors(args, to_meta), **map_tensors(dict(kwargs), to_meta))
+    count = shaped.numel()
+    values = torch.randn(min(count, _DRAWN), dtype=shaped.dtype, device="cpu")
+    return values.repeat(-(-count // max(1, values.numel())))[:count].view(shaped.shape)
+
+
 def _is_in_place(func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     if base_name(name)[1] or kwargs.get("inplace") is True or kwargs.get("out") is not None:
         return True
@@ -265,15 +292,31 @@ def _is_in_place(func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[st
 
 @contextmanager
 def _patched(recorder: Recorder) -> Iterator[None]:
+    functorch: Any = sys.modules.get("torch._functorch.apis", ModuleType(""))  # torch.vmap lives there, if it was ever asked for
     original = nn.Module.__call__
+    script_class: Any = torch._C.ScriptFunction  # noqa: SLF001 -- what torch.jit.script returns for a function
+    scripted, mapped = script_class.__call__, getattr(functorch, "vmap_impl", None)
+
+    def call_scripted(function: Any, *args: Any, **kwargs: Any) -> Any:
+        return recorder.opaque(lambda: scripted(function, *args, **kwargs), function, args, kwargs)
+
+    def call_mapped(*args: Any, **kwargs: Any) -> Any:
+        # The function, three settings and the chunk size come first.
+        return recorder.opaque(lambda: mapped(*args, **kwargs), torch.vmap, args[5:], kwargs)  # type: ignore[misc]
 
     def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         return recorder.call(original, module, args, kwargs)
 
     nn.Module.__call__ = call  # type: ignore[method-assign]
+    script_class.__call__ = call_scripted
+    if mapped is not None:
+        functorch.vmap_impl = call_mapped
     try:
         yield
     finally:
+        if mapped is not None:
+            functorch.vmap_impl = mapped
+        script_class.__call__ = scripted
         nn.Module.__call__ = original  # type: ignore[method-assign]
 
 
