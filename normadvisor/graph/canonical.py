@@ -203,6 +203,8 @@ def spelling(target: Any) -> tuple[str, str]:
 
 def is_torch(target: Any) -> bool:
     """Whether a call target belongs to torch or the operator module rather than to a user's or a library's code."""
+    if type(target).__name__ == "ScriptFunction":
+        return False
     if isinstance(target, str) or hasattr(target, "_schema") or hasattr(target, "_qualified_op_name"):
         return True
     home = getattr(target, "__module__", None) or "torch"

@@ -14,12 +14,12 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-__all__ = ["without_compiler"]
+__all__ = ["StandIn", "without_compiler"]
 
 _NAME = "torch._dynamo"
 
 
-class _StandIn(ModuleType):
+class StandIn(ModuleType):
     """Knows ``disable``; for anything else it makes way for the real module."""
 
     def disable(self, function: Callable[..., Any], recursive: bool = True, *, wrapping: bool = True) -> Callable[..., Any]:  # noqa: FBT001, FBT002 -- the signature it stands in for
@@ -29,7 +29,7 @@ class _StandIn(ModuleType):
         def run(*args: Any, **kwargs: Any) -> Any:
             if not kept:
                 real = sys.modules.get(_NAME)
-                if real is None or isinstance(real, _StandIn):
+                if real is None or isinstance(real, StandIn):
                     return function(*args, **kwargs)
                 kept.append(real.disable(function, recursive, wrapping=wrapping))
             return kept[0](*args, **kwargs)
@@ -50,7 +50,7 @@ def without_compiler() -> Iterator[None]:
     if _NAME in sys.modules:
         yield
         return
-    stand_in = _StandIn(_NAME)
+    stand_in = StandIn(_NAME)
     sys.modules[_NAME] = stand_in
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from normadvisor.graph.facts import add_facts
 from normadvisor.graph.frames import Frames
 from normadvisor.graph.leaves import Leaves
 from normadvisor.graph.levels import LEVELS, Level, is_input_error, is_too_small, materialised, reads_values, real_bytes
-from normadvisor.graph.light import without_compiler
+from normadvisor.graph.light import StandIn, without_compiler
 from normadvisor.graph.model import ModelGraph, ModuleInfo, NodeInfo
 from normadvisor.graph.modules import list_modules, unrun
 from normadvisor.graph.symbolic import run_shapes, trace_symbolic
@@ -129,7 +130,7 @@ def trace(
         for module in model.modules():
             job.leaves.of(module)
         found = _first_pass(job, tracer)
-        if unrun(found.modules):
+        if any(found.modules[name].referenced is not True for name in unrun(found.modules)):
             _other_mode(job, found, tracer)
         facts = add_facts(found.nodes)
     facts["parameters"] = sum(held.numel() for held in model.parameters() if not isinstance(held, UninitializedParameter))
@@ -154,12 +155,22 @@ def _untouched() -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with without_compiler():
+        with without_compiler(), _not_compiled():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         torch.set_rng_state(state)
         random.setstate(plain)
+
+
+@contextmanager
+def _not_compiled() -> Iterator[None]:
+    """What was handed to ``torch.compile`` runs as it is written, so that it can be recorded."""
+    if "torch._dynamo" not in sys.modules or isinstance(sys.modules["torch._dynamo"], StandIn) or not hasattr(torch.compiler, "set_stance"):
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 def _set_mode(model: nn.Module, mode: str) -> None:
