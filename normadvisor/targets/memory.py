@@ -116,7 +116,7 @@ def _cheap_initialisation() -> Iterator[None]:
 
 _VALUE_WORDS = (
     "meta tensor", "data-dependent", "data dependent", "Tensor.item()", "data-independent implementation", "unbacked", "FakeTensor",
-    "fake tensor",
+    "fake tensor", "is not on the expected device",
 )  # fmt: skip
 
 

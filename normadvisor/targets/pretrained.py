@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from normadvisor.errors import TargetError
 
@@ -38,11 +38,11 @@ def config_call(obj: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
     if _is_config(obj):
         return lambda: _model_of(obj)
     config_class = getattr(obj, "config_class", None)
-    if inspect.isclass(obj) and isinstance(config_class, type) and not args:
-        make_config: Callable[..., Any] = config_class
+    if inspect.isclass(obj) and inspect.isclass(config_class) and not args:
+        make, make_config = cast("Callable[..., Any]", obj), cast("Callable[..., Any]", config_class)
         parameters = inspect.signature(obj.__init__).parameters
         if "config" in parameters and not any(key in parameters for key in kwargs):
-            return lambda: obj(make_config(**kwargs))
+            return lambda: make(make_config(**kwargs))
     return None
 
 

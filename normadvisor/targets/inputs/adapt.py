@@ -148,6 +148,9 @@ class Adapter:
         ranks = messages.ranks(failure.text)
         if not ranks and ("Dimension out of range" in failure.text or "index out of range" in failure.text):
             ranks = sorted({len(spec.shape) + 1 for _, spec in plan.tensors()})
+        for place, spec in plan.tensors():
+            if len(spec.shape) >= 3 and len(spec.shape) in messages.lost_an_axis(failure.text):
+                yield plan.reshaped(place, (spec.shape[0], 1, *spec.shape[1:]))
         for rank, (place, spec) in itertools.product(ranks, plan.tensors()):
             if rank != len(spec.shape) and 1 <= rank <= 5:
                 yield plan.reshaped(place, reranked(spec.shape, rank))

@@ -19,8 +19,8 @@ __all__ = ["Arguments"]
 
 SAMPLES = 16000
 """Samples of a sound: one second at the rate that speech models are trained at."""
-FRAMES = 128
-"""Frames of a spectrogram where the configuration leaves it open."""
+FRAMES = 200
+"""Frames of a spectrogram where the configuration leaves it open; unlike any usual number of mel bands."""
 IDS = 100
 """Token ids stay below this, clear of the markers for images that stand at the end of a vocabulary."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from normadvisor.errors import InputError
 from normadvisor.targets.inputs.adapt import Adapter
-from normadvisor.targets.inputs.configured import configured_plans
+from normadvisor.targets.inputs.configured import CONFIGURED, configured_plans
 from normadvisor.targets.inputs.flow import inner_parameters
 from normadvisor.targets.inputs.metadata import metadata_plans
 from normadvisor.targets.inputs.plan import Plan
@@ -70,7 +70,7 @@ def candidate_inputs(
         adapter = Adapter()
         waiting = [guess]
         count = 0
-        limit = MAX_TRIALS_PER_GUESS if guess.supply is None else MAX_TRIALS_PER_GUESS // 3
+        limit = MAX_TRIALS_PER_GUESS if guess.why != CONFIGURED else MAX_TRIALS_PER_GUESS // 3
         while waiting and count < limit and len(tried) < MAX_TRIALS:
             plan = waiting.pop(0)
             if plan.text in seen or any(math.prod(spec.shape) > MAX_ELEMENTS for _, spec in plan.tensors()):

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-__all__ = ["configured_plans"]
+__all__ = ["CONFIGURED", "configured_plans"]
+
+CONFIGURED = "the model's configuration"
+"""Why such a guess was made."""
 
 
 def configured_plans(model: nn.Module) -> Iterator[Plan]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import re
 from dataclasses import dataclass
-from types import FrameType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Failure", "read_failure"]
 
+MAX_LINES = 40
+"""Longest expression that is read, in lines."""
 _WORD = re.compile(r"[^\W\d]\w+")
 
 
@@ -48,14 +51,23 @@ def read_failure(error: BaseException) -> Failure:
 def _absent(error: BaseException) -> list[str]:
     """Names the error may be missing: words of its message, and what is ``None`` on the lines it passed through."""
     names = _WORD.findall(str(error))
-    step, lines = error.__traceback__, list[tuple[FrameType, int]]()
+    step, steps = error.__traceback__, list[TracebackType]()
     while step is not None:
-        lines.append((step.tb_frame, step.tb_lineno))
+        steps.append(step)
         step = step.tb_next
-    for frame, number in reversed(lines):
-        words = _WORD.findall(linecache.getline(frame.f_code.co_filename, number))
-        names += [word for word in words if word in frame.f_locals and frame.f_locals[word] is None]
+    for step in reversed(steps):
+        values = step.tb_frame.f_locals
+        names += [word for word in _WORD.findall(_expression(step)) if word in values and values[word] is None]
     return names
+
+
+def _expression(step: TracebackType) -> str:
+    """Source lines of the expression that was being evaluated: a call's arguments may stand on lines after its first."""
+    code = step.tb_frame.f_code
+    start, end, _, _ = next(itertools.islice(code.co_positions(), step.tb_lasti // 2, None), (None,) * 4)
+    first = start or step.tb_lineno
+    last = min(end or first, first + MAX_LINES)
+    return " ".join(linecache.getline(code.co_filename, line) for line in range(first, last + 1))
 
 
 def _chain(error: BaseException) -> list[BaseException]:

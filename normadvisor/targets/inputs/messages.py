@@ -12,7 +12,8 @@ import re
 from normadvisor.targets.inputs.layers import BATCH
 
 __all__ = [
-    "cannot_be_viewed", "disagreements", "flattened", "image_sizes", "multiple_of", "ranks", "too_small", "wants_floats", "wants_integers",
+    "cannot_be_viewed", "disagreements", "flattened", "image_sizes", "lost_an_axis", "multiple_of", "ranks", "too_small", "wants_floats",
+    "wants_integers",
 ]  # fmt: skip
 
 _WANTS_INTEGERS = re.compile(
@@ -39,15 +40,15 @@ _CAT = re.compile(
 )
 _MULTIPLE = re.compile(r"multiple of[^\d]*?(?:`[^`]*` ?\()?(\d+)")
 _UNPACK = re.compile(r"(?:not enough|too many) values to unpack \(expected (\d+)")
+_ONE_LESS = re.compile(r"not enough values to unpack \(expected (\d+), got (\d+)\)")
 _RANK = re.compile(
     r"dims\) = (\d)|expected (\d)D (?:or \dD )?input|[Ee]xpected(?: input to have)? (\d) dim|(\d)D tensor expected|[Ee]xpected (\d)-?D\b|"
     r"must be (?:an? )?(\d)D|(\d)-dimensional",
 )
 _PRODUCT = re.compile(r"reduction dim, but got \[(\d+), (\d+)\] X \[(\d+), (\d+)\]|cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)")
-_IMAGE_SIZE = re.compile(
-    r"(\d{2,4})\s*[*x,]\s*(\d{2,4})\D+(\d{2,4})\s*[*x,]\s*(\d{2,4})|[Ii]nput (?:image )?(?:height|width|size)\D*(\d{2,4})\D+(\d{2,4})",
-)
-_FEATURES = re.compile(r"[Ee]xpected (\d+), got (\d+)|dimension of (\d+), but got (\d+)")
+_IMAGE_SIZES = re.compile(r"(\d{2,4})\s*[*x,]\s*(\d{2,4})\D+(\d{2,4})\s*[*x,]\s*(\d{2,4})")
+_IMAGE_SIDE = re.compile(r"[Ii]nput (?:image )?(?:height|width|size)\D*(\d{2,4})\D+(\d{2,4})")
+_FEATURES = re.compile(r"input_size\. Expected (\d+), got (\d+)|dimension of (\d+), but got (\d+)")
 _RUNNING = re.compile(r"running_mean should contain (\d+) elements not (\d+)")
 
 
@@ -83,10 +84,15 @@ def ranks(text: str) -> list[int]:
     return [int(group) for group in match.groups() if group] if match else []
 
 
+def lost_an_axis(text: str) -> list[int]:
+    """Ranks that were wanted where a tensor with one axis less came: a loop took the first axis away."""
+    return [int(match[1]) for match in _ONE_LESS.finditer(text) if int(match[1]) == int(match[2]) + 1]
+
+
 def image_sizes(text: str) -> list[int]:
     """Heights and widths in the order they are named: what came, then what was wanted; empty when none are named."""
-    match = _IMAGE_SIZE.search(text)
-    return [int(number) for number in match.groups() if number] if match else []
+    match = _IMAGE_SIZES.search(text) or _IMAGE_SIDE.search(text)
+    return [int(number) for number in match.groups()] if match else []
 
 
 def flattened(text: str, batch: int) -> tuple[int, int] | None:

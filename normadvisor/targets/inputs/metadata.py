@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from normadvisor.targets.inputs.layers import BATCH
+from normadvisor.targets.inputs.layers import BATCH, first_layer, layer_input
 from normadvisor.targets.inputs.plan import Plan
 from normadvisor.targets.inputs.spec import TensorSpec, Value
 
@@ -29,7 +29,15 @@ def _image_config(model: nn.Module) -> Iterator[Plan]:
         config = getattr(model, name, None)
         sizes = config.get("input_size") if isinstance(config, dict) else getattr(config, "input_size", None)
         if isinstance(sizes, tuple | list) and len(sizes) == 3 and all(isinstance(size, int) and size > 0 for size in sizes):
-            yield Plan((TensorSpec((BATCH, *sizes)),), {}, f"{name}['input_size']")
+            channels = _image_channels(model) or sizes[0]
+            yield Plan((TensorSpec((BATCH, channels, *sizes[1:])),), {}, f"{name}['input_size']")
+
+
+def _image_channels(model: nn.Module) -> int | None:
+    """Channels of the first layer, which the metadata does not follow when they are changed; ``None`` if it takes no image."""
+    layer = first_layer(model)
+    spec = layer_input(layer) if layer is not None else None
+    return spec.shape[1] if spec is not None and len(spec.shape) == 4 and spec.shape[1] <= 4 else None
 
 
 def _detector(model: nn.Module, context: RunContext) -> Iterator[Plan]:

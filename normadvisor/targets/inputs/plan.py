@@ -42,7 +42,8 @@ class Plan:
 
     def completed(self, names: Iterable[str]) -> Self | None:
         """The plan with values for arguments it does not hold yet; ``None`` if none of them can be supplied."""
-        added = {name: value for name in names if self.supply and name not in self.keyword and (value := self.supply(name)) is not None}
+        supply = self.supply or (lambda _: None)
+        added = {name: value for name in names if name not in self.keyword and (value := supply(name)) is not None}
         keyword = dict(self.keyword)
         for name, value in added.items():
             keyword.update(value if isinstance(value, dict) else {name: value})

@@ -58,17 +58,21 @@ def signature_plans(model: nn.Module) -> Iterator[Plan]:
         yield Plan((), {}, "forward takes no arguments")
         return
     why = "first layer" if len(needed) == 1 else f"first layers of {', '.join(needed)}"
-    plan = _alike(_arrange(parameters, values, why))
+
+    def supply(name: str) -> Value:
+        """A value for an argument that may be left out, once a trial shows that it may not."""
+        parameter = parameters.get(name)
+        if parameter is None or name in needed or parameter.kind not in _KINDS or parameter.default is not None:
+            return None
+        return _value(model, name, parameter, reached.get(name), len(needed))
+
+    plan = replace(_alike(_arrange(parameters, values, why)), supply=supply)
     if constant_views(model):
         # Start small: a view of a fixed width would fold a larger image into the batch without an error.
         yield _small(plan)
     yield plan
     yield from _variants(model, plan)
-    optional = {
-        name: _value(model, name, p, reached.get(name), len(needed))
-        for name, p in parameters.items()
-        if name not in needed and p.kind in _KINDS and p.default is None
-    }
+    optional = {name: value for name in parameters if (value := supply(name)) is not None}
     for name, value in optional.items():
         yield _arrange(parameters, {**values, name: value}, f"{why}, with {name}")
     if len(optional) > 1:

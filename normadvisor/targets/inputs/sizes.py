@@ -15,6 +15,8 @@ __all__ = [
 
 _USUAL_SIZES = (28, 32, 64, 84, 96, 112, 128, 160, 192, 224, 227, 256, 299, 320, 384, 448, 512, 640)
 """Image sizes that models are written for; one close to a computed size is tried before it."""
+_USUAL_LENGTHS = (128, 187, 256, 512, 1000, 1024, 2048, 4000, 4096, 5000, 8000, 8192, 16000, 22050, 32000, 44100, 48000, 80000)
+"""Lengths of signals: powers of two, and one second at usual rates."""
 MAX_SIZE = 2048
 """Largest height or width tried."""
 MAX_LENGTH = 2**20
@@ -80,7 +82,7 @@ def sizes_for_features(known: dict[int, int], size: int, got: int, need: int, di
             estimates.insert(0, size + (need**root - got**root) / slope)
     wanted: list[int] = []
     for estimate in estimates:
-        wanted += [usual for usual in _USUAL_SIZES if abs(usual - estimate) <= max(2, 0.08 * estimate)]
+        wanted += [usual for usual in (_USUAL_SIZES if dims > 1 else _USUAL_LENGTHS) if abs(usual - estimate) <= max(2, 0.08 * estimate)]
         wanted += [round(estimate) + step for step in (0, 1, -1, 2, -2, 4, -4)]
     return [s for s in dict.fromkeys(wanted) if 1 <= s <= (MAX_SIZE if dims > 1 else MAX_LENGTH) and s not in known]
 

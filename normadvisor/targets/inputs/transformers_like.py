@@ -11,6 +11,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.targets.inputs.arguments import Arguments
+from normadvisor.targets.inputs.configured import CONFIGURED
 from normadvisor.targets.inputs.flow import inner_parameters
 from normadvisor.targets.inputs.plan import Plan
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["plans"]
 
 _KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-_WHY = "the model's configuration"
 MAX_PLANS = 24
 """Combinations of alternatives offered."""
 _IMAGE_TEXT = ("pixel_values", "input_features", "input_values")
@@ -55,7 +55,7 @@ def _plan(names: list[str], values: tuple[Value, ...], supply: Any) -> Plan:
             keyword.update(value)
         else:
             keyword[name] = value
-    return Plan((), keyword, _WHY, supply)
+    return Plan((), keyword, CONFIGURED, supply)
 
 
 def _selections(model: Any, parameters: dict[str, inspect.Parameter]) -> Iterator[list[str]]:
