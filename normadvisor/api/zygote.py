@@ -154,6 +154,8 @@ class _Server:
     def _become_child(self, job: Job, limits: Limits, output: int, log: int) -> None:
         """Run a job and end the process; never returns."""
         status = 70
+        # Bound before the target's code runs: with something else in its place the child would go on as a second zygote.
+        leave = os._exit
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -169,7 +171,7 @@ class _Server:
             with contextlib.suppress(BaseException):
                 traceback.print_exc()
         finally:
-            os._exit(status)
+            leave(status)
 
     def _answer(self, message: dict[str, Any]) -> None:
         self._connection.sendall(encode(message))

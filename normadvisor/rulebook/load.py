@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -45,11 +46,12 @@ def rule_files(place: Path) -> list[Path]:
         RuleError: there is no such folder or file.
 
     """
-    if place.is_file():
+    # os.path, since the methods raise for names that are too long or hold NUL characters.
+    if os.path.isfile(place):  # noqa: PTH113
         return [place]
-    if not place.is_dir():
+    if not os.path.isdir(place):  # noqa: PTH112
         beside = place.parent
-        names = [item.name for item in beside.iterdir()] if beside.is_dir() else []
+        names = os.listdir(beside) if os.path.isdir(beside) else []  # noqa: PTH112, PTH208
         raise RuleError(f"no folder or file '{place}' with rules", hint=nearest(place.name, names))
     return sorted(path for path in place.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
 

@@ -192,7 +192,7 @@ def _nothing_there(text: str, place: str, cwd: Path) -> TargetError:
     near = _nearest_file(place, cwd)
     if near:
         return TargetError(message, hint=f"did you mean {text.replace(place, near, 1)!r}?")
-    if place == text and _MODULE.fullmatch(text):
+    if place == text and _MODULE.fullmatch(text) and not text.endswith(".py"):
         return TargetError(message, hint=f"for an object of a module say '{text}:Name'")
     return TargetError(message, hint="targets are .py files, folders, file.py:Name and package.module:Name")
 

@@ -123,6 +123,12 @@ def test_order_is_that_of_the_targets_whichever_finishes_first(files, fresh_pool
     assert [outcome.summary.target for outcomes in found for outcome in outcomes] == ["c.py:Net", "a.py:Net", "d.py:Net", "b.py:Net"]
 
 
+def test_a_target_that_takes_the_way_out_away_does_not_become_a_second_zygote(files, fresh_pool):
+    files.write({"a.py": net(init="time.sleep(1.5)"), "b.py": net(top="os._exit = None\nos.write = None")})
+    found = fresh_pool(jobs=2).run(files.plan().jobs, [])
+    assert [outcome.summary.error for outcomes in found for outcome in outcomes] == [None, None]
+
+
 def test_prints_are_kept_when_asked_for(files):
     files.write({"prints.py": net(top="print('one')\nprint('two')")})
     (outcome,) = files.check("prints.py", keep_prints=True)["prints.py"]
