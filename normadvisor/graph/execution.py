@@ -33,11 +33,12 @@ _DRAWN = 4096
 class Recorder(TorchFunctionMode):
     """Records calls at the level of torch functions, and of leaf modules, into an :class:`fx.Graph`.
 
-    ``execute_norms`` is set when tensors hold real values.
+    ``real`` is set when tensors hold real values; then everything is executed but norms, and convolutions and linear
+    layers, whose outputs are drawn at random.
     """
 
     def __init__(
-        self, model: nn.Module, leaves: Leaves, frames: Frames, names: Mapping[int, tuple[str, str]], *, execute_norms: bool = False
+        self, model: nn.Module, leaves: Leaves, frames: Frames, names: Mapping[int, tuple[str, str]], *, real: bool = False
     ) -> None:
         super().__init__()
         self.graph = fx.Graph()
@@ -47,7 +48,7 @@ class Recorder(TorchFunctionMode):
             self._paths.setdefault(id(module), name)
         self._stack = [""]
         self._quiet = False
-        self._execute_norms = execute_norms
+        self._real = real
         self._nodes: dict[int, tuple[weakref.ref[torch.Tensor], fx.Node]] = {}
         self._constants = 0
         self._until = sys._getframe(1)  # noqa: SLF001
@@ -130,7 +131,7 @@ class Recorder(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in {"__get__", "__set__"}:
             return self._property(func, name, args)
-        if not self._execute_norms and is_norm_call(func):
+        if not self._real and is_norm_call(func):
             result: Any = torch.empty_like(args[0] if args else kwargs["input"])
         else:
             result = quick(func, args, kwargs)
@@ -218,7 +219,7 @@ class Recorder(TorchFunctionMode):
                 vars(module)["forward"] = held
 
     def _run_leaf(self, module: nn.Module, leaf: Leaf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        site = self._frames.site(4 if self._execute_norms else 3, self._until)
+        site = self._frames.site(3, self._until)
         self._quiet = True
         try:
             result = self._compute(module, leaf, args, kwargs)
@@ -232,7 +233,7 @@ class Recorder(TorchFunctionMode):
         return result
 
     def _compute(self, module: nn.Module, leaf: Leaf, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._execute_norms:
+        if not self._real:
             return run_leaf(module, leaf, args, kwargs)
         if leaf.op in _SLOW:
             return _stand_in(module, args, kwargs)

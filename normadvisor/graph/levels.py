@@ -42,6 +42,9 @@ def reads_values(error: BaseException) -> bool:
     return _READS_VALUES.search(str(error)) is not None
 
 
+_LARGE = 1 << 16
+"""Elements from which on a tensor is hollow when memory is short."""
+
 _TOO_SMALL = re.compile(r"Kernel size can't be greater|Output size is too small|smaller than kernel size|Padding size should be less")
 
 
@@ -98,6 +101,13 @@ def _to_fake(tensor: torch.Tensor, mode: Any) -> torch.Tensor:
         return to_device(tensor, "cpu")
 
 
+def _hollow(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on the CPU whose elements all are the same place in memory, so that it takes none."""
+    value = 0.02 if tensor.dtype.is_floating_point or tensor.dtype.is_complex else 0
+    made = torch.full((1,) * max(tensor.dim(), 1), value, dtype=tensor.dtype, device="cpu").expand(tensor.shape)
+    return nn.Parameter(made, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+
+
 def _to_real(tensor: torch.Tensor, _: Any) -> torch.Tensor:
     """A copy with values on the CPU; what has none gets small random ones, indices get zeros."""
     if nn.parameter.is_lazy(tensor):
@@ -127,10 +137,17 @@ def real_bytes(model: nn.Module) -> int:
 
 
 @contextmanager
-def materialised(model: nn.Module, level: Level, context: Any) -> Iterator[None]:
-    """The model with its tensors where ``level`` computes."""
+def materialised(model: nn.Module, level: Level, context: Any, memory: int) -> Iterator[None]:
+    """The model with its tensors where ``level`` computes. Real tensors that take more than ``memory`` bytes are hollow."""
+    hollow = level.real and real_bytes(model) > memory
+
+    def change(tensor: torch.Tensor) -> torch.Tensor:
+        if hollow and not nn.parameter.is_lazy(tensor) and tensor.numel() > _LARGE:
+            return _hollow(tensor)
+        return level.move(tensor, context)
+
     empty = level.real and any(parameter.device.type == "meta" for parameter in model.parameters())
-    with swapped(model, lambda tensor: level.move(tensor, context)):
+    with swapped(model, change):
         if empty:
             for module in model.modules():
                 if isinstance(module, nn.modules.batchnorm._NormBase) and not nn.parameter.is_lazy(module.weight):  # noqa: SLF001

@@ -20,7 +20,7 @@ from normadvisor.graph.execution import Recorder, changed, record
 from normadvisor.graph.facts import add_facts
 from normadvisor.graph.frames import Frames
 from normadvisor.graph.leaves import Leaves
-from normadvisor.graph.levels import LEVELS, Level, is_input_error, is_too_small, materialised, reads_values, real_bytes
+from normadvisor.graph.levels import LEVELS, Level, is_input_error, is_too_small, materialised, reads_values
 from normadvisor.graph.light import StandIn, without_compiler
 from normadvisor.graph.model import ModelGraph, ModuleInfo, NodeInfo
 from normadvisor.graph.modules import list_modules, unrun
@@ -110,7 +110,7 @@ def trace(
         sites: where each module, by qualified name, was constructed.
         defined_at: where the model itself is defined.
         tracer: use only this tracer.
-        memory: bytes that tensors with real values may take when the model reads values.
+        memory: bytes that parameters with real values may take when the model reads values; beyond it they are all alike.
 
     Raises:
         TraceError: the inputs do not fit, or neither tracer could follow ``forward``.
@@ -219,10 +219,9 @@ def _pass(job: _Job, mode: str, tracer: TraceKind | None, failures: list[tuple[s
                 if tracer is TraceKind.SYMBOLIC or not job.shapes:
                     failures.append((mode, "symbolic", error))
                     return None
-        fits = real_bytes(job.model) <= job.memory
         reads = False
         for level in LEVELS:
-            if (level.real and not fits) or (level.fake and fits and reads):
+            if level.fake and reads:
                 continue
             try:
                 return _execution(job, mode, level)
@@ -250,10 +249,10 @@ def _symbolic(job: _Job, mode: str) -> _Pass:
 def _execution(job: _Job, mode: str, level: Level) -> _Pass:
     with ExitStack() as stack:
         context = stack.enter_context(level.context())
-        stack.enter_context(materialised(job.model, level, context))
+        stack.enter_context(materialised(job.model, level, context, job.memory))
         change: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: level.move(tensor, context)  # noqa: E731
         args, kwargs = changed((job.args, job.kwargs), change)
-        recorder = Recorder(job.model, job.leaves, job.frames, parameter_names(job.model), execute_norms=level.real)
+        recorder = Recorder(job.model, job.leaves, job.frames, parameter_names(job.model), real=level.real)
         graph = record(job.model, args, kwargs, recorder, job.named(args, kwargs))
         nodes = build_nodes(graph, job.model, mode=mode, symbolic=False)
         modules = list_modules(job.model, nodes, recorder.entered, job.leaves, job.sites)

@@ -107,9 +107,28 @@ def test_models_that_read_values_run_on_real_tensors(follow, ops, function):
     assert graph.trace is TraceKind.EXECUTION
 
 
-def test_models_that_read_values_and_do_not_fit_are_refused(follow):
-    with pytest.raises(TraceError, match="item"):
-        follow(Wrapped(lambda x: x * x.sum().item()), torch.zeros(2, 4), memory=0)
+def test_models_that_read_values_and_do_not_fit_into_memory(follow, ops):
+    class Routed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate, self.weight = nn.Linear(8, 2**14), nn.Parameter(torch.empty(2**14, 2**16, device="meta"))
+
+        def forward(self, x):
+            chosen = self.gate(x).argmax(-1).tolist()
+            return F.linear(x @ self.gate.weight.T, self.weight[:, : len(chosen)].T)
+
+    graph = follow(Routed(), torch.zeros(2, 8), memory=2**20)
+    assert ops(graph) == ["linear", "other", "matmul", "linear"]
+
+
+def test_errors_of_the_model_are_not_hidden_by_those_of_the_tracer(follow):
+    def function(x):
+        assert x.sum().item() > 1e9, "too little"
+        return x
+
+    with pytest.raises(TraceError, match="too little") as error:
+        follow(Wrapped(function), torch.zeros(2, 4))
+    assert isinstance(error.value.__cause__, AssertionError)
 
 
 class Double(torch.autograd.Function):
