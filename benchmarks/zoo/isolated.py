@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class _Running:
     started: float
 
 
-def _call(function: Callable[[Any], Any], argument: Any, pipe: Connection) -> None:
+def _call(function: Callable[[Any], Any], argument: Any, pipe: Connection, memory: int) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     pipe.send(function(argument))
     pipe.close()
 
@@ -51,8 +53,10 @@ def _finish(pipe: Connection, job: _Running, error: str | None) -> Outcome:
     return Outcome(job.argument, value, error, seconds)
 
 
-def run_isolated(function: Callable[[Any], Any], arguments: Sequence[Any], *, jobs: int, timeout: float) -> Iterator[Outcome]:
-    """Yield an outcome per argument as they finish.
+def run_isolated(
+    function: Callable[[Any], Any], arguments: Sequence[Any], *, jobs: int, timeout: float, memory: int
+) -> Iterator[Outcome]:
+    """Yield an outcome per argument as they finish; ``memory`` is the most bytes of data one process may hold.
 
     The processes are forked, so what the caller has imported is there already.
     """
@@ -63,7 +67,7 @@ def run_isolated(function: Callable[[Any], Any], arguments: Sequence[Any], *, jo
         while waiting and len(running) < jobs:
             argument = waiting.pop()
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_call, args=(function, argument, theirs), daemon=True)
+            process = context.Process(target=_call, args=(function, argument, theirs, memory), daemon=True)
             process.start()
             theirs.close()
             running[ours] = _Running(process, argument, time.monotonic())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ from benchmarks.zoo.isolated import run_isolated
 from benchmarks.zoo.names import FAMILIES, Entry, entries
 
 __all__ = ["add_arguments", "rows_for", "sweep"]
+
+_MEMORY = 8 * 2**30
+"""Bytes one model may take, as in ``normadvisor check`` by default."""
 
 
 def _prepare(families: Sequence[str]) -> None:
@@ -32,7 +36,7 @@ def sweep(chosen: Sequence[Entry], *, jobs: int, timeout: float) -> Iterator[dic
 
     from benchmarks.zoo.measure import measure  # noqa: PLC0415 - as above
 
-    outcomes = run_isolated(measure, chosen, jobs=jobs, timeout=timeout)
+    outcomes = run_isolated(measure, chosen, jobs=jobs, timeout=timeout, memory=_MEMORY)
     for outcome in track(outcomes, total=len(chosen), description="models", console=Console(stderr=True)):
         if outcome.value is not None:
             yield outcome.value
@@ -48,20 +52,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=int, default=1, help="only each N-th model")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=240.0, help="seconds for one model")
-    parser.add_argument("--rows", type=Path, help="JSON lines: read when the file exists, else measured and written")
+    parser.add_argument("--rows", type=Path, help="file of JSON lines that keeps what was measured, so that an interrupted sweep goes on")
     parser.add_argument("--write", type=Path, help="markdown file to write")
 
 
 def rows_for(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows asked for, read or measured, by family and name."""
-    if arguments.rows and arguments.rows.exists():
-        return [json.loads(line) for line in arguments.rows.read_text(encoding="utf-8").splitlines()]
+    """The rows asked for, by family and name; those that stand in the rows file already are not measured again."""
     families = arguments.families or list(FAMILIES)
+    kept = []
+    if arguments.rows and arguments.rows.exists():
+        kept = [json.loads(line) for line in arguments.rows.read_text(encoding="utf-8").splitlines()]
+    known = {(row["family"], row["name"]) for row in kept}
     _prepare(families)
     chosen = [entry for family in families for entry in entries(family)[:: arguments.every]]
     if arguments.only:
         chosen = [entry for entry in chosen if arguments.only in entry.name]
-    rows = sorted(sweep(chosen, jobs=arguments.jobs, timeout=arguments.timeout), key=lambda row: (row["family"], row["name"]))
-    if arguments.rows:
-        arguments.rows.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return rows
+    rows = [row for row in kept if row["family"] in families]
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(arguments.rows.open("a", encoding="utf-8")) if arguments.rows else None
+        missing = [entry for entry in chosen if (entry.family, entry.name) not in known]
+        for row in sweep(missing, jobs=arguments.jobs, timeout=arguments.timeout):
+            rows.append(row)
+            if file:
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+    return sorted(rows, key=lambda row: (row["family"], row["name"]))
