@@ -33,7 +33,8 @@ def is_input_error(error: BaseException) -> bool:
 
 
 _READS_VALUES = re.compile(
-    r"\bitem\(\)|Cannot copy out of meta tensor|Boolean value of Tensor|_local_scalar_dense|data-dependent|aten::nonzero"
+    r"\bitem\(\)|Cannot copy out of meta tensor|Boolean value of Tensor|_local_scalar_dense|data-dependent"
+    r"|aten::nonzero|torch\.nonzero|repeat_interleave a meta"
 )
 
 

@@ -170,7 +170,7 @@ def test_a_graph_without_inputs_has_no_shapes():
 
 
 def test_wrong_inputs_are_told(follow):
-    with pytest.raises(TraceError, match="Sequential could not be followed.*to have 3 channels") as error:
+    with pytest.raises(TraceError, match=r"Sequential could not be followed.*to have 3 channels") as error:
         follow(nn.Sequential(nn.Conv2d(3, 4, 1)), torch.zeros(2, 1, 4, 4))
     assert isinstance(error.value.__cause__, RuntimeError)
 
