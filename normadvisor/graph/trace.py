@@ -30,7 +30,7 @@ from normadvisor.types import Site, TraceKind
 
 __all__ = ["GivenInputs", "trace"]
 
-_GIB = 2**30
+_MIB = 2**20
 
 
 class GivenInputs(Protocol):
@@ -99,7 +99,7 @@ def trace(
     sites: Mapping[str, Site],
     defined_at: Site | None = None,
     tracer: TraceKind | None = None,
-    memory: int = 4 * _GIB,
+    memory: int = 256 * _MIB,
 ) -> ModelGraph:
     """Follow one forward pass of ``model``: with proxies if that works, else by recording a run.
 
