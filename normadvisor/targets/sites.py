@@ -119,7 +119,7 @@ class SiteRecorder:
     def _frame(self, step: _Step) -> Frame:
         frame = self._frames.get(step)
         if frame is None:
-            frame = self._frames[step] = _make_frame(*step)
+            frame = self._frames[step] = frame_of(*step)
         return frame
 
 
@@ -151,7 +151,8 @@ def _first_argument(frame: FrameType) -> object:
     return value
 
 
-def _make_frame(code: CodeType, lasti: int) -> Frame:
+def frame_of(code: CodeType, lasti: int) -> Frame:
+    """The span that an instruction of a code object was compiled from."""
     nothing: tuple[int | None, ...] = (None, None, None, None)
     line, end_line, column, end_column = next(itertools.islice(code.co_positions(), lasti // 2, None), nothing)
     path = os.path.realpath(code.co_filename)

@@ -48,7 +48,8 @@ class Adapter:
 
     def _missing(self, plan: Plan, failure: Failure) -> Iterator[Plan]:
         """An argument that was left out is asked for by name, or is ``None`` where it is used."""
-        for name in failure.absent:
+        cache = "cache" in failure.text.lower() or "past_key_values" in failure.absent
+        for name in [*(["use_cache"] if cache else []), *failure.absent]:
             if completed := plan.completed([name]):
                 yield completed
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Failure", "read_failure"]
+__all__ = ["Failure", "chain_of", "read_failure"]
 
 MAX_LINES = 40
 """Longest expression that is read, in lines."""
@@ -29,8 +29,12 @@ class Failure:
 
     text: str
     kind: str
+    message: str = ""
+    """What the innermost of its exceptions says."""
     layer: nn.Module | None = None
     shape: tuple[int, ...] | None = None
+    dtype: str = "float32"
+    """Of what the layer was given."""
     owner: nn.Module | None = None
     absent: tuple[str, ...] = ()
     """Names that the message or the failing line mentions and that are ``None`` there, or were called for."""
@@ -38,14 +42,16 @@ class Failure:
 
 def read_failure(error: BaseException) -> Failure:
     """Read an exception: the first cause in its chain that has a traceback through a module wins."""
-    chain = _chain(error)
+    chain = chain_of(error)
     text = "\n".join(dict.fromkeys(str(link) for link in reversed(chain)))
     absent = tuple(dict.fromkeys(name for link in reversed(chain) for name in _absent(link)))
     for link in reversed(chain):
-        layer, shape, owner = _modules(link)
+        layer, given, owner = _modules(link)
         if owner is not None:
-            return Failure(text, type(link).__name__, layer, shape, owner, absent)
-    return Failure(text, type(chain[-1]).__name__, absent=absent)
+            shape = None if given is None else tuple(given.shape)
+            dtype = "float32" if given is None else str(given.dtype).removeprefix("torch.")
+            return Failure(text, type(link).__name__, str(link), layer, shape, dtype, owner, absent)
+    return Failure(text, type(chain[-1]).__name__, str(chain[-1]), absent=absent)
 
 
 def _absent(error: BaseException) -> list[str]:
@@ -70,7 +76,8 @@ def _expression(step: TracebackType) -> str:
     return " ".join(linecache.getline(code.co_filename, line) for line in range(first, last + 1))
 
 
-def _chain(error: BaseException) -> list[BaseException]:
+def chain_of(error: BaseException) -> list[BaseException]:
+    """The exception and its causes, the innermost last."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain and len(chain) < 8:
@@ -79,10 +86,11 @@ def _chain(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def _modules(error: BaseException) -> tuple[Any, tuple[int, ...] | None, Any]:
+def _modules(error: BaseException) -> tuple[Any, Any, Any]:
+    """The innermost layer of torch.nn, the tensor it was given, and the innermost module of any kind."""
     from torch import Tensor, nn
 
-    layer, shape, owner = None, None, None
+    layer, tensor, owner = None, None, None
     step = error.__traceback__
     while step is not None:
         frame = step.tb_frame
@@ -95,8 +103,8 @@ def _modules(error: BaseException) -> tuple[Any, tuple[int, ...] | None, Any]:
             continue
         owner = module
         if not type(module).forward.__module__.startswith("torch.nn.modules"):
-            layer, shape = None, None
+            layer, tensor = None, None
             continue
-        given = next((values[name] for name in ("input", "x", "query", "src", "input1") if isinstance(values.get(name), Tensor)), None)
-        layer, shape = module, None if given is None else tuple(given.shape)
-    return layer, shape, owner
+        tensor = next((values[name] for name in ("input", "x", "query", "src", "input1") if isinstance(values.get(name), Tensor)), None)
+        layer = module
+    return layer, tensor, owner

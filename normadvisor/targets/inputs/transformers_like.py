@@ -36,16 +36,17 @@ def plans(model: nn.Module) -> Iterator[Plan]:
     arguments = Arguments(model, frozenset(parameters))
 
     def supply(name: str) -> Value:
-        return arguments.first(name) if name in parameters else None
+        if name not in parameters:
+            return None
+        # Training keeps no cache of keys and values, and several models fail to make one.
+        return False if name == "use_cache" else arguments.first(name)
 
     for names in _selections(model, parameters):
         options = [arguments.alternatives(name) for name in names]
         if not names or not all(options):
             continue
         for values in itertools.islice(itertools.product(*options), MAX_PLANS):
-            plan = _plan(names, values, supply)
-            # Training keeps no cache of keys and values, and several models fail to make one.
-            yield plan.put("use_cache", value=False) if "use_cache" in parameters else plan
+            yield _plan(names, values, supply)
 
 
 def _plan(names: list[str], values: tuple[Value, ...], supply: Any) -> Plan:
