@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,12 @@ from benchmarks.zoo.names import FAMILIES, Entry, entries
 
 __all__ = ["add_arguments", "rows_for", "sweep"]
 
+_IMPORTED = {
+    "torchvision": ["torchvision"],
+    "timm": ["timm"],
+    "transformers": ["torchvision", "transformers.modeling_utils", "transformers.masking_utils", "transformers.models.auto.modeling_auto"],
+}
+"""What the models of a family import in any case."""
 _MEMORY = 8 * 2**30
 """Bytes one model may take, as in ``normadvisor check`` by default."""
 
@@ -26,7 +33,8 @@ def _prepare(families: Sequence[str]) -> None:
 
     torch.set_num_threads(1)
     for family in families:
-        __import__(family)
+        for module in _IMPORTED[family]:
+            importlib.import_module(module)
 
 
 def sweep(chosen: Sequence[Entry], *, jobs: int, timeout: float) -> Iterator[dict[str, Any]]:
