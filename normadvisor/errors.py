@@ -66,7 +66,14 @@ class TargetError(NormAdvisorError):
 
 
 class InputError(TargetError):
-    """Inputs for a model's ``forward`` are malformed or could not be inferred."""
+    """Inputs for a model's ``forward`` are malformed or could not be inferred.
+
+    ``brief`` is the message without the list of what was tried.
+    """
+
+    def __init__(self, message: str, *, location: Location | None = None, hint: str | None = None, brief: str | None = None) -> None:
+        super().__init__(message, location=location, hint=hint)
+        self.brief = brief or message
 
 
 class TraceError(TargetError):

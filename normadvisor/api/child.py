@@ -179,6 +179,7 @@ def _message(index: int, result: Examined) -> dict[str, Any]:
         "summary": result.summary.to_dict(),
         "findings": [finding.to_dict() for finding in result.findings],
         "notes": list(result.notes),
+        "inferred": result.inferred,
         "table": result.table,
         "problems": [write_problem(problem) for problem in result.problems],
     }

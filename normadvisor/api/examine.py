@@ -31,6 +31,8 @@ class Examined:
     summary: ModelSummary
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    inferred: str | None = None
+    """Where inputs that nobody gave come from."""
     table: str | None = None
     problems: tuple[Problem, ...] = ()
 
@@ -93,7 +95,8 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
         from normadvisor.graph import render_table
 
         table = render_table(graph)
-    return Examined(summary=summary, findings=tuple(findings), notes=(*notes, *graph.notes), table=table)
+    inferred = None if chosen is None or chosen.given else chosen.why
+    return Examined(summary=summary, findings=tuple(findings), notes=(*notes, *graph.notes), inferred=inferred, table=table)
 
 
 def _trace_with_inputs(
@@ -109,18 +112,13 @@ def _trace_with_inputs(
             except TraceError as error:
                 candidate = candidates.send(error.__cause__ or error)
             else:
-                notes = () if candidate.given else (f"inputs {candidate.spec} were inferred{_because(candidate.why)}",)
-                return candidate, graph, notes
+                return candidate, graph, ()
     except StopIteration as end:
         raise InputError(f"no inputs for {subject.target} could be inferred", hint="say them with --input 2x3x224x224") from end
     except InputError as error:
         if specs:
             raise
         return None, *_without_shapes(subject, error)
-
-
-def _because(why: str) -> str:
-    return f": {why}" if why else ""
 
 
 def _trace(subject: _Subject, inputs: Inputs | None) -> ModelGraph:
@@ -139,9 +137,10 @@ def _without_shapes(subject: _Subject, error: InputError) -> tuple[ModelGraph, t
     try:
         graph = _trace(subject, None)
     except TraceError:
-        raise error from None
+        raise error from error.__cause__
     hint = f" ({error.hint})" if error.hint else ""
-    return graph, (f"traced without shapes, so rules that need them are silent: {error.message}{hint}",)
+    where = f", at {Path(error.location.path).name}:{error.location.line}" if error.location else ""
+    return graph, (f"traced without shapes, so rules that need them are silent: {error.brief}{where}{hint}",)
 
 
 def problem_of(error: BaseException, target: str) -> Problem:

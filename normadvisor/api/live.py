@@ -50,7 +50,10 @@ def check_module(
     except NormAdvisorError as error:
         result = failed(name, problem_of(error, name))
     findings = apply_per_file_ignores(result.findings, settings.per_file_ignores, root=settings.root)
-    outcome = Outcome(summary=result.summary, findings=findings, notes=result.notes, table=result.table, problems=result.problems)
+    outcome = Outcome(
+        summary=result.summary, findings=findings, notes=result.notes, inferred=result.inferred, table=result.table,
+        problems=result.problems,
+    )  # fmt: skip
     return report_of([outcome])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -10,7 +10,12 @@ from normadvisor.api.job import Job
 from normadvisor.api.wire import read_finding, read_problem, read_summary
 from normadvisor.types import Finding, ModelSummary, Problem, Report, TraceKind
 
-__all__ = ["Outcome", "outcome_of", "report_of", "unusable"]
+__all__ = ["MAX_LINES", "MAX_NAMES", "Outcome", "outcome_of", "report_of", "unusable"]
+
+MAX_LINES = 6
+"""Lines about inferred inputs."""
+MAX_NAMES = 4
+"""Models named in one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +25,8 @@ class Outcome:
     summary: ModelSummary
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    inferred: str | None = None
+    """Where inputs that nobody gave come from."""
     table: str | None = None
     problems: tuple[Problem, ...] = ()
     printed_lines: int = 0
@@ -43,6 +50,7 @@ def outcome_of(message: Mapping[str, Any], job: Job, index: int) -> Outcome:
             summary=read_summary(message["summary"]),
             findings=tuple(read_finding(item) for item in message["findings"]),
             notes=tuple(str(note) for note in message["notes"]),
+            inferred=None if message["inferred"] is None else str(message["inferred"]),
             table=None if message["table"] is None else str(message["table"]),
             problems=tuple(read_problem(item) for item in message["problems"]),
         )
@@ -63,7 +71,7 @@ def _about_the_file(outcome: Outcome, label: str, target: str) -> Outcome:
 
 def report_of(outcomes: list[Outcome], *, debug: bool = False) -> Report:
     """Join the outcomes of all models, in order."""
-    notes: list[str] = []
+    notes = list(_inferred(outcomes))
     for outcome in outcomes:
         notes += [f"{outcome.summary.target}: {note}" for note in outcome.notes]
         if debug and outcome.printed_lines:
@@ -76,3 +84,22 @@ def report_of(outcomes: list[Outcome], *, debug: bool = False) -> Report:
         notes=tuple(notes),
         graphs=tuple(outcome.table for outcome in outcomes if outcome.table is not None),
     )
+
+
+def _inferred(outcomes: list[Outcome]) -> Iterator[str]:
+    """What was inferred: a line for each model where they are few, else one for all that got the same inputs."""
+    targets: dict[tuple[str | None, str], list[str]] = {}
+    for outcome in outcomes:
+        if outcome.inferred is not None:
+            targets.setdefault((outcome.summary.inputs, outcome.inferred), []).append(outcome.summary.target)
+    groups = sorted(targets.items(), key=lambda group: -len(group[1])) if len(targets) > MAX_LINES else list(targets.items())
+    for (inputs, why), names in groups[:MAX_LINES]:
+        because = f": {why}" if why else ""
+        said = f"inputs {inputs} were inferred" if inputs else "no inputs are needed"
+        if len(names) == 1:
+            yield f"{names[0]}: {said}{because}"
+        else:
+            more = f" and {len(names) - MAX_NAMES} more models" if len(names) > MAX_NAMES else ""
+            yield f"{said} for {', '.join(names[:MAX_NAMES])}{more}{because}"
+    if hidden := sum(len(names) for _, names in groups[MAX_LINES:]):
+        yield f"inputs of {hidden} more models were inferred (--format json tells which)"

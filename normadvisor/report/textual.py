@@ -133,7 +133,8 @@ class _Writer:
     def problem(self, problem: Problem) -> list[Text]:
         """What could not be checked, why, and what to do about it."""
         lines = [Text.assemble(("could not check ", COLORS[Severity.ERROR]), (one_line(problem.target), "bold"))]
-        lines += self._wrapped(Text(one_line(problem.message)), INDENT)
+        for line in problem.message.splitlines():
+            lines += self._wrapped(Text(one_line(line)), INDENT + (2 if line.startswith(" ") else 0))
         if problem.location:
             lines += self._fact("at", [one_line(place_of(problem.location, self.options.root))])
         if problem.hint:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["SiteRecorder", "is_user_file", "site_of_code"]
+__all__ = ["SiteRecorder", "frame_of", "is_user_file", "site_of_code"]
 
 _KEY = "_normadvisor_site"
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from normadvisor.errors import InputError
 from normadvisor.targets.inputs.adapt import Adapter
 from normadvisor.targets.inputs.configured import CONFIGURED, configured_plans
+from normadvisor.targets.inputs.explained import explain_failure
 from normadvisor.targets.inputs.flow import inner_parameters
+from normadvisor.targets.inputs.layers import BATCH, SEQUENCE
 from normadvisor.targets.inputs.metadata import metadata_plans
 from normadvisor.targets.inputs.plan import Plan
 from normadvisor.targets.inputs.signature import signature_plans
-from normadvisor.targets.inputs.spec import Inputs, InputSpec, Value
+from normadvisor.targets.inputs.spec import Inputs, InputSpec, TensorSpec, Value
 from normadvisor.targets.memory import reads_values
 
 if TYPE_CHECKING:
@@ -35,8 +37,12 @@ MAX_ELEMENTS = 2**31
 """Most elements of one tensor that is tried."""
 MAX_UNREADABLE = 6
 """Trials that may fail because forward reads values that its tensors do not have: other shapes would not help."""
-REPORTED = 6
-"""Trials that the final error tells about."""
+REPORTED = 4
+"""Ways to fail that the final error tells about."""
+UNKNOWN = TensorSpec((BATCH, SEQUENCE))
+"""What stands in the final error for an argument that nothing is known about."""
+MAX_SIGNATURE = 200
+"""Longest part of the signature of forward that is repeated."""
 
 
 def candidate_inputs(
@@ -61,9 +67,9 @@ def candidate_inputs(
     if specs:
         error = yield _given(model, specs).inputs(device, given=True)
         if error is not None:
-            raise _rejected(specs, error) from error
+            raise _rejected(model, specs, error) from error
         return
-    tried: list[tuple[str, BaseException]] = []
+    tried: list[tuple[Plan, BaseException]] = []
     seen: set[str] = set()
     unreadable = 0
     for guess in _guesses(model, context):
@@ -80,7 +86,7 @@ def candidate_inputs(
             error = yield plan.inputs(device)
             if error is None:
                 return
-            tried.append((plan.text, error))
+            tried.append((plan, error))
             unreadable += reads_values(error)
             if unreadable >= MAX_UNREADABLE:
                 raise _exhausted(model, tried)
@@ -131,26 +137,39 @@ def _given(model: nn.Module, specs: Sequence[InputSpec]) -> Plan:
     return Plan(positional, keyword, "given")
 
 
-def _rejected(specs: Sequence[InputSpec], error: BaseException) -> InputError:
-    message = f"forward failed with the given inputs {' '.join(map(str, specs))}: {_first_line(error)}"
-    return InputError(message, hint="correct --input, or leave it out to have inputs inferred")
+def _rejected(model: nn.Module, specs: Sequence[InputSpec], error: BaseException) -> InputError:
+    explained = explain_failure(model, error)
+    message = f"forward failed with the given inputs {' '.join(map(str, specs))}: {explained.words}"
+    return InputError(message, location=explained.location, hint="correct --input, or leave it out to have inputs inferred")
 
 
-def _exhausted(model: nn.Module, tried: list[tuple[str, BaseException]]) -> InputError:
-    """Every guess failed: the first ones and the last, with how to say it."""
-    shown = tried[:REPORTED] if len(tried) <= REPORTED else [*tried[: REPORTED - 1], tried[-1]]
-    lines = [f"  {text or '(no arguments)'}: {_first_line(error)}" for text, error in shown]
+def _exhausted(model: nn.Module, tried: list[tuple[Plan, BaseException]]) -> InputError:
+    """Every guess failed: the first one that failed in each way, with how to say it."""
+    reasons = [explain_failure(model, error) for _, error in tried]
+    lines: dict[str, str] = {}
+    for (plan, _), reason in zip(tried, reasons, strict=True):
+        lines.setdefault(reason.words, f"  {plan.text or '(no arguments)'}: {reason.words}")
+    shown = list(lines.values())[:REPORTED]
     parameters = inner_parameters(model)
-    signature = ", ".join(map(str, parameters.values()))
-    message = f"no inputs found for {type(model).__name__}.forward({signature[:200]}); of {len(tried)} tried:\n" + "\n".join(lines)
-    names = [name for name, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD][:3]
-    example = " ".join(f"--input {name}=2x16" for name in names) if len(names) > 1 else "--input 2x3x224x224"
-    return InputError(message, hint=f"say them: {example} (sizes joined by x, a dtype after a colon)")
+    signature = ", ".join(map(str, parameters.values()))[:MAX_SIGNATURE]
+    start = f"no inputs found for {type(model).__name__}.forward({signature})"
+    some = f"{len(tried)} tried" if len(shown) == len(tried) else f"{len(tried)} tried, among them"
+    return InputError(
+        "\n".join([f"{start}; {some}:", *shown]),
+        location=reasons[0].location,
+        hint=f"say them, sizes joined by x, a dtype after a colon: {_example(tried[0][0], parameters)}",
+        brief=f"{start}; {len(tried)} tried, first {tried[0][0].text or '(no arguments)'}: {reasons[0].short}",
+    )
 
 
-def _first_line(error: BaseException) -> str:
-    root = error
-    for _ in range(8):
-        root = root.__cause__ or root
-    lines = str(root).strip().splitlines()
-    return f"{type(root).__name__}: {lines[0][:160]}" if lines else type(root).__name__
+def _example(plan: Plan, parameters: Mapping[str, inspect.Parameter]) -> str:
+    """A guess as the user would type it, by name where there are several arguments."""
+    named = [(name, UNKNOWN if value is None else value) for name, value in zip(parameters, plan.positional, strict=False)]
+    if len(named) == 1 and not plan.keyword:
+        return f"--input {_quoted(str(InputSpec(named[0][1])))}"
+    specs = [InputSpec(value, name) for name, value in (*named, *plan.keyword.items())]
+    return " ".join(f"--input {_quoted(str(spec))}" for spec in specs) or "--input 2x3x224x224"
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}'" if set(text) & set(" ()[]{}") else text

@@ -33,6 +33,8 @@ class Explained:
     """Why a forward pass failed, and the innermost line of the user's code on the way there (``None``: there is none)."""
 
     words: str
+    short: str
+    """``words`` without what torch said, where that adds nothing."""
     location: Location | None
 
 
@@ -49,17 +51,20 @@ def explain_failure(model: nn.Module, error: BaseException) -> Explained:
     module = failure.layer if failure.layer is not None else failure.owner
     place = _named(model, module)
     if place is None or module is None:
-        words = raised
+        words = short = raised
     elif failure.layer is not None:
-        words = f"{place}{_arguments(module)} {_exchange(module, failure)} ({raised})"
+        short = f"{place}{_arguments(module)} {_exchange(module, failure)}"
+        words = f"{short} ({raised})"
     else:
-        words = f"{raised} in {place}" if module is not model else raised
-    return Explained(words, _user_line(error))
+        words = short = f"{raised} in {place}" if module is not model else raised
+    return Explained(words, short, _user_line(error))
 
 
 def _first_line(text: str) -> str:
     lines = text.strip().splitlines()
-    return lines[0][:MAX_WORDS].rstrip() if lines else ""
+    if not lines:
+        return ""
+    return lines[0].rstrip(" .") if len(lines[0]) <= MAX_WORDS else f"{lines[0][:MAX_WORDS].rstrip()}..."
 
 
 def _named(model: nn.Module, module: nn.Module | None) -> str | None:
@@ -75,7 +80,8 @@ def _arguments(layer: Any) -> str:
     if isinstance(getattr(layer, "in_features", None), int):
         return f"({layer.in_features}, {layer.out_features})"
     whole = str(layer.extra_repr())
-    return f"({(_KEYWORDS.sub('', whole) or whole)[:MAX_ARGUMENTS]})"
+    text = _KEYWORDS.sub("", whole) or whole
+    return f"({text})" if len(text) <= MAX_ARGUMENTS else f"({text[:MAX_ARGUMENTS].rpartition(',')[0]}, ...)"
 
 
 def _exchange(layer: nn.Module, failure: Failure) -> str:
