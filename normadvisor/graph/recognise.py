@@ -207,8 +207,22 @@ class _Trial:
             if found is not None:
                 return found
             if self._affine or not self._wide:
-                return None
+                return self._other_norm(x, trained)
         return None
+
+    def _other_norm(self, x: torch.Tensor, trained: torch.Tensor) -> Recognised | None:
+        """A class that calls itself a norm, keeps the shape and lets elements depend on each other, like EvoNorm."""
+        if "norm" not in type(self._module).__name__.lower():
+            return None
+        corner = (0,) * x.dim()
+        changed = x.clone()
+        changed[corner] += 1
+        y = self.run(changed, training=True)
+        if y is None:
+            return None
+        moved = (y - trained).abs()
+        moved[corner] = 0
+        return Recognised("custom_norm", {"affine": self._affine}) if bool(moved.max() > 0) else None
 
     def _activation(self, x: torch.Tensor, trained: torch.Tensor, evaluated: torch.Tensor) -> Recognised | None:
         if not torch.equal(trained, evaluated) or len(self._wide) > 1:

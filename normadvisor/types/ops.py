@@ -13,8 +13,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "conv_like": ("conv", "conv_transpose"),
     "linear_map": ("conv", "conv_transpose", "linear"),
     "recurrent": ("rnn", "lstm", "gru"),
-    # Normalizations. Statistics shared over the batch, per sample, or over parts of a sample.
-    "norm": ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm", "local_response_norm"),
+    # Normalizations. Statistics shared over the batch, per sample, or over parts of a sample; `custom_norm` is one that is none of
+    # the known ones, such as EvoNorm or global response normalization.
+    "norm": ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm", "local_response_norm", "custom_norm"),
     "sample_norm": ("instance_norm", "group_norm", "layer_norm", "rms_norm"),
     # Elementwise nonlinearities, and those of them that saturate on both sides.
     "activation": (
@@ -39,7 +40,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 _ALONE = (
-    "input", "output", "param", "pad", "embedding", "matmul", "attention", "getitem", "affine", "other", "split", "index", "constant", "drop_path",
+    "input", "output", "param", "pad", "embedding", "matmul", "attention", "getitem", "affine", "other", "split", "index", "constant",
+    "drop_path",
 )  # fmt: skip
 
 OPS: frozenset[str] = frozenset(_ALONE) | {op for members in GROUPS.values() for op in members}

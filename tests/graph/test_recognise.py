@@ -254,3 +254,28 @@ def test_recognised_modules_are_leaves_of_a_graph(follow, ops):
     graph = follow(nn.Sequential(nn.Conv2d(3, 8, 3), PositionStatistics(8), nn.ReLU()), torch.zeros(1, 3, 8, 8))
     assert ops(graph) == ["conv", "batch_norm", "relu"]
     assert (graph.nodes[2].attrs["axes"], graph.nodes[2].cls, graph.nodes[2].channel_axis) == ([0], "PositionStatistics", 1)
+
+
+class ResponseNorm(nn.Module):
+    """Divides each channel's energy by the mean over channels: not one of the known norms, since it keeps the scale."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x):
+        energy = x.norm(dim=(2, 3), keepdim=True)
+        return x + self.weight.view(1, -1, 1, 1) * x * energy / energy.mean(1, keepdim=True)
+
+
+class NormalForm(nn.Module):
+    """Has the word in its name and looks at one element at a time."""
+
+    def forward(self, x):
+        return x * torch.exp(-x)
+
+
+def test_a_norm_of_an_unknown_kind_is_named_so_only_if_elements_depend_on_each_other():
+    recogniser = Recogniser()
+    assert recogniser.recognise(ResponseNorm(8)).op == "custom_norm"
+    assert recogniser.recognise(NormalForm()) is None
