@@ -36,8 +36,8 @@ def mistake_error(loc: tuple[str | int, ...], kind: str, parameters: dict[str, A
     if kind == "missing":
         return ConfigError(f"'{name}' is missing", location=place, hint=f"add {loc[-1]} = ...")
     if kind in _KINDS:
-        hint = "write [[tool.normadvisor.models]], with two brackets" if loc == ("models",) else None
-        return ConfigError(f"'{name}' must be {_KINDS[kind]}, not {value_text(parameters['input'])}", location=place, hint=hint)
+        brackets = "write [[tool.normadvisor.models]], with two brackets" if loc == ("models",) else None
+        return ConfigError(f"'{name}' must be {_KINDS[kind]}, not {value_text(parameters['input'])}", location=place, hint=brackets)
     if kind in {"too_short", "string_too_short"}:
         return ConfigError(f"'{name}' is empty", location=place, hint="leave it out for the default")
     if kind == "greater_than":
