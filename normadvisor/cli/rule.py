@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
     from normadvisor.rulebook.catalogue import RuleBook
@@ -71,7 +73,7 @@ def list_rules(
     for rule in chosen:
         severity = Text(rule.severity, style=_COLOURS[rule.severity])
         table.add_row(rule.id, rule.name, severity, rule.scope, Text(rule.summary.strip()))
-    _console().print(table)
+    _print_table(table)
 
 
 @app.command()
@@ -100,7 +102,7 @@ def explain(
         typer.echo(f"{len(changed)} files changed in {write}", err=True)
         return
     pages = [explain_markdown(item) for item in (book if rule is None else [book.get(rule)])]
-    if output_format is PageFormat.MARKDOWN:
+    if output_format is PageFormat.MARKDOWN or not sys.stdout.isatty():  # a pipe gets the page as it is, to search and to store
         typer.echo("\n".join(pages), nl=False)
         return
     from rich.markdown import Markdown
@@ -269,7 +271,7 @@ def _print_result(rules: Sequence[Rule], outcomes: Sequence[Outcome], failed: Se
         counts = _counts(rule, outcomes)
         cells = [_number(number, bad=key in {"missing", "noisy", "error"}) for key, number in counts.items()]
         table.add_row(rule.id, rule.name, *cells)
-    console.print(table)
+    _print_table(table)
     for outcome in failed:
         head = Text.assemble((f"{outcome.verdict}", "bold red"), f" {outcome.trial.label}")
         place = _location(outcome)
@@ -307,4 +309,15 @@ def _console() -> Console:
     """Standard output; wide when nobody watches, so that a pipe gets whole lines."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=_WIDTH)
+
+
+def _print_table(table: Table) -> None:
+    """A table; without the spaces at the ends of its lines where it goes into a pipe."""
+    console = _console()
+    if sys.stdout.isatty():
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -64,12 +64,22 @@ def test_explain_as_markdown_is_the_page():
     assert run("explain", "bias-before-norm", "--format", "markdown").stdout == explain_markdown(load_rules().get("NA102"))
 
 
-def test_explain_as_text_has_every_section():
-    result = run("explain", "NA102")
-    lines = [line.strip() for line in result.stdout.splitlines()]
-    assert result.exit_code == 0
+def test_explain_into_a_pipe_is_the_page_as_it_is():
+    assert run("explain", "NA102").stdout == explain_markdown(load_rules().get("NA102"))
+
+
+def test_explain_on_a_terminal_has_every_section(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    command.explain("NA102")
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     sections = ["What it does", "Why", "Numbers and sources", "Exemptions", "Bad", "Good", "Fixed", "Fix safety"]
     assert [line for line in lines if line in sections] == sections
+
+
+def test_tables_in_a_pipe_have_no_spaces_at_the_ends_of_lines():
+    lines = run("list").stdout.splitlines()
+    assert lines == [line.rstrip() for line in lines]
 
 
 def test_explain_all_writes_the_documentation(tmp_path):

@@ -30,11 +30,11 @@ Severity **warning** · looks at the traced model · confirmed · fix: unsafe
 
 A convolution before a norm.
 
-> `conv.module` stands before `bn.module`
+> `conv` stands before `bn`
 
 Runs where `context.batch_size < 8`.
 
-- **error** where `conv.bias`: `conv.module`: worse
+- **error** where `conv.bias`: `conv`: worse
 
 Gives way to AC002 and AC003 on the same layer.
 
@@ -70,7 +70,7 @@ y = 1
 
 **Unsafe**: what is learned or stored changes.
 
-Set {x} of `conv.module`.
+Set {x} of `conv`.
 """
 
 
@@ -84,7 +84,16 @@ def test_fences_are_longer_than_those_inside(rule_text):
 
 
 @pytest.mark.parametrize(
-    ("template", "text"), [("{a.b:.3g} {{x}} {'y'}", "`a.b` {x} `'y'`"), ("plain", "plain"), ("{[1, 2][0]}", "`[1, 2][0]`")]
+    ("template", "text"),
+    [
+        ("{a.b_c:.3g} {{x}} {'y'}", "`b c` {x} `'y'`"),
+        ("plain", "plain"),
+        ("{[1, 2][0]}", "`[1, 2][0]`"),
+        ("the bias of {layer.module} ({layer.cls}) before the {act.op}", "the bias of `layer` (`class`) before the `act`"),
+        ("{bn.module or 'a call'} of {1 - drop.p:.3g}", "`bn` of `1 - p`"),
+        ("{matches} norm{'s' if matches > 1 else ''}{' over all' if bn.sync else ' alone'}", "`matches` norm(s) alone"),
+        ("{': } ' if a.b else a.c} {[name for name in ['first', 'second', 'third'] if name != a.op]}", "`': } ' if b else c` ..."),
+    ],
 )
 def test_templates_as_text(template, text):
     assert readable(template) == text
