@@ -30,7 +30,9 @@ _TOO_SMALL = re.compile(
     r"zero-size|output size must be positive",
 )
 _VIEW = re.compile(r"shape '\[([-\d, ]+)\]' is invalid for input of size (\d+)")
-_MISMATCH = re.compile(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)")
+_MISMATCH = re.compile(
+    r"size of (?:the )?tensor(?: a)? \((\d+)\) must match the (?:size of tensor b|existing size) \((\d+)\)",
+)
 _BROADCAST = re.compile(
     r"Mismatching argument at index \d+ had (?:torch\.Size\()?\[([\d, ]+)\]\)?; "
     r"but expected shape should be broadcastable to (?:torch\.Size\()?\[([\d, ]+)\]",

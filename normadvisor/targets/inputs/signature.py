@@ -71,12 +71,19 @@ def signature_plans(model: nn.Module) -> Iterator[Plan]:
         # Start small: a view of a fixed width would fold a larger image into the batch without an error.
         yield _small(plan)
     yield plan
+    if steps := {name: TensorSpec((BATCH,), "int64") for name in needed if _STEP.match(name) and _is_vector(values[name])}:
+        # What reaches a linear layer may be an encoding of one number for each sample.
+        yield replace(_alike(_arrange(parameters, {**values, **steps}, f"{why}, with one step for each sample")), supply=supply)
     yield from _variants(model, plan)
     optional = {name: value for name in parameters if (value := supply(name)) is not None}
     for name, value in optional.items():
         yield _arrange(parameters, {**values, name: value}, f"{why}, with {name}")
     if len(optional) > 1:
         yield _arrange(parameters, {**values, **optional}, f"{why}, with every optional argument")
+
+
+def _is_vector(value: Value) -> bool:
+    return isinstance(value, TensorSpec) and len(value.shape) == 2 and value.dtype == "float32"
 
 
 def _arrange(parameters: dict[str, inspect.Parameter], values: dict[str, Value], why: str) -> Plan:

@@ -19,6 +19,8 @@ _USUAL_LENGTHS = (128, 187, 256, 512, 1000, 1024, 2048, 4000, 4096, 5000, 8000, 
 """Lengths of signals: powers of two, and one second at usual rates."""
 MAX_SIZE = 2048
 """Largest height or width tried."""
+MAX_CHANNELS = 2048
+"""Most channels of an image tried that no layer asks for."""
 MAX_LENGTH = 2**20
 """Largest length of a one-dimensional signal tried."""
 
@@ -49,7 +51,7 @@ def recounted(plan: Plan, got: int, need: int) -> Iterator[Plan]:
     for place, spec in floats:
         axis = 1 if len(spec.shape) > 3 else len(spec.shape) - 1
         rest = need - (got - spec.shape[axis])
-        if spec.shape[axis] < got and rest > 0:
+        if spec.shape[axis] < got and 0 < rest <= (MAX_CHANNELS if len(spec.shape) > 3 else need):
             yield plan.reshaped(place, (*spec.shape[:axis], rest, *spec.shape[axis + 1 :]))
     if len(floats) > 1 and sum(spec.shape[-1] for _, spec in floats) == got and need >= len(floats):
         shares = [need // len(floats)] * len(floats)

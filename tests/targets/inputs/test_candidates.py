@@ -83,6 +83,23 @@ def optional(m, x, scale=None):
     return m.f(x) * scale
 
 
+def siamese(m, a, b):
+    return flat(m, a) - flat(m, b)
+
+
+class Encoding(nn.Module):
+    def forward(self, t):
+        return t[:, None] * torch.ones(1, 32, device=t.device)
+
+
+def denoiser(m, x, t):
+    return m.c(x) + m.e(t)[:, :, None, None]
+
+
+def fixed(m, x):
+    return flat(m, x.expand(x.shape[0], 3, 28, 28))
+
+
 def flagged(m, x, return_all: bool, steps: int):
     return m.f(x) if not return_all else (m.f(x), steps)
 
@@ -110,6 +127,10 @@ CASES = [
     (lambda: model(positions, p=nn.Conv2d(3, 8, 16, 16), table=nn.Parameter(torch.zeros(1, 64, 8))), "2x3x128x128"),
     (lambda: model(one_hot, f=nn.Linear(27, 3)), "2:int64"),
     (lambda: model(skipped, a=nn.Conv2d(1, 8, 3, padding=1), b=nn.Conv2d(8, 8, 3, padding=1)), "2x1x28x28"),
+    (lambda: model(siamese, c=nn.Conv2d(1, 8, 10), f=nn.Linear(8 * 96 * 96, 16)), "2x1x105x105 2x1x105x105"),
+    (lambda: model(flat, c=nn.Conv3d(3, 4, 3, padding=1, stride=2), f=nn.Linear(4 * 4 * 28 * 28, 3)), "2x3x8x56x56"),
+    (lambda: model(denoiser, c=nn.Conv2d(3, 8, 3), e=nn.Sequential(Encoding(), nn.Linear(32, 8))), "2x3x224x224 2:int64"),
+    (lambda: model(fixed, c=nn.Conv2d(3, 8, 3), f=nn.Linear(8 * 26 * 26, 2)), "2x3x28x28"),
     (lambda: model(flagged, f=nn.Linear(4, 4)), "2x4 False 2"),
 ]
 
