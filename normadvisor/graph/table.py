@@ -21,13 +21,19 @@ _HIDDEN = {"inplace", "requires_grad", "in_width", "out_width", "functional", "d
 _DULL: dict[str, object] = {
     "padding_mode": "zeros", "groups": 1, "dilation": 1, "affine": True, "track_running_stats": True, "frozen": False,
     "ceil_mode": False, "count_include_pad": True, "training": True, "momentum": 0.1, "approximate": "none", "output_padding": 0,
-    "keepdim": False, "padding": 0, "bidirectional": False, "dropout": 0.0, "stride": 1, "return_indices": False,
+    "keepdim": False, "padding": 0, "eps": 1e-5, "bias": True, "bidirectional": False, "dropout": 0.0, "stride": 1, "return_indices": False,
 }  # fmt: skip
+
+_WIDTHS = (("in_channels", "out_channels"), ("in_features", "out_features"))
 
 
 def _short(attrs: Mapping[str, JSONValue]) -> str:
     """Attributes in one line, without those that have their usual value."""
     parts = []
+    for taken, given in _WIDTHS:
+        if taken in attrs and given in attrs:
+            parts.append(f"{attrs[taken]}->{attrs[given]}")
+            attrs = {key: value for key, value in attrs.items() if key not in {taken, given}}
     for key, value in attrs.items():
         if isinstance(value, list) and value and all(item == value[0] for item in value) and key != "normalized_shape":
             value = value[0]  # noqa: PLW2901 -- [3, 3] reads as 3
@@ -44,8 +50,10 @@ def _place(site: Site | None) -> str:
     return f"{os.path.basename(where.path)}:{where.line}"  # noqa: PTH119 -- text, not a path to open
 
 
-def _size(shape: tuple[int, ...] | None) -> str:
-    return "?" if shape is None else "x".join(map(str, shape)) or "scalar"
+def _size(shape: tuple[int, ...] | None, dtype: str | None) -> str:
+    """``2x3x8x8``, or with the dtype where it is not the usual one: ``2x16:int64``."""
+    size = "?" if shape is None else "x".join(map(str, shape)) or "scalar"
+    return size if dtype in {None, "float32"} else f"{size}:{dtype}"
 
 
 def _row(node: NodeInfo, graph: ModelGraph) -> tuple[str, ...]:
@@ -54,7 +62,7 @@ def _row(node: NodeInfo, graph: ModelGraph) -> tuple[str, ...]:
     name = node.cls or node.target.removeprefix("torch.nn.functional.").removeprefix("torch.")
     inputs = ",".join(map(str, node.inputs))
     return (
-        str(node.index), node.op, inputs, node.module, name, _size(node.shape), node.dtype or "", _short(node.attrs), where,
+        str(node.index), node.op, inputs, node.module, name, _size(node.shape, node.dtype), _short(node.attrs), where,
         _place(node.call_site),
     )  # fmt: skip
 
@@ -62,7 +70,7 @@ def _row(node: NodeInfo, graph: ModelGraph) -> tuple[str, ...]:
 def render_table(graph: ModelGraph, width: int | None = None) -> str:
     """The nodes of ``graph`` as a text table ``width`` columns wide (as wide as it needs to be by default)."""
     table = Table(title=f"{graph.target} ({graph.trace}, {graph.mode} mode)", title_justify="left", box=None, pad_edge=False)
-    for heading in ("#", "op", "from", "module", "class or call", "output", "dtype", "attributes", "defined at", "called at"):
+    for heading in ("#", "op", "from", "module", "class or call", "output", "attributes", "defined at", "called at"):
         table.add_column(heading, justify="right" if heading == "#" else "left", overflow="fold")
     for node in graph.nodes:
         table.add_row(*_row(node, graph))

@@ -31,6 +31,8 @@ class RenderOptions:
     """Whether the text format may use colours."""
     width: int = NOT_A_TERMINAL
     """Columns of the text format."""
+    terminal: bool = False
+    """Whether the text is read at a terminal of that width; lines of tables are cut there."""
     encoding: str = "utf-8"
     """Encoding of the stream the report goes to; what it cannot hold is replaced by ASCII."""
     statistics: bool = False
@@ -55,7 +57,7 @@ class RenderOptions:
         if color is None:
             capable = (terminal and os.environ.get("TERM") != "dumb") or bool(os.environ.get("FORCE_COLOR"))
             color = capable and not os.environ.get("NO_COLOR")
-        return cls(color=color, width=_columns(stream), encoding=stream.encoding or "utf-8", **others)
+        return cls(color=color, width=_columns(stream), terminal=terminal, encoding=stream.encoding or "utf-8", **others)
 
 
 def _columns(stream: TextIO) -> int:

@@ -27,8 +27,8 @@ MOST_RELATED = 4
 
 def blocks(report: Report, options: RenderOptions, width: int) -> Iterator[list[Text]]:
     """Everything that is printed, the most important finding first, the summary last."""
-    yield from ([Text.from_ansi(line) for line in graph.rstrip("\n").split("\n")] for graph in report.graphs)
     writer = _Writer(options, width, several=len(report.models) > 1)
+    yield from (writer.graph(graph) for graph in report.graphs)
     yield from (writer.finding(finding) for finding in by_importance(report.active))
     yield from (writer.problem(problem) for problem in report.problems)
     if report.unused_noqa:
@@ -60,6 +60,17 @@ class _Writer:
         self.sources = SourceLines(options.root)
         self.bar, self.ellipsis = ("\u2502", "\u2026") if can_draw(options.encoding) else ("|", "...")
         self.wrapper = Console(width=width, _environ={})
+
+    def graph(self, table: str) -> list[Text]:
+        """A table line by line; at a terminal no line is longer than the terminal is wide."""
+        lines = [Text.from_ansi(line) for line in table.rstrip("\n").split("\n")]
+        if not self.options.terminal or all(line.cell_len <= self.width for line in lines):
+            return lines
+        for line in lines:
+            if line.cell_len > self.width:
+                line.truncate(self.width - len(self.ellipsis))
+                line.append(self.ellipsis)
+        return [*lines, Text("lines are cut at the width of the terminal; --output FILE or a pipe gets them whole", style="dim")]
 
     def finding(self, finding: Finding) -> list[Text]:
         """Header, reason, code, and what is known about it."""
