@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -173,7 +174,24 @@ def load_selected(settings: Settings) -> tuple[RuleBook, list[Rule]]:
     except RuleError as error:
         places = (place for key, place in settings.locations.items() if f"'{key.partition('.')[0]}'" in error.message)
         raise RuleError(error.message, location=error.location or next(places, None), hint=error.hint) from error
+    _check_ignores(settings, book)
     return book, rules
+
+
+def _check_ignores(settings: Settings, book: RuleBook) -> None:
+    """Refuse names in ``per-file-ignores`` that silence nothing, as ``select`` does.
+
+    Raises:
+        RuleError: no rule has such an id, or an id that begins so.
+
+    """
+    for glob, ids in settings.per_file_ignores.items():
+        for text in ids:
+            if not any(rule.startswith(text) for rule in book.rules):
+                close = difflib.get_close_matches(text, list(book.rules), n=1, cutoff=0.6)
+                hint = f"did you mean {close[0]!r}?" if close else "'normadvisor rule list' shows all ids"
+                place = settings.locations.get(f"per_file_ignores.{glob}")
+                raise RuleError(f"'per-file-ignores' names no rule: {text!r}", location=place, hint=hint)
 
 
 def _once(report: Report) -> Report:

@@ -93,6 +93,7 @@ def check_command(  # noqa: PLR0913 - one parameter per flag
         "fail_on": fail_on, "exclude": exclude, "timeout": timeout, "memory": memory,
     }  # fmt: skip
     _check_format(format)
+    _check_output(output)
 
     def settings(start: Path) -> Settings:
         found = o.overridden(load_settings(start, config), **flags)
@@ -107,6 +108,22 @@ def _check_format(name: str | None) -> None:
         from normadvisor.report import format_names
 
         o.choice("--format", name, format_names())
+
+
+def _check_output(path: Path | None) -> None:
+    """Refuse a place that cannot be written before the work is done rather than after."""
+    from normadvisor.errors import UsageError
+
+    if path is None:
+        return
+    try:
+        is_folder, has_parent = path.is_dir(), path.parent.is_dir()
+    except (OSError, ValueError):  # a NUL in the path, a name too long: writing says so
+        return
+    if is_folder:
+        raise UsageError(f"--output: {path} is a folder", hint=f"name a file in it: --output {path / 'report'}")
+    if not has_parent:
+        raise UsageError(f"--output: there is no folder {path.parent}", hint="make it first")
 
 
 def _check_baseline(settings: Settings, *, write: bool) -> None:

@@ -71,7 +71,7 @@ def _holds(encoding: str, char: str) -> bool:
 
 
 def short(value: Any) -> str:
-    """An evidence value as a person reads it: four significant digits, lists joined by commas, ``None`` as ``unknown``."""
+    """An evidence value as a person reads it: four significant digits, lists joined by commas, lists in them in brackets."""
     match value:
         case None:
             return "unknown"
@@ -84,9 +84,13 @@ def short(value: Any) -> str:
         case Mapping():
             return ", ".join(f"{one_line(str(key))} {short(item)}" for key, item in value.items())
         case Sequence():
-            return ", ".join(short(item) for item in value)
+            return ", ".join(f"[{short(item)}]" if _is_list(item) else short(item) for item in value)
         case _:
             return one_line(str(value))
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def finite(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,11 @@ def _check_arguments(loaded: Loaded) -> None:
     except TypeError as error:
         where = loaded.defined_at.location if loaded.defined_at else None
         kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        unknown = [name for name in target.kwargs if name not in signature.parameters]
+        if unknown and not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+            near = difflib.get_close_matches(unknown[0], [name for name in signature.parameters if name not in target.kwargs], n=1)
+            hint = f"did you mean {near[0]}={target.kwargs[unknown[0]]!r}?" if near else f"it takes {target.name}{signature}"
+            raise TargetError(f"{target.name} has no argument {unknown[0]!r}", location=where, hint=hint) from error
         named = {name: value for name, value in target.kwargs.items() if name in signature.parameters}
         try:
             bound = signature.bind_partial(*_as_many(target.args, signature), **named)

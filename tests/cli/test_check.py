@@ -200,6 +200,8 @@ def test_files_that_are_no_python_are_told_with_their_place(cli, tmp_path):
         (["check", "net.py", "--severity", "NA102"], "error: --severity cannot be 'NA102' (write RULE=LEVEL, such as NA102=error)"),
         (["check", "net.py", "--severity", "NA102=eror"], "error: --severity NA102 cannot be 'eror' (did you mean 'error'?)"),
         (["check", "net.py", "--rules", "nowhere"], "error: no folder or file 'nowhere' with rules"),
+        (["check", "net.py", "--output", "no/folder/a.txt"], "error: --output: there is no folder no/folder (make it first)"),
+        (["check", "net.py", "--output", "."], "error: --output: . is a folder (name a file in it: --output report)"),
         (["check", "net.py", "--write-baseline"], "error: --write-baseline needs to know the file (add --baseline FILE, or name it in the configuration)"),
         (["check"], "error: there is no target to check (name a .py file, a folder, file.py:Name or package.module:Name, or list models in the configuration)"),
     ],
@@ -217,7 +219,6 @@ def test_a_wrong_flag_is_one_line_that_names_the_right_spelling(cli, arguments, 
         (["check", "net.py", "--config", "nowhere.toml"], "error: "),
         (["check", "net.py", "--baseline", "nowhere.json"], "error: "),
         (["check", "net.py", "--input", "2x"], "error: "),
-        (["check", "net.py", "--output", "no/such/folder/report.txt"], "error: --output: cannot write no/such/folder/report.txt: "),
     ],
 )
 def test_other_wrong_words_are_one_line_as_well(cli, arguments, beginning):
@@ -232,6 +233,13 @@ def test_a_configuration_with_a_mistake_is_told_with_its_place(cli, tmp_path):
     result = cli("check", "net.py")
     assert (result.code, result.out) == (2, "")
     assert re.fullmatch(r"error: .*normadvisor\.toml:1:1: .*'selct'.*'select'.*\n", result.err)
+
+
+def test_an_ignored_rule_that_does_not_exist_is_told_with_its_place(cli, tmp_path):
+    (tmp_path / "normadvisor.toml").write_text("[per-file-ignores]\n'net.py' = ['NA1', 'NA1O3']\n")
+    result = cli("check", "net.py")
+    assert (result.code, result.out) == (2, "")
+    assert re.fullmatch(r"error: .*normadvisor\.toml:2:1: 'per-file-ignores' names no rule: 'NA1O3' \(did you mean 'NA1\d\d'\?\)\n", result.err)
 
 
 def test_a_selector_of_the_configuration_is_told_with_its_place(cli, tmp_path):
