@@ -6,6 +6,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +27,12 @@ __all__ = ["Recorder", "record"]
 _ATOMS = (bool, int, float, complex, str, type(None), type(Ellipsis), torch.dtype, torch.device, torch.memory_format, torch.layout)
 _MAX_ITEMS = 10_000
 _SLOW = frozenset({"conv", "conv_transpose", "linear"})
+_PRODUCTS = frozenset({
+    "linear", "conv1d", "conv2d", "conv3d", "matmul", "__matmul__", "bmm", "mm", "einsum", "_grouped_mm", "grouped_mm",
+    "scaled_dot_product_attention",
+})  # fmt: skip
+_LARGE = 1 << 18
+"""Elements from which a product of functions is not computed; smaller ones may hold positions or sizes."""
 _DRAWN = 4096
 """Random values drawn for a stand-in; larger ones repeat them."""
 
@@ -99,8 +106,10 @@ class Recorder(TorchFunctionMode):
         return [self.node(tensor) for tensor in held] if held else repr(type(value))
 
     def _add(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], note: Note, result: Any) -> None:
+        # A scripted function has no name of its own in torch 2.6, and the graph would ask for one.
+        named = None if isinstance(target, str) or hasattr(target, "__name__") else spelling(target)[0]
         node = self.graph.create_node(
-            kind, target, tuple(self._argument(arg) for arg in args), {key: self._argument(value) for key, value in kwargs.items()}
+            kind, target, tuple(self._argument(arg) for arg in args), {key: self._argument(value) for key, value in kwargs.items()}, named
         )
         note.fill(result)
         node.meta[KEY] = note
@@ -133,6 +142,8 @@ class Recorder(TorchFunctionMode):
             return self._property(func, name, args)
         if not self._real and is_norm_call(func):
             result: Any = torch.empty_like(args[0] if args else kwargs["input"])
+        elif self._real and name in _PRODUCTS and _is_large(args, kwargs):
+            result = _stand_in(func, args, kwargs)
         else:
             result = quick(func, args, kwargs)
             if result is None:
@@ -236,7 +247,8 @@ class Recorder(TorchFunctionMode):
         if not self._real:
             return run_leaf(module, leaf, args, kwargs)
         if leaf.op in _SLOW:
-            return _stand_in(module, args, kwargs)
+            with swapped(module, to_meta):
+                return _stand_in(partial(type(module).forward, module), args, kwargs)
         if leaf.op.endswith("_norm"):
             # Its shape is that of its input, and it must not refuse what the rules shall report.
             return (args[0] if args else next(iter(kwargs.values()))).clone()
@@ -276,10 +288,13 @@ def _alias(tensor: torch.Tensor) -> torch.Tensor:
     return made
 
 
-def _stand_in(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor:
-    """Random values of the shape the layer would give: its weights are random anyway, and the products take most of the time."""
-    with swapped(module, to_meta):
-        shaped = type(module).forward(module, *map_tensors(args, to_meta), **map_tensors(dict(kwargs), to_meta))
+def _is_large(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    return any(tensor.is_floating_point() and tensor.numel() > _LARGE for tensor in tensors_in((args, dict(kwargs))))
+
+
+def _stand_in(product: Callable[..., torch.Tensor], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    """Random values of the shape a product would have: weights are random anyway, and products take most of the time."""
+    shaped = product(*map_tensors(args, to_meta), **map_tensors(dict(kwargs), to_meta))
     count = shaped.numel()
     values = torch.randn(min(count, _DRAWN), dtype=shaped.dtype, device="cpu")
     return values.repeat(-(-count // max(1, values.numel())))[:count].view(shaped.shape)
