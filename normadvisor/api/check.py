@@ -128,7 +128,7 @@ def run_check(
         if plan.jobs:
             early = early or workers()
         book, rules = load_selected(settings)
-        report = Report(problems=tuple(plan.problems))
+        report = Report(problems=tuple(plan.problems), notes=tuple(plan.notes))
         if early is not None and plan.jobs:
             early.limits = Limits(timeout=settings.timeout, memory=settings.memory)
             outcomes = early.run(plan.jobs, rules, progress, keep_prints=options.debug)

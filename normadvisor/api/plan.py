@@ -31,6 +31,7 @@ class Plan:
     problems: list[Problem] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     """Files that are checked completely."""
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,7 +119,7 @@ class _Maker:
             self._guarded(str(target), lambda: self._add_job(str(target), [self._model(target, entry)]))
         elif target.kind is TargetKind.FILE and target.path is not None:
             path = target.path
-            self._guarded(str(target), lambda: self._add_file(path, str(target)))
+            self._guarded(str(target), lambda: self._add_file(path, str(target), named=True))
         elif target.path is not None:
             self._add_folder(target.path, str(target))
 
@@ -152,23 +153,28 @@ class _Maker:
             text = _shown(path, self.planner.cwd)
             self._guarded(text, partial(self._add_file, path, text))
 
-    def _add_file(self, path: Path, label: str) -> None:
+    def _add_file(self, path: Path, label: str, *, named: bool = False) -> None:
         resolved = path.resolve()
         if resolved in self.seen:
             return
         self.seen.add(resolved)
         survey = self.planner.surveys.of(path)
         configured = [(target, entry) for target, entry in self.entries if target.path is not None and target.path.resolve() == resolved]
-        named = {target.name for target, _ in configured}
+        listed_names = {target.name for target, _ in configured}
         found = [
             self._model(Target(text=f"{label}:{candidate.name}", kind=TargetKind.OBJECT, path=path, name=candidate.name), None)
             for candidate in survey.candidates
-            if candidate.name not in named
+            if candidate.name not in listed_names
         ]
         listed = [self._model(target, entry) for target, entry in configured if target.kind is TargetKind.OBJECT]
         self.plan.files.append(path)
         if found or listed:
             self._add_job(label, [*found, *listed])
+        elif named:
+            # In a folder, building blocks with arguments stand beside the models that use them.
+            for name, arguments in survey.needing_arguments.items():
+                call = ", ".join(f"{argument}=..." for argument in arguments)
+                self.plan.notes.append(f"{label}: {name} was not checked, since it needs arguments: say {label}:{name}({call})")
 
     def _model(self, target: Target, entry: ModelConfig | None) -> ModelJob:
         context = self.settings.context.merged(entry.context if entry else RunContext())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from normadvisor.targets.discover import Candidate, discover_in
+from normadvisor.targets.discover import Candidate, discover_in, needing_arguments
 from normadvisor.targets.pragma import Pragmas, read_pragmas
 from normadvisor.targets.source import Source, read_source
 
@@ -23,6 +23,11 @@ class Survey:
     def candidates(self) -> list[Candidate]:
         """The models defined in it."""
         return discover_in(self.source)
+
+    @cached_property
+    def needing_arguments(self) -> dict[str, list[str]]:
+        """Classes in it that cannot be built without arguments, and these arguments."""
+        return needing_arguments(self.source)
 
     @cached_property
     def pragmas(self) -> Pragmas:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from normadvisor.targets.source import Source
 
-__all__ = ["Candidate", "CandidateKind", "discover", "discover_in"]
+__all__ = ["Candidate", "CandidateKind", "discover", "discover_in", "needing_arguments"]
 
 _HINTS = ("Module", "torch", "timm", "transformers", "nn.", "lightning")
 _WRAPPERS = {"to", "cuda", "cpu", "eval", "train", "half", "float", "double", "bfloat16", "requires_grad_", "apply"}
@@ -69,6 +69,16 @@ def discover_in(source: Source) -> list[Candidate]:
         return []
 
 
+def needing_arguments(source: Source) -> dict[str, list[str]]:
+    """Classes that would be models of a file if they could be built without arguments, and the arguments they need."""
+    if not any(hint in source.text for hint in _HINTS):
+        return {}
+    try:
+        return _Discovery(FileNames(source)).needing_arguments()
+    except RecursionError:
+        return {}
+
+
 class _Discovery:
     def __init__(self, names: FileNames) -> None:
         self.names = names
@@ -86,6 +96,19 @@ class _Discovery:
                 self._add(name, CandidateKind.INSTANCE, statement)
         kept = self._outermost()
         return sorted(kept, key=lambda candidate: (candidate.location.line, candidate.location.column))
+
+    def needing_arguments(self) -> dict[str, list[str]]:
+        """Public classes with a forward and layers of their own whose ``__init__`` has arguments without default."""
+        found: dict[str, list[str]] = {}
+        for name, node in self.names.classes.items():
+            init = _method(node, "__init__")
+            if init is None or name.startswith("_") or not self.names.is_module_class(name) or self._is_abstract(node):
+                continue
+            chain = self._chain(node)
+            required = _required(init, skip=1)
+            if required and any(_method(cls, "forward") for cls in chain) and self._holds_layers(chain, []):
+                found[name] = required
+        return found
 
     def _add(self, name: str, kind: CandidateKind, node: ast.stmt) -> None:
         place = Location(str(self.names.source.path), node.lineno, node.col_offset + 1)

@@ -235,6 +235,17 @@ def test_a_configuration_with_a_mistake_is_told_with_its_place(cli, tmp_path):
     assert re.fullmatch(r"error: .*normadvisor\.toml:1:1: .*'selct'.*'select'.*\n", result.err)
 
 
+def test_a_class_that_needs_arguments_is_not_passed_over_in_silence(cli, tmp_path):
+    (tmp_path / "block.py").write_text(
+        "from torch import nn\n\n\nclass Block(nn.Module):\n    def __init__(self, width, *, depth):\n        super().__init__()\n"
+        "        self.layer = nn.Linear(width, depth)\n\n    def forward(self, x):\n        return self.layer(x)\n"
+    )
+    result = cli("check", "block.py")
+    assert result.code == 0
+    assert result.err == "note: block.py: Block was not checked, since it needs arguments: say block.py:Block(width=..., depth=...)\n"
+    assert result.out.startswith("No findings; no models were found")
+
+
 def test_an_ignored_rule_that_does_not_exist_is_told_with_its_place(cli, tmp_path):
     (tmp_path / "normadvisor.toml").write_text("[per-file-ignores]\n'net.py' = ['NA1', 'NA1O3']\n")
     result = cli("check", "net.py")
