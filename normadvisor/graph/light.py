@@ -22,8 +22,8 @@ _NAME = "torch._dynamo"
 class StandIn(ModuleType):
     """Knows ``disable``; for anything else it makes way for the real module."""
 
-    def disable(self, function: Callable[..., Any], recursive: bool = True, *, wrapping: bool = True) -> Callable[..., Any]:  # noqa: FBT001, FBT002 -- the signature it stands in for
-        """``function`` as it is until the compiler is there, then kept from it."""
+    def disable(self, function: Callable[..., Any], *settings: Any, **named: Any) -> Callable[..., Any]:
+        """``function`` as it is until the compiler is there, then kept from it. The settings differ from one torch to the next."""
         kept: list[Callable[..., Any]] = []
 
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -31,7 +31,7 @@ class StandIn(ModuleType):
                 real = sys.modules.get(_NAME)
                 if real is None or isinstance(real, StandIn):
                     return function(*args, **kwargs)
-                kept.append(real.disable(function, recursive, wrapping=wrapping))
+                kept.append(real.disable(function, *settings, **named))
             return kept[0](*args, **kwargs)
 
         return run

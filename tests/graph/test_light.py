@@ -29,6 +29,18 @@ assert torch.compile(lambda a: a + 1, backend="eager")(torch.ones(2)).tolist() =
 assert (x + x).shape == (2,)
 """
 
+KEPT = """
+import sys
+from torch._compile import _disable_dynamo
+from normadvisor.graph.light import without_compiler
+double = _disable_dynamo(lambda number: number * 2)
+with without_compiler():
+    assert double(2) == 4
+    assert "config" not in vars(sys.modules["torch._dynamo"]), "the compiler was imported"
+import torch._dynamo
+assert double(3) == 6
+"""
+
 NAMES = """
 import sys
 from normadvisor.graph.model import ModelGraph
@@ -36,7 +48,7 @@ assert "torch" not in sys.modules
 """
 
 
-@pytest.mark.parametrize("code", [TRACE, IMPORT, NAMES])
+@pytest.mark.parametrize("code", [TRACE, IMPORT, KEPT, NAMES])
 def test_what_is_imported(code):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
