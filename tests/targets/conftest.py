@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 import pytest
+
+from normadvisor.targets.build import build
+from normadvisor.targets.load import load
+from normadvisor.targets.parse import parse_target
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +32,16 @@ def write(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def from_zoo(tmp_path):
+    """Build a target of a model zoo; the test is skipped where the zoo is not installed."""
+
+    def from_zoo(target):
+        library = target.partition(":")[0].partition(".")[0]
+        if find_spec(library) is None:
+            pytest.skip(f"NOT CHECKED: {library} is not installed, so none of its models are built (extra `zoo`)")
+        return build(load(parse_target(target, tmp_path)))
+
+    return from_zoo

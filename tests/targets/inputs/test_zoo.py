@@ -5,19 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from normadvisor.targets.build import build
 from normadvisor.targets.inputs import candidate_inputs
-from normadvisor.targets.load import load
-from normadvisor.targets.parse import parse_target
 from normadvisor.types import RunContext
 
 _spec = importlib.util.spec_from_file_location("driver", Path(__file__).with_name("driver.py"))
 driver = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(driver)
-
-
-def make(target):
-    return build(load(parse_target(target, Path.cwd()))).model
 
 
 @pytest.mark.parametrize(
@@ -37,12 +30,12 @@ def make(target):
         ("transformers:ASTModel(num_hidden_layers=1)", "input_values=2x1024x128"),
     ],
 )
-def test_accepted_inputs(target, expected):
-    assert driver.find(make(target))[0].spec == expected
+def test_accepted_inputs(from_zoo, target, expected):
+    assert driver.find(from_zoo(target).model)[0].spec == expected
 
 
-def test_detectors_take_lists_of_images_with_and_without_targets():
-    search = candidate_inputs(make("torchvision.models.detection:maskrcnn_resnet50_fpn"), [], RunContext())
+def test_detectors_take_lists_of_images_with_and_without_targets(from_zoo):
+    search = candidate_inputs(from_zoo("torchvision.models.detection:maskrcnn_resnet50_fpn").model, [], RunContext())
     with_targets = next(search)
     target = "{boxes=2x4, labels=2:int64, masks=2x320x320:uint8}"
     assert with_targets.spec == f"[3x320x320, 3x320x320] [{target}, {target}]"
