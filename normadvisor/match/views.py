@@ -62,6 +62,7 @@ class NodeView(View):
 
     ``inputs`` and ``users`` are counts of data inputs and of consumers. Derived keys, ``None`` where the shape is unknown:
 
+    - ``owner``: qualified name of the module that holds the node's module, empty for the model itself.
     - ``rank``: axes of the first data input.
     - ``spatial``: product of the axes after batch and channels (1 for a 2-D input).
     - ``channels``: size of the feature axis.
@@ -96,6 +97,10 @@ class NodeView(View):
 
     def __str__(self) -> str:
         return self.node.module or self.node.name
+
+    def owner(self) -> str:
+        """Qualified name of the module that holds the node's module."""
+        return self.node.module.rpartition(".")[0]
 
     def rank(self) -> int | None:
         """Axes of the first data input."""
@@ -139,6 +144,7 @@ class NodeView(View):
 
 
 _DERIVED: dict[str, Callable[[NodeView], Any]] = {
+    "owner": NodeView.owner,
     "rank": NodeView.rank,
     "spatial": NodeView.spatial,
     "channels": NodeView.channels,

@@ -120,6 +120,7 @@ NODE: dict[str, str] = {
     "inputs": "number of data inputs",
     "is_residual": "an `add` one of whose operands reaches back to an ancestor of the other",
     "module": "qualified name of the module",
+    "owner": "qualified name of the module that holds the module",
     "rank": "axes of the first input",
     "reaches_output": "leaves the model unchanged but for reshaping",
     "shape": "shape of the output",
