@@ -12,6 +12,7 @@ from types import CodeType, FrameType
 
 import torch
 
+from normadvisor.targets.comprehensions import function_of, is_comprehension
 from normadvisor.types import Frame, Location, Site
 
 __all__ = ["Frames", "is_user_file"]
@@ -57,10 +58,12 @@ class Frames:
         """The user frames above the caller, innermost first, not beyond the frame ``until``; None if there is none."""
         frame: FrameType | None = sys._getframe(skip)  # noqa: SLF001 -- the documented way to walk the stack without building a list
         keys: list[tuple[CodeType, int]] = []
+        told = False  # by the comprehension that the frame is evaluating
         while frame is not None and frame is not until:
             code = frame.f_code
-            if is_user_file(code.co_filename):
+            if not told and is_user_file(code.co_filename):
                 keys.append((code, frame.f_lasti))
+            told = is_comprehension(code)
             frame = frame.f_back
         if not keys:
             return None
@@ -81,5 +84,5 @@ class Frames:
             end_line,
             None if end is None else _column(path, end_line or line, end),
         )
-        found = self._frames[code, instruction] = Frame(location, code.co_qualname)
+        found = self._frames[code, instruction] = Frame(location, function_of(code))
         return found

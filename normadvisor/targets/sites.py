@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from normadvisor.targets.comprehensions import function_of, is_comprehension
 from normadvisor.types import Frame, Location, Site
 
 if TYPE_CHECKING:
@@ -128,11 +129,13 @@ def _chain(module: object, frame: FrameType | None, base: FrameType) -> tuple[_S
     while frame is not None and frame is not base and _first_argument(frame) is module:
         frame = frame.f_back
     steps: list[_Step] = []
+    told = False  # by the comprehension that the frame is evaluating
     while frame is not None and frame is not base and len(steps) < MAX_FRAMES:
         code = frame.f_code
         name = code.co_filename
-        if _user_files.get(name) or (name not in _user_files and is_user_file(name)):
+        if not told and (_user_files.get(name) or (name not in _user_files and is_user_file(name))):
             steps.append((code, frame.f_lasti))
+        told = is_comprehension(code)
         frame = frame.f_back
     return tuple(steps)
 
@@ -158,9 +161,9 @@ def frame_of(code: CodeType, lasti: int) -> Frame:
     path = os.path.realpath(code.co_filename)
     line = line or code.co_firstlineno
     if column is None or end_line is None or end_column is None:
-        return Frame(Location(path, line), code.co_qualname)
+        return Frame(Location(path, line), function_of(code))
     location = Location(path, line, _code_point(path, line, column), end_line, _code_point(path, end_line, end_column))
-    return Frame(location, code.co_qualname)
+    return Frame(location, function_of(code))
 
 
 def _code_point(path: str, line: int, offset: int) -> int:

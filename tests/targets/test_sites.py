@@ -51,10 +51,10 @@ class Net(nn.Module):
         größe = "ß"; self.layers = stack(3)
 """
     )
-    assert found["layers.1.c"] == ["nn.Conv2d(n, n, 3)", "Block(n)", "[Block(n) for _ in range(2)]", "stack(3)"]
-    assert found["layers.0.b"] == ["nn.BatchNorm2d(n)", "Block(n)", "[Block(n) for _ in range(2)]", "stack(3)"]
+    assert found["layers.1.c"] == ["nn.Conv2d(n, n, 3)", "Block(n)", "stack(3)"]
+    assert found["layers.0.b"] == ["nn.BatchNorm2d(n)", "Block(n)", "stack(3)"]
     assert found["layers"] == ["nn.Sequential(*[Block(n) for _ in range(2)])", "stack(3)"]
-    assert found["layers.0"] == ["Block(n)", "[Block(n) for _ in range(2)]", "stack(3)"]
+    assert found["layers.0"] == ["Block(n)", "stack(3)"]
     assert "" not in found  # the model itself is constructed by no line of the user's
 
 
