@@ -120,7 +120,7 @@ def _parse(text: str, whole: str, depth: int) -> Value:
         return words[text]
     if len(text) >= 2 and text[0] == text[-1] == "'":
         return text[1:-1]
-    if re.fullmatch(r"[-+]?\d*\.\d*(e[-+]?\d+)?", text) and any(map(str.isdigit, text)):
+    if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", text) and not re.fullmatch(r"[-+]?\d+", text):
         return float(text)
     if re.fullmatch(r"[-+]\d{1,18}", text):
         return int(text)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from normadvisor.errors import InputError
@@ -66,6 +66,7 @@ values = st.recursive(
 
 
 @given(values)
+@example(5e-324)
 def test_what_is_printed_parses_back(value):
     assert parse_input(format_value(value)).value == value
 
