@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib
 import json
+import pkgutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,13 @@ def _prepare(families: Sequence[str]) -> None:
     import torch  # noqa: PLC0415 - after the arguments are read
 
     import benchmarks.zoo.measure  # noqa: F401, PLC0415 - as above
+    import normadvisor.graph  # noqa: PLC0415 - as above
+    import normadvisor.match  # noqa: PLC0415 - as above
+    import normadvisor.targets  # noqa: PLC0415 - as above
 
+    for part in (normadvisor.targets, normadvisor.graph, normadvisor.match):
+        for module in pkgutil.walk_packages(part.__path__, f"{part.__name__}."):
+            importlib.import_module(module.name)
     torch.set_num_threads(1)
     for family in families:
         for module in _IMPORTED[family]:

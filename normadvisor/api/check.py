@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -14,8 +13,8 @@ from normadvisor.api.outcome import report_of
 from normadvisor.api.plan import Plan, Planner
 from normadvisor.api.pool import WorkerPool
 from normadvisor.api.progress import ProgressCallback
+from normadvisor.api.selection import load_selected
 from normadvisor.config import Settings, load_settings, parse_context
-from normadvisor.errors import RuleError
 from normadvisor.types import Finding, Location, Report, RunContext
 
 if TYPE_CHECKING:
@@ -155,43 +154,6 @@ def _check_inputs(texts: Sequence[str]) -> None:
 
     for text in texts:
         parse_input(text)
-
-
-def load_selected(settings: Settings) -> tuple[RuleBook, list[Rule]]:
-    """All rules, and those that the settings select.
-
-    Raises:
-        RuleError: a rule file or a selector is wrong; a selector's error says where in the configuration it stands.
-
-    """
-    from normadvisor.rulebook import load_rules, select_rules
-
-    book = load_rules(settings.rules)
-    try:
-        rules = select_rules(
-            book, select=settings.select, ignore=settings.ignore, extend_select=settings.extend_select, severity=settings.severity
-        )
-    except RuleError as error:
-        places = (place for key, place in settings.locations.items() if f"'{key.partition('.')[0]}'" in error.message)
-        raise RuleError(error.message, location=error.location or next(places, None), hint=error.hint) from error
-    _check_ignores(settings, book)
-    return book, rules
-
-
-def _check_ignores(settings: Settings, book: RuleBook) -> None:
-    """Refuse names in ``per-file-ignores`` that silence nothing, as ``select`` does.
-
-    Raises:
-        RuleError: no rule has such an id, or an id that begins so.
-
-    """
-    for glob, ids in settings.per_file_ignores.items():
-        for text in ids:
-            if not any(rule.startswith(text) for rule in book.rules):
-                close = difflib.get_close_matches(text, list(book.rules), n=1, cutoff=0.6)
-                hint = f"did you mean {close[0]!r}?" if close else "'normadvisor rule list' shows all ids"
-                place = settings.locations.get(f"per_file_ignores.{glob}")
-                raise RuleError(f"'per-file-ignores' names no rule: {text!r}", location=place, hint=hint)
 
 
 def _once(report: Report) -> Report:

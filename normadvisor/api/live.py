@@ -31,8 +31,8 @@ def check_module(
     """
     import torch
 
-    from normadvisor.api.check import load_selected
     from normadvisor.api.examine import examine, failed, problem_of
+    from normadvisor.api.selection import load_selected
     from normadvisor.suppress import apply_per_file_ignores
     from normadvisor.targets.sites import site_of_code
 

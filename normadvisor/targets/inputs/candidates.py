@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from normadvisor.errors import InputError
 from normadvisor.targets.inputs.adapt import Adapter
-from normadvisor.targets.inputs.configured import CONFIGURED, configured_plans
+from normadvisor.targets.inputs.configured import configured_plans
 from normadvisor.targets.inputs.explained import explain_failure
 from normadvisor.targets.inputs.flow import inner_parameters
 from normadvisor.targets.inputs.layers import BATCH, SEQUENCE
 from normadvisor.targets.inputs.metadata import metadata_plans
-from normadvisor.targets.inputs.plan import Plan
+from normadvisor.targets.inputs.plan import CONFIGURED, Plan
 from normadvisor.targets.inputs.signature import signature_plans
 from normadvisor.targets.inputs.spec import Inputs, InputSpec, TensorSpec, Value
 from normadvisor.targets.memory import reads_values

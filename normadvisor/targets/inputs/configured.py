@@ -11,10 +11,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-__all__ = ["CONFIGURED", "configured_plans"]
-
-CONFIGURED = "the model's configuration"
-"""Why such a guess was made."""
+__all__ = ["configured_plans"]
 
 
 def configured_plans(model: nn.Module) -> Iterator[Plan]:

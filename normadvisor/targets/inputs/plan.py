@@ -8,7 +8,10 @@ from typing import Self
 
 from normadvisor.targets.inputs.spec import Inputs, InputSpec, TensorSpec, Value, make_tensors
 
-__all__ = ["Plan"]
+__all__ = ["CONFIGURED", "Plan"]
+
+CONFIGURED = "the model's configuration"
+"""Why a guess from a configuration object was made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.targets.inputs.arguments import Arguments
-from normadvisor.targets.inputs.configured import CONFIGURED
 from normadvisor.targets.inputs.flow import inner_parameters
-from normadvisor.targets.inputs.plan import Plan
+from normadvisor.targets.inputs.plan import CONFIGURED, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
