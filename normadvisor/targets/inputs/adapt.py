@@ -108,10 +108,12 @@ class Adapter:
             dims = min(len(spec.shape) - 2, 2)  # the frames of a clip stay as many
             if dims < 1 or spec.dtype == "int64":
                 continue
-            if len(spec.shape) == 5:
+            size = spec.shape[-1]
+            whole = size * (need / got) ** 0.5
+            if len(spec.shape) == 5 and abs(whole - round(whole)) > 1e-6:
+                # No height and width give it with as many frames: all three grow.
                 factor = (need / got) ** (1 / 3)
                 yield plan.reshaped(place, (*spec.shape[:2], *(max(1, round(length * factor)) for length in spec.shape[2:])))
-            size = spec.shape[-1]
             known = self.seen[place, need]
             known[size] = got
             for new in sizes_for_features(known, size, got, need, dims):
