@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from benchmarks.report import header
 from benchmarks.zoo.sweep import add_arguments, rows_for
 
+_INSTALLED = re.compile(r"/\S*/site-packages/")
 _BUILDS = {"trace", "match", "done", "killed"}
 _TRACED = {"match", "done"}
 
@@ -41,7 +43,7 @@ def _missed(rows: Sequence[dict[str, Any]]) -> list[str]:
     lines = ["| family | model | reached | reason |", "| --- | --- | --- | --- |"]
     for row in rows:
         if row["stage"] not in _TRACED:
-            reason = " ".join((row["error"] or "").split()).replace("|", "\\|")[:300]
+            reason = _INSTALLED.sub("", " ".join((row["error"] or "").split())).replace("|", "\\|")[:300]
             lines.append(f"| {row['family']} | {row['name']} | {row['stage']} | {reason} |")
     return lines
 

@@ -201,6 +201,8 @@ class _Trial:
             if trained is None or evaluated is None:
                 continue
             if trained.shape != x.shape or not trained.is_floating_point():
+                if self._affine:
+                    continue  # parameters broadcast against a layout that they are not made for
                 return None
             found = self._activation(x, trained, evaluated) or self._affine_map(x, trained, evaluated, axis)
             found = found or self._norm(shape, axis)

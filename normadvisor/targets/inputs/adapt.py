@@ -93,7 +93,7 @@ class Adapter:
         first = len(wanted.shape) > 2 and len(got) == len(wanted.shape) and wanted.shape[-1] != _width(failure)
         axis = 1 if first else len(got) - 1
         need = wanted.shape[min(axis, len(wanted.shape) - 1)]
-        if axis < len(got) and got[axis] != need:
+        if 0 <= axis < len(got) and got[axis] != need:
             yield from recounted(plan, got[axis], need)
 
     def _features(self, plan: Plan, failure: Failure) -> Iterator[Plan]:

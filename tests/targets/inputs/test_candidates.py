@@ -201,3 +201,11 @@ def test_models_that_read_values_are_given_up_soon():
         made = model(lambda m, x: m.f(x).sum().item(), f=nn.Linear(3, 3))
     with pytest.raises(InputError):
         driver.find(made)
+
+
+def test_a_layer_that_is_given_a_number_ends_in_a_clear_error():
+    def summed(m, x):
+        return m.fc(x.sum())
+
+    with pytest.raises(InputError, match="no inputs found"):
+        driver.find(model(summed, fc=nn.Linear(3, 4)))
