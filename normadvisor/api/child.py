@@ -135,7 +135,7 @@ def _send_model(
     model = job.models[index]
     phase("importing")
     try:
-        result, import_failed = _check(model, rules, job, limits, phase)
+        result, import_failed = _check(model, rules, job, phase)
     except BaseException as error:  # noqa: BLE001 - the target's code may raise anything; a Ctrl-C of the user does not reach this session
         from normadvisor.api.examine import failed, problem_of
 
@@ -145,7 +145,7 @@ def _send_model(
     return import_failed
 
 
-def _check(model: ModelJob, rules: Sequence[Rule], job: Job, limits: Limits, phase: Callable[[str], None]) -> tuple[Examined, bool]:
+def _check(model: ModelJob, rules: Sequence[Rule], job: Job, phase: Callable[[str], None]) -> tuple[Examined, bool]:
     from normadvisor.api.examine import examine, failed, problem_of
     from normadvisor.errors import NormAdvisorError
     from normadvisor.targets.build import build
@@ -163,7 +163,7 @@ def _check(model: ModelJob, rules: Sequence[Rule], job: Job, limits: Limits, pha
         built = build(loaded)
         result = examine(
             built.model, rules, target=name, inputs=model.inputs, context=model.context, root=model.root, sites=built.sites,
-            defined_at=built.defined_at, show_graph=job.show_graph, memory=limits.memory, phase=phase,
+            defined_at=built.defined_at, show_graph=job.show_graph, phase=phase,
         )  # fmt: skip
     except NormAdvisorError as error:
         return failed(name, problem_of(error, name)), False

@@ -45,8 +45,6 @@ class _Subject:
     target: str
     sites: Mapping[str, Site] = field(default_factory=dict)
     defined_at: Site | None = None
-    memory: int = 4 * 2**30
-    """Bytes that tensors with values may take."""
 
 
 def examine(  # noqa: PLR0913 - what is known about a model, each by its name
@@ -60,7 +58,6 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
     sites: Mapping[str, Site] | None = None,
     defined_at: Site | None = None,
     show_graph: bool = False,
-    memory: int = 4096,
     phase: Callable[[str], None] = lambda _name: None,
 ) -> Examined:
     """Trace a built model and match the rules.
@@ -75,7 +72,6 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
         sites: where modules were constructed, by qualified name.
         defined_at: where the model's class or factory stands.
         show_graph: whether to render the graph as a table.
-        memory: MiB that tensors with values may take where the model reads values.
         phase: told ``tracing`` and ``matching`` as they begin.
 
     Raises:
@@ -83,7 +79,7 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
 
     """
     phase("tracing")
-    subject = _Subject(model=model, target=target, sites=sites or {}, defined_at=defined_at, memory=memory * 2**20)
+    subject = _Subject(model=model, target=target, sites=sites or {}, defined_at=defined_at)
     chosen, graph, notes = _trace_with_inputs(subject, inputs, context)
     phase("matching")
     summary = ModelSummary(
@@ -122,9 +118,7 @@ def _trace_with_inputs(
 
 
 def _trace(subject: _Subject, inputs: Inputs | None) -> ModelGraph:
-    return trace(
-        subject.model, inputs, target=subject.target, sites=subject.sites, defined_at=subject.defined_at, memory=subject.memory
-    )
+    return trace(subject.model, inputs, target=subject.target, sites=subject.sites, defined_at=subject.defined_at)
 
 
 def _without_shapes(subject: _Subject, error: InputError) -> tuple[ModelGraph, tuple[str, ...]]:
