@@ -11,7 +11,7 @@ from normadvisor.api.job import Job, ModelJob
 from normadvisor.api.survey import Surveys
 from normadvisor.config import ModelConfig, Settings
 from normadvisor.errors import NormAdvisorError, UsageError
-from normadvisor.targets.folders import python_files
+from normadvisor.files.folders import python_files
 from normadvisor.targets.parse import Target, TargetKind, parse_target
 from normadvisor.types import Problem, RunContext
 

@@ -14,8 +14,8 @@ from normadvisor.api.plan import problem_from
 from normadvisor.api.pool import WorkerPool
 from normadvisor.api.survey import Survey
 from normadvisor.errors import NormAdvisorError
+from normadvisor.files.source import read_source
 from normadvisor.targets.parse import Target, TargetKind, parse_target
-from normadvisor.targets.source import read_source
 from normadvisor.types import Problem, Report, RunContext
 
 if TYPE_CHECKING:

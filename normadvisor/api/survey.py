@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from normadvisor.files.source import Source, read_source
 from normadvisor.targets.discover import Candidate, discover_in, needing_arguments
 from normadvisor.targets.pragma import Pragmas, read_pragmas
-from normadvisor.targets.source import Source, read_source
 
 __all__ = ["Survey", "Surveys"]
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from rich.cells import get_character_cell_size
 
 from normadvisor.errors import TargetError
+from normadvisor.files.source import read_text
 from normadvisor.report.clean import printable
-from normadvisor.targets.source import read_text
 
 __all__ = ["FrameLine", "SourceLines", "code_frame"]
 

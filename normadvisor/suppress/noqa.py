@@ -10,8 +10,8 @@ from pathlib import Path
 
 from normadvisor.config.suggest import closest
 from normadvisor.errors import TargetError
+from normadvisor.files.source import read_text
 from normadvisor.suppress.comments import Code, Comments, Directive, find_comments
-from normadvisor.targets.source import read_text
 from normadvisor.types import Finding, Location, Suppression
 
 __all__ = ["NoqaResult", "apply_noqa"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from normadvisor.targets.folders import is_excluded
+from normadvisor.files.folders import is_excluded
 from normadvisor.types import Finding, Suppression
 
 __all__ = ["apply_per_file_ignores"]

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from normadvisor.files.source import read_source
 from normadvisor.targets.names import FileNames, is_library_builder, is_library_module
-from normadvisor.targets.source import read_source
 from normadvisor.types import Location
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from normadvisor.targets.source import Source
+    from normadvisor.files.source import Source
 
 __all__ = ["Candidate", "CandidateKind", "discover", "discover_in", "needing_arguments"]
 

@@ -19,10 +19,10 @@ from types import ModuleType
 from typing import Any
 
 from normadvisor.errors import NormAdvisorError, TargetError
+from normadvisor.files.source import read_source
 from normadvisor.targets.offline import offline
 from normadvisor.targets.parse import Target
 from normadvisor.targets.sites import SiteRecorder, is_user_file, site_of_code
-from normadvisor.targets.source import read_source
 from normadvisor.types import Location, Site
 
 __all__ = ["Loaded", "load", "translate_errors"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normadvisor.errors import TargetError
-from normadvisor.targets.source import Source, read_source
+from normadvisor.files.source import Source, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

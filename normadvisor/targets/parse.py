@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from normadvisor.errors import TargetError
-from normadvisor.targets.source import read_source
+from normadvisor.files.source import read_source
 
 __all__ = ["MAX_LENGTH", "Target", "TargetKind", "parse_target", "public_names"]
 

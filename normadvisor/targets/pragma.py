@@ -20,7 +20,7 @@ from normadvisor.targets.names import top_level
 from normadvisor.types import Location, RunContext
 
 if TYPE_CHECKING:
-    from normadvisor.targets.source import Source
+    from normadvisor.files.source import Source
 
 __all__ = ["Pragmas", "read_pragmas"]
 

@@ -4,7 +4,7 @@ import pytest
 
 from normadvisor.errors import TargetError
 from normadvisor.targets.pragma import read_pragmas
-from normadvisor.targets.source import read_source
+from normadvisor.files.source import read_source
 from normadvisor.types import RunContext
 
 

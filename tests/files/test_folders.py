@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from normadvisor.targets.folders import is_excluded, python_files
+from normadvisor.files.folders import is_excluded, python_files
 
 
 def test_only_what_the_user_wrote(tmp_path):

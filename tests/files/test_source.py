@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normadvisor.errors import TargetError
+from normadvisor.files.source import MAX_BYTES, read_source, read_text
 from normadvisor.targets.discover import discover
-from normadvisor.targets.source import MAX_BYTES, read_source, read_text
 
 
 def test_encodings_and_line_ends(tmp_path):
