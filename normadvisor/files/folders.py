@@ -1,4 +1,4 @@
-"""The Python files of a folder."""
+"""The Python files and notebooks of a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["SKIPPED_FOLDERS", "is_excluded", "python_files"]
 
 SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages", "build", "dist", "venv", "env"})
-"""Folders that hold what is generated or installed, not what the user wrote. Hidden folders are skipped as well."""
+"""Folders that hold what is generated or installed, not what the user wrote. Hidden folders are skipped as well, such as
+``.ipynb_checkpoints`` and our own cache."""
+_SUFFIXES = (".py", ".ipynb")
 
 
 def is_excluded(path: Path, root: Path, exclude: Sequence[str]) -> bool:
@@ -32,7 +34,7 @@ def is_excluded(path: Path, root: Path, exclude: Sequence[str]) -> bool:
 
 
 def python_files(folder: Path, exclude: Sequence[str] = ()) -> list[Path]:
-    """Every ``.py`` file below ``folder``, sorted; links to folders are not followed.
+    """Every ``.py`` and ``.ipynb`` file below ``folder``, sorted; links to folders are not followed.
 
     Args:
         folder: where to start; it is searched even if its own name would be skipped.
@@ -54,7 +56,7 @@ def _walk(folder: Path, root: Path, exclude: Sequence[str]) -> Iterator[Path]:
         if entry.is_dir(follow_symlinks=False):
             if not _skipped(path):
                 yield from _walk(path, root, exclude)
-        elif entry.name.endswith(".py") and entry.is_file():
+        elif entry.name.endswith(_SUFFIXES) and entry.is_file():
             yield path
 
 

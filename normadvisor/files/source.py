@@ -1,24 +1,24 @@
-"""Read a Python file: bytes to text to syntax tree, every way it can fail as one located error."""
+"""Read a Python file or notebook: bytes to text to syntax tree, every way it can fail as one located error."""
 
 from __future__ import annotations
 
 import ast
-import io
-import tokenize
+import re
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from normadvisor.errors import TargetError
+from normadvisor.files.notebook import Notebook, is_notebook, notebook_in
 from normadvisor.types import Location
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["MAX_BYTES", "Source", "read_source", "read_text"]
+__all__ = ["MAX_BYTES", "MAX_NOTEBOOK_BYTES", "Source", "parse_text", "read_bytes", "read_source", "read_text", "text_of"]
 
 MAX_BYTES = 16 * 2**20
 """Files above this size (bytes) are not read: the largest hand-written modules are well below 1 MiB."""
+MAX_NOTEBOOK_BYTES = 128 * 2**20
+"""The same for notebooks, which hold their outputs: pictures, tables, whole interactive plots."""
+_CODING = re.compile(rb"coding[=:]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,61 +28,113 @@ class Source:
     path: Path
     text: str
     tree: ast.Module
+    notebook: Notebook | None = None
+    """The cells, if the file is a notebook; ``text`` and ``tree`` are those of all its cells together."""
 
 
 def read_text(path: Path) -> str:
-    """Text of a Python file, decoded as its byte order mark or its PEP 263 coding line says; every line ends in a line feed.
+    """Text of a Python file, or of the cells of a notebook: see :func:`text_of`.
 
     Raises:
-        TargetError: the file cannot be read, is too large, holds NUL bytes, or is not in the encoding it claims.
+        TargetError: the file cannot be read or is not what its name says.
 
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            message = f"{path} is larger than {MAX_BYTES // 2**20} MiB"
-            raise TargetError(message, location=Location(str(path), 1), hint="exclude it, or name the model's own file")
-        data = path.read_bytes()
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror or error}"
-        raise TargetError(message) from error
-    if b"\0" in data:
-        line = data.count(b"\n", 0, data.index(b"\0")) + 1
-        message = "the file holds NUL bytes, so it is not Python source"
-        raise TargetError(message, location=Location(str(path), line), hint="UTF-16 files have to be saved as UTF-8")
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    except SyntaxError as error:
-        raise TargetError(str(error.msg), location=Location(str(path), 1), hint="fix the coding line (PEP 263)") from error
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        message = f"byte 0x{data[error.start]:02x} is not valid {encoding}"
-        hint = "save the file as UTF-8, or name its encoding in a first line such as '# -*- coding: latin-1 -*-'"
-        raise TargetError(message, location=Location(str(path), line), hint=hint) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text_of(read_bytes(path), path)[0]
 
 
 def read_source(path: Path) -> Source:
-    """Read and parse a Python file.
+    """Read and parse a Python file or a notebook.
 
     Raises:
         TargetError: as :func:`read_text`, and for text that is not valid Python, with line and column.
 
     """
-    text = read_text(path)
+    text, notebook = text_of(read_bytes(path), path)
+    return Source(path, text, parse_text(text, path, notebook), notebook)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Contents of a file.
+
+    Raises:
+        TargetError: it cannot be read, or is too large.
+
+    """
+    most = MAX_NOTEBOOK_BYTES if is_notebook(path) else MAX_BYTES
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror or error}"
+        raise TargetError(message) from error
+    if len(data) > most:
+        message = f"{path} is larger than {most // 2**20} MiB"
+        raise TargetError(message, location=Location(str(path), 1), hint="exclude it, or name the model's own file")
+    return data
+
+
+def text_of(data: bytes, path: Path) -> tuple[str, Notebook | None]:
+    """The Python text that bytes hold, and the notebook they are if the name of the file says so.
+
+    A Python file is decoded as its byte order mark or its PEP 263 coding line says; every line ends in a line feed.
+
+    Raises:
+        TargetError: there are NUL bytes, the encoding is not the one it claims, or it is no notebook.
+
+    """
+    if b"\0" in data:
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        message = "the file holds NUL bytes, so it is not Python source"
+        raise TargetError(message, location=Location(str(path), line), hint="UTF-16 files have to be saved as UTF-8")
+    if is_notebook(path):
+        notebook = notebook_in(_decoded(data, "utf-8-sig", path), path)
+        return notebook.text, notebook
+    text = _decoded(data, _encoding(data, path), path)
+    return (text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text), None
+
+
+def _encoding(data: bytes, path: Path) -> str:
+    start = data[:4096]
+    if not _CODING.search(start):
+        return "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
+    import io  # noqa: PLC0415 - few files say how they are encoded
+    import tokenize  # noqa: PLC0415
+
+    try:
+        return tokenize.detect_encoding(io.BytesIO(data).readline)[0]
+    except SyntaxError as error:
+        raise TargetError(str(error.msg), location=Location(str(path), 1), hint="fix the coding line (PEP 263)") from error
+
+
+def _decoded(data: bytes, encoding: str, path: Path) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"byte 0x{data[error.start]:02x} is not valid {encoding.removesuffix('-sig')}"
+        hint = "save the file as UTF-8, or name its encoding in a first line such as '# -*- coding: latin-1 -*-'"
+        raise TargetError(message, location=Location(str(path), line), hint=None if is_notebook(path) else hint) from error
+
+
+def parse_text(text: str, path: Path, notebook: Notebook | None = None) -> ast.Module:
+    """The syntax tree of a text that was read from a file.
+
+    Raises:
+        TargetError: it is not valid Python for this interpreter; with line and column, and the cell.
+
+    """
+
+    def failure(message: str, line: int = 1, column: int = 1) -> TargetError:
+        place = Location(str(path), line, column)
+        return TargetError(message, location=notebook.located(place) if notebook else place)
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SyntaxWarning and DeprecationWarning of the user's escapes are not ours to print
-            tree = ast.parse(text, filename=str(path))
+            return ast.parse(text, filename=str(path))
     except SyntaxError as error:
-        location = Location(str(path), max(error.lineno or 1, 1), max(error.offset or 1, 1))
-        message = f"not valid Python: {error.msg}"
-        raise TargetError(message, location=location) from error
+        raise failure(f"not valid Python: {error.msg}", max(error.lineno or 1, 1), max(error.offset or 1, 1)) from error
     except (RecursionError, MemoryError) as error:
-        message = "the code is nested too deeply to parse"
-        raise TargetError(message, location=Location(str(path), 1)) from error
+        raise failure("the code is nested too deeply to parse") from error
     except ValueError as error:
-        message = f"not valid Python: {error}"
-        raise TargetError(message, location=Location(str(path), 1)) from error
-    return Source(path, text, tree)
+        raise failure(f"not valid Python: {error}") from error

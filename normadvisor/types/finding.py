@@ -64,6 +64,8 @@ class Edit:
     end_line: int
     end_column: int
     text: str
+    cell: int | None = None
+    """Cell of a notebook that lines are counted in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class Finding:
     fix: Fix | None = None
     suppressed: Suppression | None = None
     fingerprint: str = ""
+    cell: int | None = None
+    """Cell of a notebook that lines are counted in."""
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as the JSON contract prints it, keys in the contract's order."""

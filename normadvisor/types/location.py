@@ -9,17 +9,22 @@ __all__ = ["Frame", "Location", "Related", "Site"]
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A span of source text. Lines and columns are 1-based; columns count Unicode code points; ends are exclusive."""
+    """A span of source text. Lines and columns are 1-based; columns count Unicode code points; ends are exclusive.
+
+    In a notebook ``cell`` is the number of the cell, 1-based with text cells counted, and lines count within the cell.
+    """
 
     path: str
     line: int
     column: int = 1
     end_line: int | None = None
     end_column: int | None = None
+    cell: int | None = None
 
     def __str__(self) -> str:
-        """``path:line:column``, clickable in terminals and editors."""
-        return f"{self.path}:{self.line}:{self.column}"
+        """``path:line:column``, clickable in terminals and editors; in a notebook ``path:cell 3:line:column``."""
+        cell = "" if self.cell is None else f"cell {self.cell}:"
+        return f"{self.path}:{cell}{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Related:
     path: str
     line: int
     message: str
+    cell: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
