@@ -12,7 +12,8 @@ from typing import NamedTuple
 from rich.cells import get_character_cell_size
 
 from normadvisor.errors import TargetError
-from normadvisor.files.source import read_text
+from normadvisor.files.notebook import Notebook
+from normadvisor.files.source import read_bytes, text_of
 from normadvisor.report.clean import printable
 
 __all__ = ["FrameLine", "SourceLines", "code_frame"]
@@ -53,16 +54,20 @@ class SourceLines:
         self._root = root
         self._read = cache(self._load)
 
-    def of(self, path: str) -> tuple[str, ...]:
-        """The lines of ``path`` (relative to the root if not absolute) without their ends."""
-        return self._read(path)
+    def of(self, path: str, cell: int | None = None) -> tuple[str, ...]:
+        """The lines of ``path`` (relative to the root if not absolute), or of a cell of that notebook, without their ends."""
+        lines, notebook = self._read(path)
+        if cell is None:
+            return lines
+        return notebook.source(cell) if notebook is not None else ()
 
-    def _load(self, path: str) -> tuple[str, ...]:
+    def _load(self, path: str) -> tuple[tuple[str, ...], Notebook | None]:
+        place = self._root / path
         try:
-            text = read_text(self._root / path)
+            text, notebook = text_of(read_bytes(place), place)
         except (TargetError, ValueError):  # ValueError: a NUL in the path
-            return ()
-        return tuple(text.split("\n"))
+            return (), None
+        return tuple(text.split("\n")), notebook
 
 
 def code_frame(lines: tuple[str, ...], span: Span, width: int, *, ellipsis: str = "\u2026", context: int = 1) -> list[FrameLine]:

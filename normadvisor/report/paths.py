@@ -6,9 +6,9 @@ import os
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
-from normadvisor.types import Location
+from normadvisor.types import Finding, Location, Related
 
-__all__ = ["is_inside", "place", "place_of", "shown", "uri"]
+__all__ = ["is_inside", "place", "place_of", "place_of_finding", "place_of_related", "shown", "uri"]
 
 
 def shown(path: str, root: Path) -> str:
@@ -24,14 +24,27 @@ def is_inside(path: str, root: Path) -> bool:
     return not PurePath(shown(path, root)).is_absolute()
 
 
-def place(path: str, line: int | None, column: int | None, root: Path) -> str:
-    """``path:line:column``, as much of it as is known."""
-    return ":".join([shown(path, root), *(str(number) for number in (line, column if line else None) if number is not None)])
+def place(path: str, line: int | None, column: int | None, root: Path, cell: int | None = None) -> str:
+    """``path:line:column``, as much of it as is known; in a notebook ``path:cell 3:line:column``."""
+    inside = [] if cell is None else [f"cell {cell}"]
+    return ":".join([shown(path, root), *inside, *(str(number) for number in (line, column if line else None) if number is not None)])
 
 
 def place_of(location: Location, root: Path) -> str:
     """``path:line:column`` of a location."""
-    return place(location.path, location.line, location.column, root)
+    return place(location.path, location.line, location.column, root, location.cell)
+
+
+def place_of_finding(finding: Finding, root: Path) -> str:
+    """``path:line:column`` of a finding; the model where it has no place."""
+    if finding.path is None:
+        return finding.model or "model"
+    return place(finding.path, finding.line, finding.column, root, finding.cell)
+
+
+def place_of_related(related: Related, root: Path) -> str:
+    """``path:line`` of a further place."""
+    return place(related.path, related.line, None, root, related.cell)
 
 
 def uri(path: str, root: Path) -> str:

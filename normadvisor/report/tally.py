@@ -26,9 +26,10 @@ def by_place(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=_place)
 
 
-def _place(finding: Finding) -> tuple[str, int, int, str, str, tuple[str, ...], str]:
+def _place(finding: Finding) -> tuple[str, int, int, int, str, str, tuple[str, ...], str]:
     return (
-        finding.path or "", finding.line or 0, finding.column or 0, finding.rule, finding.model or "", finding.modules, finding.fingerprint,
+        finding.path or "", finding.cell or 0, finding.line or 0, finding.column or 0, finding.rule, finding.model or "", finding.modules,
+        finding.fingerprint,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from normadvisor.report.clean import can_draw, one_line, printable, short
 from normadvisor.report.frame import SourceLines, Span, code_frame
 from normadvisor.report.modules import listed
 from normadvisor.report.options import RenderOptions
-from normadvisor.report.paths import place, place_of
+from normadvisor.report.paths import place_of, place_of_finding, place_of_related
 from normadvisor.report.tally import by_importance, rule_counts, summary
 from normadvisor.types import Applicability, Finding, Location, Problem, Report, Severity
 
@@ -81,7 +81,7 @@ class _Writer:
         return lines + self._facts(finding)
 
     def _header(self, finding: Finding) -> list[Text]:
-        where = place(finding.path, finding.line, finding.column, self.options.root) if finding.path else finding.model or "model"
+        where = place_of_finding(finding, self.options.root)
         location = Text(one_line(where), style="underline" if self.options.color else "")
         verdict = Text.assemble(
             (one_line(finding.rule), COLORS[finding.severity]), " ", one_line(finding.name),
@@ -97,7 +97,7 @@ class _Writer:
         span = Span(finding.line, finding.column, finding.end_line, finding.end_column)
         digits = len(str((finding.end_line or finding.line) + 1))
         gutter = INDENT + 2 + digits + 3
-        frame = code_frame(self.sources.of(finding.path), span, self.width - gutter, ellipsis=self.ellipsis)
+        frame = code_frame(self.sources.of(finding.path, finding.cell), span, self.width - gutter, ellipsis=self.ellipsis)
         lines = []
         for line in frame:
             number = "" if line.number is None else str(line.number)
@@ -117,7 +117,7 @@ class _Writer:
             lines += self._fact("model", [one_line(finding.model)])
         evidence = [f"{one_line(key)}: {short(value)}" for key, value in finding.evidence.items()]
         lines += self._fact("evidence", self._some(evidence, MOST_EVIDENCE))
-        related = [f"{place(other.path, other.line, None, self.options.root)} {other.message}" for other in finding.related]
+        related = [f"{place_of_related(other, self.options.root)} {other.message}" for other in finding.related]
         lines += self._fact("see", self._some([one_line(text) for text in related], MOST_RELATED))
         if finding.fix:
             kind = "" if finding.fix.applicability is Applicability.DISPLAY else f"({finding.fix.applicability}) "
@@ -157,7 +157,7 @@ class _Writer:
 
     def unused(self, location: Location) -> Text:
         """A comment that suppresses nothing, with its own words."""
-        text = self.sources.of(location.path)
+        text = self.sources.of(location.path, location.cell)
         words = ""
         if location.line <= len(text) and location.end_column and location.end_line in {None, location.line}:
             words = one_line(text[location.line - 1][location.column - 1 : location.end_column - 1])

@@ -7,10 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 from normadvisor.config.suggest import closest
 from normadvisor.errors import TargetError
-from normadvisor.files.source import read_text
+from normadvisor.files.notebook import Notebook
+from normadvisor.files.source import read_bytes, text_of
 from normadvisor.suppress.comments import Code, Comments, Directive, find_comments
 from normadvisor.types import Finding, Location, Suppression
 
@@ -45,12 +47,12 @@ def apply_noqa(
 
     """
     base = root or Path.cwd()
-    lookup = cache(lambda path: _read(base / path))
+    lookup = cache(lambda path: _Commented.of(base / path))
     used: set[tuple[str, Code]] = set()
     marked = []
     for finding in findings:
         silenced = False
-        for directive in _speaking(finding, lookup(finding.path)) if finding.path is not None else ():
+        for directive in lookup(finding.path).speaking(finding) if finding.path is not None else ():
             codes = directive.matching(finding.rule)
             silenced |= codes is None or bool(codes)
             used |= {(_absolute(str(finding.path), base), code) for code in codes or ()}
@@ -58,11 +60,12 @@ def apply_noqa(
     unused: list[Location] = []
     notes: list[str] = []
     for path in sorted({_absolute(str(path), base) for path in files}):
-        for code in _codes(lookup(path)):
+        commented = lookup(path)
+        for code in commented.codes():
             if not _ours(code, known):
                 continue
             meant = [rule for rule in known if rule.startswith(code.text)]
-            location = Location(path, code.line, code.column, code.line, code.column + len(code.text))
+            location = commented.located(Location(path, code.line, code.column, code.line, code.column + len(code.text)))
             if not meant:
                 notes.append(_unknown(code, location, known))
             elif (path, code) not in used and all(rule in ran for rule in meant):
@@ -74,30 +77,55 @@ def _absolute(path: str, base: Path) -> str:
     return str(base / path)
 
 
-def _read(path: Path) -> Comments:
-    try:
-        return find_comments(read_text(path))
-    except (TargetError, ValueError):  # ValueError: a NUL in the path
-        return Comments((), ())
+@dataclass(frozen=True, slots=True)
+class _Commented:
+    """The comments of a file, and its cells if it is a notebook: there lines of findings count within a cell, lines of comments do not."""
+
+    comments: Comments
+    notebook: Notebook | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        try:
+            data = read_bytes(path)
+            if b"noqa" not in data and b"noqa" not in data.lower():
+                return cls(_NONE)
+            text, notebook = text_of(data, path)
+        except (TargetError, ValueError):  # ValueError: a NUL in the path
+            return cls(_NONE)
+        return cls(find_comments(text), notebook)
+
+    def located(self, location: Location) -> Location:
+        return location if self.notebook is None else self.notebook.located(location)
+
+    def codes(self) -> list[Code]:
+        return [code for directive in self.comments.directives for code in directive.codes or ()]
+
+    def speaking(self, finding: Finding) -> list[Directive]:
+        """The directives that speak for the place of a finding, whatever their codes."""
+        comments = self.comments
+        line = self._line(finding.line, finding.cell)
+        if line is None or not comments.directives:
+            return [directive for directive in comments.directives if directive.whole_file]
+        first, last = comments.statement(line)
+        start, end = first, last
+        end_line = self._line(finding.end_line, finding.cell)
+        if end_line is not None:  # a span that reaches beyond its statement is that of a class: its header is what counts
+            start, end = line, min(end_line, last)
+        return [
+            directive
+            for directive in comments.directives
+            if directive.whole_file or start <= directive.line <= end or directive.line in {first, last}
+        ]
+
+    def _line(self, line: int | None, cell: int | None) -> int | None:
+        """A line of the whole text."""
+        if line is None or cell is None or self.notebook is None:
+            return line
+        return self.notebook.line(cell, line)
 
 
-def _speaking(finding: Finding, comments: Comments) -> list[Directive]:
-    """The directives that speak for the place of a finding, whatever their codes."""
-    if finding.line is None:
-        return [directive for directive in comments.directives if directive.whole_file]
-    first, last = comments.statement(finding.line)
-    start, end = first, last
-    if finding.end_line is not None:  # a span that reaches beyond its statement is that of a class: its header is what counts
-        start, end = finding.line, min(finding.end_line, last)
-    return [
-        directive
-        for directive in comments.directives
-        if directive.whole_file or start <= directive.line <= end or directive.line in {first, last}
-    ]
-
-
-def _codes(comments: Comments) -> list[Code]:
-    return [code for directive in comments.directives for code in directive.codes or ()]
+_NONE = Comments((), ())
 
 
 def _ours(code: Code, known: Collection[str]) -> bool:

@@ -29,10 +29,11 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=6,
 )
-edits = st.builds(Edit, text, number, number, number, number, text)
+cell = st.none() | number
+edits = st.builds(Edit, text, number, number, number, number, text, cell)
 fixes = st.builds(Fix, st.sampled_from(Applicability), text, st.lists(edits, max_size=2).map(tuple))
-related = st.builds(Related, text, number, text)
-locations = st.builds(Location, text, number, number, st.none() | number, st.none() | number)
+related = st.builds(Related, text, number, text, cell)
+locations = st.builds(Location, text, number, number, st.none() | number, st.none() | number, cell)
 
 
 def findings() -> st.SearchStrategy[Finding]:
@@ -55,6 +56,7 @@ def findings() -> st.SearchStrategy[Finding]:
         fix=st.none() | fixes,
         suppressed=st.none() | st.sampled_from(Suppression),
         fingerprint=text,
+        cell=cell,
     )
 
 

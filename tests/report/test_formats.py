@@ -132,11 +132,11 @@ def test_json_has_the_keys_of_the_contract(sample):
     assert list(data["models"][0]) == ["target", "trace", "inputs", "modules", "nodes", "error"]
     assert list(data["findings"][0]) == [
         "rule", "name", "severity", "confidence", "message", "path", "line", "column", "end_line", "end_column", "model", "modules",
-        "related", "evidence", "fix", "suppressed", "fingerprint",
+        "related", "evidence", "fix", "suppressed", "fingerprint", "cell",
     ]  # fmt: skip
     assert list(data["findings"][0]["fix"]) == ["applicability", "description", "edits"]
-    assert list(data["findings"][0]["fix"]["edits"][0]) == ["path", "line", "column", "end_line", "end_column", "text"]
-    assert list(data["findings"][0]["related"][0]) == ["path", "line", "message"]
+    assert list(data["findings"][0]["fix"]["edits"][0]) == ["path", "line", "column", "end_line", "end_column", "text", "cell"]
+    assert list(data["findings"][0]["related"][0]) == ["path", "line", "message", "cell"]
 
 
 def test_json_lists_targets_that_could_not_be_checked_among_the_models(sample):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -179,3 +181,15 @@ def test_any_text(source):
     for directive in comments.directives:
         for code in directive.codes or ():
             assert lines[code.line - 1][code.column - 1 :].upper().startswith(code.text)
+
+
+def test_comments_in_cells_of_a_notebook(tmp_path):
+    cells = ["import torch", "model(x)\nmodel(y)  # noqa: NA102", "model(\n    x,\n)  # noqa: NA103\nz = 1  # noqa: NA201"]
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [{"cell_type": "code", "source": cell} for cell in cells]}))
+    found = [
+        replace(finding(rule, line, "a.ipynb"), cell=cell)
+        for rule, cell, line in [("NA102", 2, 1), ("NA102", 2, 2), ("NA103", 3, 1), ("NA102", 3, 2)]
+    ]
+    result = apply_noqa(found, ran=KNOWN, known=KNOWN, files=["a.ipynb"], root=tmp_path)
+    assert [item.suppressed is not None for item in result.findings] == [False, True, True, False]
+    assert result.unused == (Location(str(tmp_path / "a.ipynb"), 4, 16, 4, 21, cell=3),)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from normadvisor.report.clean import one_line
 from normadvisor.report.modules import listed
 from normadvisor.report.options import RenderOptions
-from normadvisor.report.paths import place, place_of
+from normadvisor.report.paths import place_of, place_of_finding
 from normadvisor.report.tally import by_place, rule_counts, summary
 from normadvisor.types import Report
 
@@ -22,7 +22,7 @@ def render(report: Report, options: RenderOptions) -> str:
 def _lines(report: Report, options: RenderOptions) -> Iterator[str]:
     root = options.root
     for finding in by_place(report.active):
-        where = place(finding.path, finding.line, finding.column, root) if finding.path else finding.model or "model"
+        where = place_of_finding(finding, root)
         modules = f" [in {listed(finding.modules, 2)}]" if finding.modules else ""
         yield one_line(f"{where}: {finding.rule} [{finding.severity}] {finding.message}") + modules
     for problem in report.problems:

@@ -19,19 +19,19 @@ def render(report: Report, options: RenderOptions) -> str:
     lines = [_problem(problem, options) for problem in report.problems]
     lines += [_finding(finding, options) for finding in by_importance(report.active)]
     for location in report.unused_noqa:
-        lines.append(_command("notice", _span(location, options), "unused noqa", "This comment suppresses nothing."))
+        lines.append(_command("notice", _span(location, options), "unused noqa", _in_cell(location) + "This comment suppresses nothing."))
     if options.statistics:
         lines += [f"{count.times} {_data(count.rule)} {_data(count.name)}" for count in rule_counts(report.active)]
     return without_surrogates("\n".join([*lines, summary(report, options.elapsed)]) + "\n")
 
 
 def _finding(finding: Finding, options: RenderOptions) -> str:
-    place = {}
+    place, words = {}, [finding.message]
     if finding.path is not None and finding.line is not None:
-        place = _span(Location(finding.path, finding.line, finding.column or 1, finding.end_line, finding.end_column), options)
+        span = Location(finding.path, finding.line, finding.column or 1, finding.end_line, finding.end_column, finding.cell)
+        place, words = _span(span, options), [_in_cell(span) + finding.message]
     elif finding.path is not None:
         place = {"file": shown(finding.path, options.root)}
-    words = [finding.message]
     if finding.modules:
         words.append(f"In {listed(finding.modules)}.")
     if finding.fix:
@@ -41,11 +41,19 @@ def _finding(finding: Finding, options: RenderOptions) -> str:
 
 def _problem(problem: Problem, options: RenderOptions) -> str:
     place = _span(problem.location, options) if problem.location else {}
-    words = problem.message if problem.hint is None else f"{problem.message}\n{problem.hint}"
+    message = (_in_cell(problem.location) if problem.location else "") + problem.message
+    words = message if problem.hint is None else f"{message}\n{problem.hint}"
     return _command("error", place, f"could not check {problem.target}", words)
 
 
+def _in_cell(location: Location) -> str:
+    """The place in a notebook as words: GitHub would take a line for one of the JSON text."""
+    return "" if location.cell is None else f"cell {location.cell}:{location.line}:{location.column}: "
+
+
 def _span(location: Location, options: RenderOptions) -> dict[str, str]:
+    if location.cell is not None:
+        return {"file": shown(location.path, options.root)}
     end = location.end_line or location.line
     place = {"file": shown(location.path, options.root), "line": str(location.line), "col": str(location.column), "endLine": str(end)}
     # GitHub refuses end columns of annotations over several lines; its columns include the last character.

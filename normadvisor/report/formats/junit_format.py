@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET  # only written, never parsed
 from normadvisor.report.clean import one_line, short
 from normadvisor.report.modules import listed
 from normadvisor.report.options import RenderOptions
-from normadvisor.report.paths import place, place_of, shown
+from normadvisor.report.paths import place_of, place_of_finding, place_of_related, shown
 from normadvisor.report.tally import by_importance, counted, rule_counts
 from normadvisor.types import Finding, Problem, Report
 
@@ -78,12 +78,12 @@ def _write(suite: ET.Element, name: str, case: _Case, options: RenderOptions) ->
 
 
 def _described(finding: Finding, options: RenderOptions) -> str:
-    where = place(finding.path, finding.line, finding.column, options.root) if finding.path else finding.model or "model"
+    where = place_of_finding(finding, options.root)
     lines = [f"{where}: {finding.rule} {finding.name} [{finding.severity}, {finding.confidence}]", finding.message]
     if finding.modules:
         lines.append(f"in: {listed(finding.modules)}")
     lines += [f"{one_line(key)}: {short(value)}" for key, value in finding.evidence.items()]
-    lines += [f"see: {place(other.path, other.line, None, options.root)} {other.message}" for other in finding.related]
+    lines += [f"see: {place_of_related(other, options.root)} {other.message}" for other in finding.related]
     if finding.fix:
         lines.append(f"mend: {finding.fix.description}")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from normadvisor.report.clean import one_line, short
 from normadvisor.report.modules import listed
 from normadvisor.report.options import RenderOptions
-from normadvisor.report.paths import place, place_of
+from normadvisor.report.paths import place_of, place_of_finding, place_of_related
 from normadvisor.report.tally import by_importance, rule_counts, summary
 from normadvisor.types import Applicability, Finding, Problem, Report, Severity
 
@@ -63,7 +63,7 @@ def _rows(findings: list[Finding], options: RenderOptions) -> Iterator[str]:
 
 
 def _where(finding: Finding, options: RenderOptions) -> str:
-    return place(finding.path, finding.line, finding.column, options.root) if finding.path else finding.model or "model"
+    return place_of_finding(finding, options.root)
 
 
 def _details(finding: Finding, options: RenderOptions) -> str:
@@ -75,7 +75,7 @@ def _details(finding: Finding, options: RenderOptions) -> str:
     if finding.modules:
         lines.append(f"- in: {_code(listed(finding.modules))}")
     lines += [f"- {_text(key)}: {_code(short(value))}" for key, value in finding.evidence.items()]
-    lines += [f"- see {_code(place(other.path, other.line, None, options.root))}: {_prose(other.message)}" for other in finding.related]
+    lines += [f"- see {_code(place_of_related(other, options.root))}: {_prose(other.message)}" for other in finding.related]
     if finding.fix:
         kind = "" if finding.fix.applicability is Applicability.DISPLAY else f" ({finding.fix.applicability})"
         lines.append(f"- mend{kind}: {_prose(finding.fix.description)}")

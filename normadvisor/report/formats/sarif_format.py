@@ -88,7 +88,7 @@ def _result(finding: Finding, index: int, options: RenderOptions) -> dict[str, A
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": LEVELS[finding.severity],
-        "message": {"text": finding.message},
+        "message": {"text": _in_cell(finding.cell, finding.line) + finding.message},
         "locations": _locations(finding, options),
         "properties": {
             "confidence": finding.confidence,
@@ -101,7 +101,11 @@ def _result(finding: Finding, index: int, options: RenderOptions) -> dict[str, A
         result["partialFingerprints"] = {"normadvisor/v1": finding.fingerprint}
     if finding.related:
         result["relatedLocations"] = [
-            {"id": number, "physicalLocation": _physical(Location(other.path, other.line), options), "message": {"text": other.message}}
+            {
+                "id": number,
+                "physicalLocation": _physical(Location(other.path, other.line, cell=other.cell), options),
+                "message": {"text": _in_cell(other.cell, other.line) + other.message},
+            }
             for number, other in enumerate(finding.related)
         ]
     if finding.suppressed:
@@ -109,22 +113,31 @@ def _result(finding: Finding, index: int, options: RenderOptions) -> dict[str, A
         result["suppressions"] = [{"kind": kind, "status": "accepted", "justification": f"suppressed by {reason}"}]
     if finding.fix:
         result["properties"]["mend"] = {"applicability": finding.fix.applicability, "description": finding.fix.description}
-        if finding.fix.edits:
+        if finding.fix.edits and not any(edit.cell for edit in finding.fix.edits):  # regions count lines of the JSON text
             result["fixes"] = [_fix(finding.fix, options)]
     return result
 
 
 def _locations(finding: Finding, options: RenderOptions) -> list[dict[str, Any]]:
     logical = [{"fullyQualifiedName": name, "kind": "member"} for name in dict.fromkeys(finding.modules) if name]
+    if finding.cell is not None:
+        logical.append({"name": f"cell {finding.cell}", "kind": "cell"})
     location: dict[str, Any] = {"logicalLocations": logical} if logical else {}
     if finding.path is not None:
         line = finding.line or 1
-        span = Location(finding.path, line, finding.column or 1, finding.end_line, finding.end_column)
+        span = Location(finding.path, line, finding.column or 1, finding.end_line, finding.end_column, finding.cell)
         location["physicalLocation"] = _physical(span, options)
     return [location] if location else []
 
 
+def _in_cell(cell: int | None, line: int | None) -> str:
+    """The place in a notebook as words: a region would count lines of the JSON text."""
+    return "" if cell is None else f"cell {cell}, line {line or 1}: "
+
+
 def _physical(location: Location, options: RenderOptions) -> dict[str, Any]:
+    if location.cell is not None:
+        return {"artifactLocation": _artifact(location.path, options)}
     region = {"startLine": location.line, "startColumn": location.column}
     if location.end_line is not None and location.end_line >= location.line:
         region["endLine"] = location.end_line
@@ -159,7 +172,7 @@ def _replacement(edit: Edit) -> dict[str, Any]:
 def _invocation(report: Report, options: RenderOptions) -> dict[str, Any]:
     notes = [_notification(problem, options) for problem in report.problems]
     for location in report.unused_noqa:
-        message = {"text": "This noqa comment suppresses nothing."}
+        message = {"text": _in_cell(location.cell, location.line) + "This noqa comment suppresses nothing."}
         notes.append({"level": "note", "message": message, "locations": [{"physicalLocation": _physical(location, options)}]})
     return {"executionSuccessful": not report.problems, "toolExecutionNotifications": notes}
 
@@ -168,5 +181,6 @@ def _notification(problem: Problem, options: RenderOptions) -> dict[str, Any]:
     words = f"Could not check {problem.target}: {problem.message}"
     note: dict[str, Any] = {"level": "error", "message": {"text": f"{words} ({problem.hint})" if problem.hint else words}}
     if problem.location:
+        note["message"]["text"] = _in_cell(problem.location.cell, problem.location.line) + note["message"]["text"]
         note["locations"] = [{"physicalLocation": _physical(problem.location, options)}]
     return note
