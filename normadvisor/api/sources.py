@@ -41,6 +41,8 @@ class SourceJob:
     """As ``--input`` takes them; inferred when empty."""
     context: RunContext = field(default_factory=RunContext)
     """Takes precedence over comments in ``code``."""
+    script: bool = False
+    """Read it as a script, with the rules that look at scripts: nothing in it is imported or run."""
 
 
 def check_source(
@@ -51,7 +53,7 @@ def check_source(
 
 
 def check_sources(jobs: Sequence[SourceJob], *, limits: Limits | None = None, workers: int | None = None) -> list[Report]:
-    """Check programs, each in a process of its own.
+    """Check programs, each in a process of its own; those that are scripts are read in this one.
 
     Args:
         jobs: the programs.
@@ -62,6 +64,33 @@ def check_sources(jobs: Sequence[SourceJob], *, limits: Limits | None = None, wo
         One report for each program, in order. Paths in it are ``example.py``; what is wrong with a program stands in ``problems``.
 
     """
+    scripts = {position: _read(job) for position, job in enumerate(jobs) if job.script}
+    traced = iter(_traced([job for job in jobs if not job.script], limits, workers))
+    return [scripts[position] if position in scripts else next(traced) for position in range(len(jobs))]
+
+
+def _read(job: SourceJob) -> Report:
+    """The report on a program that is read as a script."""
+    from normadvisor.match import match_script
+    from normadvisor.script import analyze
+    from normadvisor.script.project.modules import Project
+
+    with tempfile.TemporaryDirectory(prefix="normadvisor-") as folder:
+        place = Path(folder).resolve()
+        path = place / FILE
+        path.write_text(job.code, encoding="utf-8", newline="")
+        try:
+            project = Project([place])
+            script = analyze(path, project)
+            findings = match_script(script, job.rules, job.context, root=place, modules=project)
+        except NormAdvisorError as error:
+            return _relative(Report(problems=(problem_from(error, FILE),)), f"{place}/")
+        problems = tuple(Problem(message=item.message, location=item.location, hint=item.hint, target=FILE) for item in script.problems)
+        return _relative(Report(findings=tuple(findings), problems=problems), f"{place}/")
+
+
+def _traced(jobs: Sequence[SourceJob], limits: Limits | None, workers: int | None) -> list[Report]:
+    """Reports on programs whose models are built and traced."""
     if not jobs:
         return []
     with WorkerPool(limits, jobs=workers) as pool, tempfile.TemporaryDirectory(prefix="normadvisor-") as folder:

@@ -35,6 +35,13 @@ class ListFormat(StrEnum):
     JSON = "json"
 
 
+class NewScope(StrEnum):
+    """What a new rule looks at."""
+
+    GRAPH = "graph"
+    SCRIPT = "script"
+
+
 class PageFormat(StrEnum):
     """How an explanation is printed."""
 
@@ -117,6 +124,7 @@ def new(
     rule_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the new rule, such as AC001.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: words joined by hyphens.")],
     folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder of your rules; made if it is not there.")] = Path("rules"),
+    scope: Annotated[NewScope, typer.Option(help="What the rule looks at: the traced model or the source.")] = NewScope.GRAPH,
 ) -> None:
     """Write a new rule to start from: commented, valid, with examples that pass."""
     from normadvisor.errors import RuleError
@@ -126,7 +134,7 @@ def new(
     taken = next((item for item in book if rule_id == item.id or name == item.name), None)
     if taken is not None:
         raise RuleError(f"there is a built-in rule {taken.id} {taken.name}", hint="choose another id and name")
-    path = new_rule(rule_id, name, folder)
+    path = new_rule(rule_id, name, folder, scope)
     typer.echo(str(path))
     typer.echo(f"next: edit it, run 'normadvisor rule test {folder}', then 'normadvisor check --rules {folder} ...'", err=True)
 
@@ -203,6 +211,7 @@ def _run(jobs: Sequence[Trial]) -> list[Outcome]:
             model=trial.example.model,
             inputs=trial.example.inputs,
             context=parse_context(trial.example.context),
+            script=trial.is_script,
         )
         for trial in jobs
     ]
@@ -213,7 +222,7 @@ def _run(jobs: Sequence[Trial]) -> list[Outcome]:
         reports = check_sources(sources)
     for trial, report in zip(jobs, reports, strict=True):
         problems = [problem.message for problem in report.problems]
-        if not report.models and not problems:
+        if not report.models and not problems and not trial.is_script:
             problems = ["no model was found in the example: give 'model' the name of a class or of a function without arguments"]
         outcomes.append(judge(trial, report.findings, problems))
     return outcomes

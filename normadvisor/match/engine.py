@@ -7,7 +7,8 @@ from pathlib import Path
 
 from normadvisor.graph.model import ModelGraph
 from normadvisor.match.compiled import compile_rule
-from normadvisor.match.findings import FindingMaker, fingerprinted
+from normadvisor.match.findings import FindingMaker
+from normadvisor.match.fingerprints import fingerprinted
 from normadvisor.match.matcher import GraphIndex, Matcher
 from normadvisor.match.places import Places
 from normadvisor.rulebook.model import Rule

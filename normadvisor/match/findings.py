@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import linecache
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from normadvisor.graph.model import ModelGraph, ModuleInfo, NodeInfo
@@ -16,7 +14,7 @@ from normadvisor.match.places import Place, Places
 from normadvisor.match.views import ChainView, ModuleView, NodeView
 from normadvisor.types import Confidence, Finding, Fix, JSONValue, Related, Severity
 
-__all__ = ["FindingMaker", "fingerprinted"]
+__all__ = ["FindingMaker"]
 
 _MOST_ELSEWHERE = 4
 """Further places of a finding about the whole model shown at most."""
@@ -211,15 +209,3 @@ def _identity(rule: str, place: Place | None, target: str, modules: Sequence[str
         return "\n".join((rule, target.rpartition(":")[2], *modules))
     location = place.frame.location
     return "\n".join((rule, linecache.getline(location.path, location.line).strip(), place.frame.function))
-
-
-def fingerprinted(findings: Sequence[Finding]) -> list[Finding]:
-    """Replace the identities by hashes; equal ones are told apart by their order in the file."""
-    seen: Counter[str] = Counter()
-    done: list[Finding] = []
-    for finding in findings:
-        ordinal = seen[finding.fingerprint]
-        seen[finding.fingerprint] += 1
-        digest = hashlib.sha256(f"{finding.fingerprint}\n{ordinal}".encode("utf-8", "surrogatepass")).hexdigest()
-        done.append(replace(finding, fingerprint=digest[:16]))
-    return done

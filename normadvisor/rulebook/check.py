@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from normadvisor.errors import RuleError
+from normadvisor.rulebook.check_script import check_script_side
 from normadvisor.rulebook.expression import Expression
 from normadvisor.rulebook.language import RESERVED, Names
 from normadvisor.rulebook.model import Chain, Clause, Example, ModulePattern, Pattern, Relation, Rule
@@ -59,7 +60,19 @@ class _Checker:
     def run(self) -> None:
         """Check the whole rule."""
         self.words()
-        self.definitions()
+        rule = self.rule
+        if rule.scope == "script":
+            self.value_names()
+            check_script_side(self, rule, ())
+        else:
+            self.definitions()
+            self.graph_side()
+            if rule.script is not None:
+                check_script_side(self, rule.script, ("script",))
+        self.examples()
+
+    def graph_side(self) -> None:
+        """Check what is looked for in the traced graph, and what is said about it."""
         rule = self.rule
         ground = {**self.ground, **dict.fromkeys(rule.define.values)}
         self.expression(rule.when, ("when",), ground)
@@ -71,7 +84,6 @@ class _Checker:
             if name not in captured:
                 self.error(f"'related' names '{name}', which the pattern does not capture", ("related", position), nearest(name, captured))
         self.sentences(names)
-        self.examples()
 
     def words(self) -> None:
         """Id, name and summary."""
@@ -99,11 +111,18 @@ class _Checker:
             self.new_name(name, ("define", "patterns", name), {*OPS, *GROUPS, *define.ops}, key=True)
             self.pattern(pattern, ("define", "patterns", name), self.ground)
             self.countable.add(name)
+        self.value_names()
         values: dict[str, Collection[str] | None] = dict(self.ground)
         for name, text in define.values.items():
-            self.new_name(name, ("define", "values", name), values, key=True)
             self.expression(text, ("define", "values", name), values)
             values[name] = None
+
+    def value_names(self) -> None:
+        """Names of values are new ones."""
+        taken: set[str] = set(self.ground)
+        for name in self.rule.define.values:
+            self.new_name(name, ("define", "values", name), taken, key=True)
+            taken.add(name)
 
     def new_name(self, name: str, path: KeyPath, taken: Collection[str], *, key: bool = False) -> None:
         """A name the rule gives must be a plain word that means nothing else."""
@@ -214,6 +233,8 @@ class _Checker:
             self.expression(text, ("evidence", name), counted)
         if rule.fix is not None:
             self.template(rule.fix.description, ("fix", "description"), counted)
+            if rule.fix.edit is not None:
+                self.error("an 'edit' changes a script", ("fix", "edit"), "it belongs to the fix of the 'script' section", key=True)
 
     def examples(self) -> None:
         """Contexts and expected lines of the examples."""
@@ -223,8 +244,18 @@ class _Checker:
                 path: KeyPath = ("examples", kind, position)
                 self.context(example, path)
                 self.expect(example, path, kind)
+                self.scope(example, path)
         if len(kinds["fixed"]) > len(kinds["bad"]):
             self.error("there are more fixed examples than bad ones", ("examples", "fixed"), "they pair up in order")
+
+    def scope(self, example: Example, path: KeyPath) -> None:
+        """An example is for a side that the rule has; what is read as a script is not built."""
+        scope = example.scope or self.rule.scope
+        sides = {self.rule.scope, *(["script"] if self.rule.script is not None else [])}
+        if scope not in sides:
+            self.error(f"the rule has no side for '{scope}'", (*path, "scope"))
+        if scope == "script" and (example.model is not None or example.inputs):
+            self.error("a script needs no model and no inputs", path, "leave 'model' and 'inputs' out")
 
     def expect(self, example: Example, path: KeyPath, kind: str) -> None:
         """``LINE`` or ``LINE:severity``."""

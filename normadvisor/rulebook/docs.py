@@ -15,6 +15,7 @@ from normadvisor.rulebook.model import Rule
 from normadvisor.rulebook.schema import schema_text
 from normadvisor.rulebook.vocabulary import ATTRIBUTES, CHAIN, CONTEXT, MODEL, MODULE, NODE
 from normadvisor.types import GROUPS, OPS
+from normadvisor.types.events import EDITS, EVENT, EVENTS, PLACES
 
 __all__ = ["documentation", "main", "write_documentation"]
 
@@ -59,6 +60,18 @@ are joined by commas.
 - `context` and `model`, described below
 - the values of `define.values`
 - `matches` in messages, adjustments and evidence: how often the rule matches in this model
+
+## Scripts
+
+A rule of scope `script` reads the source without running it. Its pattern names an event instead of a node: `op` is one of the kinds below,
+and conditions see the attributes of that kind. Events have no data flow, so relations and chains are left to graphs; `any_of` and
+`without` hold conditions. `at` and `related` name places of the event. There is `context`, but no `model` and no `count()`.
+
+A rule on the graph may have a section `script` for the same mistake seen in the source, with a pattern, message, adjustments, places,
+evidence and fix of its own.
+
+Findings of one rule on one model with the same cause in one function are one finding, at the first place; a rule is silent where one of
+its `silenced_by` speaks at the same place or of the same cause.
 """
 
 
@@ -122,6 +135,10 @@ def _language() -> str:
         ("`model`", _terms(MODEL)),
         ("Groups of operations", _terms({name: ", ".join(f"`{op}`" for op in members) for name, members in GROUPS.items()})),
         ("Operations in no group", ", ".join(f"`{op}`" for op in alone)),
+        ("Attributes of every event", _terms(EVENT)),
+        *((f"Event `{kind}`", _terms(attributes)) for kind, attributes in EVENTS.items()),
+        ("Places of events", _terms(PLACES)),
+        ("Edits of scripts", f"What `edit` of a script's `fix` may name.\n\n{_terms(EDITS)}"),
     ]
     return "\n\n".join([MARK, _LANGUAGE.rstrip(), *(f"## {title}\n\n{text}" for title, text in sections)]) + "\n"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from normadvisor.rulebook.model import Example, Rule
+from normadvisor.rulebook.model import Adjustment, Example, FixTemplate, Rule
 from normadvisor.rulebook.template import Template
 from normadvisor.types import Applicability
+from normadvisor.types.events import EDITS
 
 __all__ = ["explain_markdown", "first_sentence", "readable"]
 
@@ -83,7 +84,8 @@ def _head(rule: Rule) -> Iterator[str]:
     yield f"# {rule.name} ({rule.id})"
     fix = rule.fix.applicability if rule.fix else "none"
     yield (
-        f"Severity **{rule.severity}** · looks at {_SCOPES[rule.scope]} · {rule.confidence} · fix: {fix}"
+        f"Severity **{rule.severity}** · looks at {_SCOPES[rule.scope]}{' and the source' if rule.script else ''} · {rule.confidence}"
+        f" · fix: {fix}"
         f"{' · one finding per model' if rule.report == 'model' else ''}"
     )
 
@@ -95,13 +97,23 @@ def _what(rule: Rule) -> Iterator[str]:
     if rule.when:
         yield f"Runs where `{_flat(rule.when)}`."
     if rule.adjust:
-        yield "\n".join(_adjustments(rule))
+        yield "\n".join(_adjustments(rule.adjust))
+    if rule.script is not None:
+        side = rule.script
+        words = [str(word) for word in (side.severity, side.confidence) if word is not None]
+        yield f"In a script ({', '.join(words)}):"
+        yield f"> {' '.join(readable(side.message).split())}"
+        if side.when:
+            yield f"Runs where `{_flat(side.when)}`."
+        if side.adjust:
+            yield "\n".join(_adjustments(side.adjust))
     if rule.silenced_by:
-        yield f"Gives way to {_joined(rule.silenced_by)} on the same layer."
+        where = "at the same place or for the same cause" if rule.scope == "script" else "on the same layer"
+        yield f"Gives way to {_joined(rule.silenced_by)} {where}."
 
 
-def _adjustments(rule: Rule) -> Iterator[str]:
-    for change in rule.adjust:
+def _adjustments(changes: Iterable[Adjustment]) -> Iterator[str]:
+    for change in changes:
         words = [str(word) for word in (change.severity, change.confidence) if word is not None]
         said = f"**{', '.join(words)}**" if words else "Said differently"
         text = f": {' '.join(readable(change.message).split())}" if change.message else ""
@@ -149,8 +161,18 @@ def _fix(rule: Rule) -> Iterator[str]:
     if rule.fix is None:
         yield "There is no one way to mend it, so none is offered."
     else:
-        yield _SAFETY[rule.fix.applicability]
-        yield readable(rule.fix.description)
+        yield from _mended(rule.fix)
+    if rule.script is not None and rule.script.fix is not None:
+        yield "In a script:"
+        yield from _mended(rule.script.fix)
+
+
+def _mended(fix: FixTemplate) -> Iterator[str]:
+    """What a fix preserves and does."""
+    yield _SAFETY[fix.applicability]
+    yield readable(fix.description)
+    if fix.edit is not None:
+        yield f"The edit `{fix.edit}`: {EDITS[fix.edit]}."
 
 
 def _flat(text: str) -> str:

@@ -14,7 +14,8 @@ from annotated_types import Ge, Le, MinLen
 from normadvisor.types import Applicability, Confidence, Severity
 
 __all__ = [
-    "Adjustment", "Chain", "Definitions", "Example", "Examples", "FixTemplate", "ModulePattern", "Pattern", "Reference", "Relation", "Rule",
+    "Adjustment", "Chain", "Clause", "Definitions", "Example", "Examples", "FixTemplate", "ModulePattern", "Pattern", "Reference",
+    "Relation", "Rule", "ScriptSide",
 ]  # fmt: skip
 
 Names = str | list[str]
@@ -84,16 +85,16 @@ class Clause:
 
 @dataclass(kw_only=True)
 class Pattern:
-    """A node of the graph and what must be true around it."""
+    """A node of the graph, or an event of a script, and what must be true around it."""
 
     __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}
 
     node: str
-    """Name for the node in expressions."""
+    """Name for the node or event in expressions."""
     op: Names
-    """Operations or groups that match."""
+    """Operations or groups that match; kinds of events in a script."""
     where: str | None = None
-    """Condition on this node."""
+    """Condition on this node or event."""
     precedes: list[Relation] = field(default_factory=list)
     """Nodes that must come later in the data flow."""
     follows: list[Relation] = field(default_factory=list)
@@ -160,6 +161,8 @@ class FixTemplate:
     """``safe``, ``unsafe`` or ``display``."""
     description: str
     """Template: what to change, and what happens to weights and ``state_dict``."""
+    edit: str | None = None
+    """Fixes of scripts: the edit of the source that does it."""
 
 
 @dataclass(kw_only=True)
@@ -183,7 +186,7 @@ class Example:
     __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}
 
     code: str
-    """Python source of a file that defines the model."""
+    """Python source of a file that defines the model, or of a script."""
     model: str | None = None
     """Name of the class or factory in ``code``; not needed when there is one that builds without arguments."""
     inputs: list[str] = field(default_factory=list)
@@ -194,6 +197,8 @@ class Example:
     """Bad examples: ``LINE`` or ``LINE:severity`` of every finding of this rule, in order; not compared when empty."""
     note: str | None = None
     """What the reader should see in it."""
+    scope: Literal["graph", "script"] | None = None
+    """Which side of the rule it is for: the traced model or the source; the rule's own scope when left out."""
 
 
 @dataclass(kw_only=True)
@@ -208,6 +213,34 @@ class Examples:
     """The rule is silent on each of these, the tempting look-alikes first."""
     fixed: list[Example] = field(default_factory=list)
     """The bad examples, mended, in the same order."""
+
+
+@dataclass(kw_only=True)
+class ScriptSide:
+    """What a rule on the traced graph looks for in scripts: the same mistake, seen in the source."""
+
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}
+
+    pattern: Pattern
+    """An event of a script."""
+    message: str
+    """Template of the finding's sentence."""
+    when: str | None = None
+    """Condition over the context; where it does not hold the script side is not run."""
+    severity: Severity | None = None
+    """Default severity in scripts; the rule's when left out."""
+    confidence: Confidence = Confidence.CONFIRMED
+    """Default confidence in scripts."""
+    adjust: list[Adjustment] = field(default_factory=list)
+    """Other severities or confidences where conditions hold."""
+    at: str | None = None
+    """Which place of the event the finding points at; the event itself by default."""
+    related: list[str] = field(default_factory=list)
+    """Places of the event that explain the finding."""
+    evidence: dict[str, str] = field(default_factory=dict)
+    """Name: expression. What the finding rests on."""
+    fix: FixTemplate | None = None
+    """How to mend it in a script."""
 
 
 @dataclass(kw_only=True)
@@ -245,15 +278,17 @@ class Rule:
     adjust: list[Adjustment] = field(default_factory=list)
     """Other severities or confidences where conditions hold."""
     at: str | None = None
-    """Which named node the finding points at; the first by default."""
+    """Which named node the finding points at, the first by default; in a script which place of the event."""
     related: list[str] = field(default_factory=list)
-    """Further named nodes whose places explain the finding."""
+    """Further named nodes whose places explain the finding; in a script places of the event."""
     report: Literal["site", "model"] = "site"
     """One finding per construction site (layers built by one line are merged), or one per model."""
     evidence: dict[str, str] = field(default_factory=dict)
     """Name: expression. What the finding rests on."""
     fix: FixTemplate | None = None
     """How to mend it."""
+    script: ScriptSide | None = None
+    """Rules on the graph: the same mistake in scripts."""
     silenced_by: list[str] = field(default_factory=list)
     """Rules that say the same more precisely: where one of them speaks on the same module, this one is silent."""
     exempt: list[str] = field(default_factory=list)

@@ -7,12 +7,14 @@ the loader accepts. What no schema can say (names bound before use, expressions)
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from normadvisor.rulebook.check import EXPECT_FORM, ID_FORM, NAME_FORM, NODE_FORM
 from normadvisor.rulebook.shape import SHORTHANDS, rule_adapter
 from normadvisor.rulebook.vocabulary import CONTEXT
 from normadvisor.types import DISTRIBUTED, GROUPS, LOSSES, OPS, PRECISIONS, TASKS
+from normadvisor.types.events import EDITS, EVENTS, PLACES
 
 __all__ = ["SCHEMA_ID", "rule_schema", "schema_text"]
 
@@ -35,6 +37,10 @@ def rule_schema() -> dict[str, Any]:
     for name in ("Chain", "ModulePattern", "Pattern", "Relation"):
         key = "module" if name == "ModulePattern" else "node"
         definitions[name]["properties"][key]["pattern"] = f"^{NODE_FORM}$"
+    definitions["FixTemplate"]["properties"]["edit"]["anyOf"] = [_choices(EDITS), {"type": "null"}]
+    side = definitions["ScriptSide"]["properties"]
+    side["at"]["anyOf"] = [_choices(PLACES), {"type": "null"}]
+    side["related"] = {"description": side["related"]["description"], **_one_or_many(_choices(PLACES))}
     example = definitions["Example"]["properties"]
     example["context"] = {"$ref": "#/$defs/RunContext", "description": example["context"]["description"]}
     groups = definitions["Definitions"]["properties"]["ops"]
@@ -57,13 +63,19 @@ def _operation() -> dict[str, Any]:
     """Names of operations and groups for completion; the form of a name for groups that a rule defines itself."""
     return {
         "title": "Operation",
-        "description": "An operation, a group of operations, `any` (in `through`), or a group of `define.ops`.",
+        "description": "An operation, a group of operations, `any` (in `through`), or a group of `define.ops`; in a script an event.",
         "anyOf": [
             {"title": "Group", "enum": list(GROUPS)},
             {"title": "Operation", "enum": ["any", *sorted(OPS)]},
+            {"title": "Event", "enum": list(EVENTS)},
             {"title": "Group of this rule", "type": "string", "pattern": f"^{NODE_FORM}$"},
         ],
     }
+
+
+def _choices(words: Mapping[str, str]) -> dict[str, Any]:
+    """One of some words, each with what it means."""
+    return {"anyOf": [{"const": word, "description": meaning} for word, meaning in words.items()]}
 
 
 def _context() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from normadvisor.rulebook.model import (
     Reference,
     Relation,
     Rule,
+    ScriptSide,
 )
 from normadvisor.rulebook.yamlfile import Document, KeyPath
 from normadvisor.types.words import nearest
@@ -42,7 +43,8 @@ _FREE = frozenset({"context", "evidence", "values"})
 
 _CLASSES: dict[str, type[Any]] = {
     "adjust": Adjustment, "any_of": Clause, "bad": Example, "chain": Chain, "define": Definitions, "examples": Examples, "fix": FixTemplate,
-    "fixed": Example, "follows": Relation, "good": Example, "precedes": Relation, "references": Reference, "without": Clause,
+    "fixed": Example, "follows": Relation, "good": Example, "precedes": Relation, "references": Reference, "script": ScriptSide,
+    "without": Clause,
 }  # fmt: skip
 """What the key of a mapping says about its class."""
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from normadvisor.errors import RuleError
 from normadvisor.rulebook.check import ID_FORM, NAME_FORM
+from normadvisor.types.words import nearest
 
-__all__ = ["new_rule", "schema_beside"]
+__all__ = ["SCOPES", "new_rule", "schema_beside"]
 
 SCHEMA_FILE = "rule.schema.json"
 
-_TEXT = """\
+_GRAPH = """\
 {schema}# One rule, one file. 'normadvisor rule test {folder}' runs the examples below as tests;
 # 'normadvisor rule schema' prints what every key means.
 id: {id}
@@ -73,6 +74,69 @@ examples:
       inputs: [2x3x8x8]
 """
 
+_SCRIPT = """\
+{schema}# One rule, one file. 'normadvisor rule test {folder}' runs the examples below as tests;
+# 'normadvisor rule schema' prints what every key means.
+id: {id}
+name: {name}
+severity: warning # info, warning or error
+scope: script # graph: the traced model; script: the source; probe: a measurement
+summary: A weight decay above 0.5 # one line without a full stop
+# The reason, with numbers.
+why: |
+  Each step shrinks every weight by learning rate times weight decay. At a rate of 0.1 a decay of 0.5 halves the weights every 14 steps,
+  which leaves the loss little to say.
+references:
+  - title: PyTorch documentation, SGD
+    url: https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html
+    claim: the decay times the weight is added to the gradient
+# An event of the script, and what must be true of it; docs/rules/language.md lists the kinds and their attributes.
+# 'any_of' and 'without' hold further conditions. Names given here are known in every expression and template below.
+pattern:
+  node: optimizer
+  op: optimizer # a kind of event or a list of them
+  where: optimizer.weight_decay > 0.5
+message: "{{optimizer.optimizer}} shrinks the weights of {{optimizer.model or 'the model'}} with a decay of {{optimizer.weight_decay}}"
+# related: further places of the event that explain the finding.
+related: [built]
+# evidence: what the finding rests on, as expressions.
+evidence:
+  weight_decay: optimizer.weight_decay
+fix:
+  applicability: unsafe # safe: the same function is computed; unsafe: what is learned or stored changes; display: words only
+  description: Use a smaller weight decay, such as 1e-4; the model must be trained again.
+# What the rule leaves alone and why.
+exempt:
+  - Decays that no literal says.
+examples:
+  bad:
+    - code: |
+        import torch
+        from torch import nn
+
+        model = nn.Linear(4, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.9)
+      expect: ["5:warning"] # LINE or LINE:severity of every finding
+  good: # the tempting look-alikes
+    - code: |
+        import torch
+        from torch import nn
+
+        model = nn.Linear(4, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.9, weight_decay=0.0001)
+  fixed: # the bad examples, mended
+    - code: |
+        import torch
+        from torch import nn
+
+        model = nn.Linear(4, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.0001)
+"""
+
+_TEXTS = {"graph": _GRAPH, "script": _SCRIPT}
+SCOPES = tuple(_TEXTS)
+"""What a new rule may look at."""
+
 
 def schema_beside(folder: Path) -> Path | None:
     """The published schema for editors: ``rule.schema.json`` in the folder, or under ``docs`` of a folder above it."""
@@ -81,21 +145,24 @@ def schema_beside(folder: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def new_rule(rule_id: str, name: str, folder: Path) -> Path:
+def new_rule(rule_id: str, name: str, folder: Path, scope: str = "graph") -> Path:
     """Write the file of a new rule.
 
     Args:
         rule_id: such as ``AC001``.
         name: words joined by hyphens.
         folder: where rules are kept; made if it is not there.
+        scope: what it looks at, one of :data:`SCOPES`.
 
     Returns:
         The path of the file.
 
     Raises:
-        RuleError: the id or the name is malformed, the file exists, or it cannot be written.
+        RuleError: the id, the name or the scope is malformed, the file exists, or it cannot be written.
 
     """
+    if scope not in _TEXTS:
+        raise RuleError(f"no rule can be started for the scope '{scope}'", hint=nearest(scope, SCOPES) or f"one of {', '.join(SCOPES)}")
     if not re.fullmatch(ID_FORM, rule_id):
         raise RuleError(f"'{rule_id}' is not a rule id", hint="two or more capitals and three digits, such as AC001")
     if not re.fullmatch(NAME_FORM, name):
@@ -111,7 +178,7 @@ def new_rule(rule_id: str, name: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         # Never over an existing file, not even one made a moment ago.
         with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(_TEXT.format(schema=hint, folder=folder, id=rule_id, name=name))
+            file.write(_TEXTS[scope].format(schema=hint, folder=folder, id=rule_id, name=name))
     except FileExistsError as error:
         raise RuleError(f"'{path}' is there already", hint="choose another id or --dir") from error
     except OSError as error:

@@ -47,6 +47,11 @@ class Trial:
         """``NA102 bad 1``."""
         return f"{self.rule.id} {self.kind} {self.position}"
 
+    @property
+    def is_script(self) -> bool:
+        """Whether the example is read as a script, which needs no model and runs nothing."""
+        return (self.example.scope or self.rule.scope) == "script"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

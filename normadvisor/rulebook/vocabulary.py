@@ -6,7 +6,11 @@ not have is ``None``. The graph and the matcher fill them; tests hold both to th
 
 from __future__ import annotations
 
-__all__ = ["ATTRIBUTES", "CHAIN", "CONTEXT", "MODEL", "MODULE", "NODE"]
+from collections.abc import Iterable
+
+from normadvisor.types.events import EVENT, EVENTS
+
+__all__ = ["ATTRIBUTES", "CHAIN", "CONTEXT", "MODEL", "MODULE", "NODE", "event_attributes"]
 
 _SHARED = {
     "calls": "how often the module runs in one forward pass",
@@ -177,3 +181,11 @@ MODEL: dict[str, str] = {
     "weight_layers": "layers with weights on the longest path",
 }
 """What ``model`` knows."""
+
+
+def event_attributes(kinds: Iterable[str]) -> dict[str, str]:
+    """What a condition may ask an event of one of some kinds for; those an event of another kind does not have are ``None``."""
+    known = dict(EVENT)
+    for kind in kinds:
+        known.update(EVENTS.get(kind, {}))
+    return known

@@ -37,12 +37,12 @@ def test_a_finding_carries_everything_the_rule_says(builder, rule_of, site_of):
         "rule": "AA001", "name": "a-rule", "severity": "warning", "confidence": "confirmed", "message": "conv before bn",
         "path": NET, "line": 5, "column": 9, "end_line": 5, "end_column": 20, "model": "net.py:Net", "modules": ["conv"],
         "related": [
-            {"path": NET, "line": 12, "message": "used in forward here"},
-            {"path": NET, "line": 6, "message": "`bn` is built here"},
+            {"path": NET, "line": 12, "message": "used in forward here", "cell": None},
+            {"path": NET, "line": 6, "message": "`bn` is built here", "cell": None},
         ],
         "evidence": {"channels": 8, "norm": "bn", "norms": ["bn"], "none": None},
         "fix": {"applicability": "safe", "description": "drop the bias of conv", "edits": []},
-        "suppressed": None, "fingerprint": fingerprint,
+        "suppressed": None, "fingerprint": fingerprint, "cell": None,
     }  # fmt: skip
     assert finding.fix == Fix(Applicability.SAFE, "drop the bias of conv")
     assert len(fingerprint) == 16

@@ -1,0 +1,284 @@
+"""Rules against the events of one script: what is done twice for one cause is said once, at the first place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from normadvisor.errors import TargetError
+from normadvisor.match.compiled import CompiledAdjustment
+from normadvisor.match.fingerprints import fingerprinted
+from normadvisor.match.script_rules import ScriptRule, context_values, script_rules
+from normadvisor.rulebook.model import Rule
+from normadvisor.types import Confidence, Edit, Finding, Fix, JSONValue, Location, Related, RunContext, Severity
+
+if TYPE_CHECKING:
+    from normadvisor.script.events import Event, ScriptModel
+    from normadvisor.script.project.modules import Project, SourceModule
+
+__all__ = ["match_script"]
+
+Spot: TypeAlias = tuple[str, int | None, int, int]
+"""Path, cell, line and column: what tells places apart."""
+
+_CAUSES = ("switch", "activation", "built")
+"""Places that tell why; the first that an event has is its cause."""
+_CALLER = "called_from"
+_MOST_ELSEWHERE = 6
+"""Further places of one finding shown at most."""
+
+
+class _EventView(dict[str, Any]):
+    """An event in expressions; as text it is its source."""
+
+    def __str__(self) -> str:
+        return str(self["text"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """One event that a rule matches, judged."""
+
+    rule: ScriptRule
+    event: Event
+    scope: dict[str, Any]
+    location: Location
+    at: str
+    """Name of the place that ``location`` is; empty for the event itself."""
+    severity: Severity
+    confidence: Confidence
+    change: CompiledAdjustment | None
+
+    @property
+    def spot(self) -> Spot:
+        """Where it is."""
+        return _spot(self.location)
+
+    @property
+    def cause(self) -> Spot | None:
+        """Why it is: the last switch of the mode, where the activation stands, or where the model was built."""
+        return next((_spot(self.event.places[name][0]) for name in _CAUSES if name in self.event.places), None)
+
+    @property
+    def rank(self) -> tuple[int, bool]:
+        """How loudly it speaks."""
+        return self.severity.rank, self.confidence is Confidence.CONFIRMED
+
+
+def match_script(
+    script: ScriptModel, rules: Sequence[Rule], context: RunContext, *, root: Path, modules: Mapping[str, SourceModule] | Project
+) -> list[Finding]:
+    """Findings of the rules that look at scripts, on the events of one file.
+
+    Args:
+        script: what the file does.
+        rules: all rules of the run; those that look at graphs alone are passed over.
+        context: what is known about the training.
+        root: folder of the target; what happens in a file outside it is reported at the call that led there, when that is known.
+        modules: the project, or its files by path, for edits; a finding in a file that is missing here has no edits.
+
+    Returns:
+        One finding per event, by file, cell, line, column and rule.
+
+    Raises:
+        RuleError: an expression of a rule failed.
+
+    """
+    if not script.events:
+        return []
+    by_kind: dict[str, list[Event]] = {}
+    for event in script.events:
+        by_kind.setdefault(event.kind, []).append(event)
+    known = context_values(context)
+    groups: list[list[_Hit]] = []
+    for rule in script_rules(rules, by_kind):
+        groups += _merged(_hits(rule, by_kind, known, script.path, root))
+    groups = _without_silenced(groups)
+    findings = sorted((_finding(group, modules) for group in groups), key=_order)
+    return fingerprinted(findings)
+
+
+def _hits(rule: ScriptRule, by_kind: Mapping[str, Sequence[Event]], context: Mapping[str, Any], path: str, root: Path) -> list[_Hit]:
+    """Every event that a rule matches, worst first at each place."""
+    ground = rule.ground(context)
+    if ground is None:
+        return []
+    scopes = []
+    for kind in sorted(rule.kinds & by_kind.keys()):
+        for event in by_kind[kind]:
+            view = _EventView(event.attributes, op=event.kind, text=event.text, places=list(event.places))
+            scope = {**ground, rule.node: view}
+            if rule.matches(scope):
+                scopes.append((event, scope))
+    return [_judged(rule, event, {**scope, "matches": len(scopes)}, path, root) for event, scope in scopes]
+
+
+def _pointed_at(rule: ScriptRule, event: Event, script: str, root: Path) -> str:
+    """Name of the place that the finding points at; empty for the event itself."""
+    at = rule.side.at if rule.side.at is not None and rule.side.at in event.places else ""
+    path = (event.places[at][0] if at else event.location).path
+    caller = event.places.get(_CALLER)
+
+    def own(place: str) -> bool:
+        return place == script or Path(place).is_relative_to(root)
+
+    return _CALLER if not own(path) and caller is not None and own(caller[0].path) else at
+
+
+def _judged(rule: ScriptRule, event: Event, scope: dict[str, Any], script: str, root: Path) -> _Hit:
+    change = next((adjustment for adjustment in rule.adjust if adjustment.when(scope)), None)
+    at = _pointed_at(rule, event, script, root)
+    return _Hit(
+        rule=rule,
+        event=event,
+        scope=scope,
+        location=event.places[at][0] if at else event.location,
+        at=at,
+        severity=(change and change.severity) or rule.severity,
+        confidence=(change and change.confidence) or rule.side.confidence,
+        change=change,
+    )
+
+
+def _merged(hits: Sequence[_Hit]) -> list[list[_Hit]]:
+    """Groups that are one finding each, the one that speaks first.
+
+    At one place, where several paths may lead, the worst speaks. The same model and cause in one function is one mistake: its first place
+    among the worst speaks, and the others are further places.
+    """
+    places: dict[Spot, _Hit] = {}
+    for hit in hits:
+        other = places.get(hit.spot)
+        if other is None or hit.rank > other.rank:
+            places[hit.spot] = hit
+    groups: dict[object, list[_Hit]] = {}
+    for hit in sorted(places.values(), key=lambda item: (-item.rank[0], _sortable(item.spot))):
+        attributes = hit.event.attributes
+        model, cause = attributes.get("model"), hit.cause
+        key = hit.spot if model is None and cause is None else (hit.location.path, attributes.get("function"), model, cause)
+        groups.setdefault(key, []).append(hit)
+    return list(groups.values())
+
+
+def _without_silenced(groups: Sequence[list[_Hit]]) -> list[list[_Hit]]:
+    """Drop what a more precise rule says: at the same place, or on the same cause."""
+    spots: dict[str, set[Spot]] = {}
+    causes: dict[str, set[Spot]] = {}
+    for group in groups:
+        name = group[0].rule.rule.id
+        for hit in group:
+            spots.setdefault(name, set()).update((hit.spot, _spot(hit.event.location)))
+            if hit.cause is not None:
+                causes.setdefault(name, set()).add(hit.cause)
+
+    def silenced(hit: _Hit) -> bool:
+        places = {hit.spot, _spot(hit.event.location)}
+        return any(
+            not places.isdisjoint(spots.get(other, ())) or hit.cause in causes.get(other, ()) for other in hit.rule.rule.silenced_by
+        )
+
+    kept = ([hit for hit in group if not silenced(hit)] for group in groups)
+    return [group for group in kept if group]
+
+
+def _finding(group: Sequence[_Hit], modules: Mapping[str, SourceModule] | Project) -> Finding:
+    """The finding of a group whose first member speaks."""
+    lead = group[0]
+    rule, location = lead.rule, lead.location
+    message = (lead.change and lead.change.message) or rule.message
+    return Finding(
+        rule=rule.rule.id,
+        name=rule.rule.name,
+        severity=lead.severity,
+        confidence=lead.confidence,
+        message=" ".join(message(lead.scope).split()),
+        path=location.path,
+        line=location.line,
+        column=location.column,
+        end_line=location.end_line,
+        end_column=location.end_column,
+        cell=location.cell,
+        related=tuple(_related(lead, group[1:])),
+        evidence={name: _plain(value(lead.scope)) for name, value in rule.evidence.items()},
+        fix=_fix(lead, modules),
+        fingerprint=_identity(lead),
+    )
+
+
+def _related(lead: _Hit, others: Iterable[_Hit]) -> list[Related]:
+    """The named places of the event and the further places of the same mistake; every line once."""
+    found = [lead.event.places[name] for name in lead.rule.side.related if name in lead.event.places]
+    if lead.at:
+        found.append((lead.event.location, f"leads to `{_shortened(lead.event.text)}`"))
+    found += [(hit.location, f"here as well: `{_shortened(hit.event.text)}`") for hit in list(others)[:_MOST_ELSEWHERE]]
+    seen = {(lead.location.path, lead.location.cell, lead.location.line)}
+    related = []
+    for place, words in found:
+        line = (place.path, place.cell, place.line)
+        if line not in seen:
+            seen.add(line)
+            related.append(Related(place.path, place.line, words, cell=place.cell))
+    return related
+
+
+def _fix(lead: _Hit, modules: Mapping[str, SourceModule] | Project) -> Fix | None:
+    """How to mend it: in words, and as edits where the rule names some and the source is at hand."""
+    template, words = lead.rule.side.fix, lead.rule.fix
+    if template is None or words is None:
+        return None
+    edits: tuple[Edit, ...] = ()
+    if template.edit is not None:
+        from normadvisor.script.edits import edits_for  # noqa: PLC0415 - few scripts have findings with edits
+
+        module = _module(modules, lead.event.location.path)
+        edits = edits_for(template.edit, lead.event, module) if module is not None else ()
+    return Fix(template.applicability, " ".join(words(lead.scope).split()), edits)
+
+
+def _module(modules: Mapping[str, SourceModule] | Project, path: str) -> SourceModule | None:
+    """A file of the project; ``None`` if it is not at hand."""
+    if isinstance(modules, Mapping):
+        return modules.get(path)
+    try:
+        return modules.load(Path(path))
+    except TargetError:
+        return None
+
+
+def _identity(hit: _Hit) -> str:
+    """What stays when lines move: the rule, the expression, the model and the function."""
+    attributes = hit.event.attributes
+    return "\n".join((
+        hit.rule.rule.id, " ".join(hit.event.text.split()), hit.at, str(attributes.get("model") or ""),
+        str(attributes.get("function") or ""),
+    ))  # fmt: skip
+
+
+def _plain(value: object) -> JSONValue:
+    """A value of an expression as JSON."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in value]
+    return str(value)
+
+
+def _shortened(text: str, width: int = 60) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else f"{flat[: width - 3]}..."
+
+
+def _spot(location: Location) -> Spot:
+    return location.path, location.cell, location.line, location.column
+
+
+def _sortable(spot: Spot) -> tuple[str, int, int, int]:
+    return spot[0], spot[1] or 0, spot[2], spot[3]
+
+
+def _order(finding: Finding) -> tuple[str, int, int, int, str]:
+    return finding.path or "", finding.cell or 0, finding.line or 0, finding.column or 0, finding.rule
