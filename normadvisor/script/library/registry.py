@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ASSIGNMENTS", "ATTRIBUTES", "BUILT", "CALLED", "EXTERNS", "ITERATIONS", "METHODS", "OPERATIONS", "PREFIXES", "SUBSCRIPTS",
     "AssignmentHandler", "AttributeHandler", "BuildHandler", "CallHandler", "ExternHandler", "IterationHandler", "MethodHandler",
-    "OperationHandler", "SubscriptHandler", "assigned", "attribute", "built", "called", "extern", "iterated", "method", "operation", "prefix",
-    "subscripted",
+    "OperationHandler", "SubscriptHandler", "assigned", "attribute", "built", "called", "extern", "iterated", "method", "operation",
+    "prefix", "subscripted",
 ]  # fmt: skip
 
 ExternHandler: TypeAlias = "Callable[[Machine, State, str, Arguments, Place], Value | None]"
@@ -86,7 +86,7 @@ def prefix(*names: str) -> Callable[[_E], _E]:
 
 
 def method(*names: str) -> Callable[[_M], _M]:
-    """Register a handler for methods; those of one name are asked in the order of their registration."""
+    """Register a handler for methods, ``*`` for any; those of one name are asked in the order of their registration, ``*`` last."""
 
     def register(handler: _M) -> _M:
         for name in names:
