@@ -1,0 +1,1 @@
+"""What torch and its neighbours do to the values of the interpreter."""

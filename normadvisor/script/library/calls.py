@@ -1,0 +1,301 @@
+"""Calls of models: what is known about them at that moment, and what flows out."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from normadvisor.script.library.flow import gathered
+from normadvisor.script.library.models import (
+    MODEL_KINDS,
+    STAND_IN,
+    ancestors,
+    as_model,
+    contents_of,
+    frozen_parameters,
+    models_in,
+    root_of,
+    weights_of,
+)
+from normadvisor.script.library.modes import mode_of, own_mode
+from normadvisor.script.state import UNKNOWN_MODE, Mode, Training, joined_training
+from normadvisor.script.values import NOTHING, Arguments, Const, Data, Function, Place, Ref, Thing, Value, members
+
+if TYPE_CHECKING:
+    from normadvisor.script.events import Event
+    from normadvisor.script.project.contents import Contents
+    from normadvisor.script.protocol import Machine
+    from normadvisor.script.state import State
+
+__all__ = ["add_model_places", "call_model", "call_other_method", "model_attributes", "model_text", "record_call", "relevant_mode"]
+
+RUNNING_METHODS = frozenset(
+    {"forward", "__call__", "generate", "encode", "decode", "predict", "encode_image", "encode_text", "forward_features", "forward_head"}
+    | {"get_image_features", "get_text_features", "extract_features", "sample", "reconstruct", "transcribe", "inference", "translate"}
+    | {"predict_step", "predict_proba", "infer", "chat", "compute_loss", "embed", "embed_documents", "get_intermediate_layers", "features"}
+)
+"""Methods of external models that run them."""
+_NOT_A_MODEL = re.compile(
+    r"loss|crit|metric|transform|optim|sched|sampler|token|process|logger|writer|callback|collate|augment|print|timer|schedule|_fn$|^fn$|func"
+    r"|progress|tqdm|accuracy|score|scaler|loader|dataset|lambda|^log|hook|factory|build|make|create|get_|parser|activation|^act|norm$|reader",
+    re.IGNORECASE,
+)
+
+
+def call_model(machine: Machine, state: State, ref: Ref, arguments: Arguments, place: Place) -> Value | None:
+    """``model(x)``."""
+    thing = machine.things.get(ref.address)
+    if thing is None or thing.kind not in MODEL_KINDS:
+        return None
+    return run_model(machine, state, thing, arguments, place)
+
+
+def run_model(machine: Machine, state: State, thing: Thing, arguments: Arguments, place: Place, method: str = "") -> Value:
+    """A call of a model or of a part of one: noted unless it stands in the code of a model itself."""
+    flow = gathered(machine, state, [value for value in arguments.values() if as_model(machine, value) is None])
+    if thing.facts.get(STAND_IN) is not None or _inside_model(machine) or (thing.kind == "opaque" and _other_callable(thing, place)):
+        return replace(flow, activation=None, activation_at=None, about=None)
+    event = record_call(machine, state, thing, arguments, place, method=method)
+    contents = contents_of(machine, state, thing)
+    ends = contents.ends_with if method in {"", "forward", "__call__"} else None
+    ends_at = Place(contents.ends_at, thing.name) if ends and contents.ends_at is not None else place if ends else None
+    number: int = event.attributes["number"]
+    # What the batch was is known of the output too: it has as many samples.
+    kept = flow.origins - {"random", "loader"} | {"model output"}
+    return Data(flow.calls | {number}, ends, ends_at, kept, None)
+
+
+def _inside_model(machine: Machine) -> bool:
+    """Whether the ``forward`` of a model is being executed: its calls of parts are its own business."""
+    return any(function.owner is not None and _name(function) in {"forward", "__call__"} and function.owner.is_module for function in machine.stack())
+
+
+def _name(function: Function) -> str:
+    return getattr(function.node, "name", "")
+
+
+def _other_callable(thing: Thing, place: Place) -> bool:
+    """Whether a thing nobody knows is, by its name, something else than a model."""
+    name = model_text(place.text).rpartition(".")[2]
+    return thing.facts.get("checkpoint") is None and bool(_NOT_A_MODEL.search(name))
+
+
+def call_other_method(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:
+    """A method that nobody handles: of a model, it runs the model, or it is a part that is called."""
+    from normadvisor.script.library.parts import MODULE_METHODS, attribute_of
+
+    thing = as_model(machine, receiver)
+    if thing is None:
+        return None
+    if name in {"forward", "__call__"}:
+        return run_model(machine, state, thing, arguments, place, name)
+    if thing.facts.get(STAND_IN) is not None or name in MODULE_METHODS:
+        return NOTHING if name in MODULE_METHODS else None
+    if thing.kind == "opaque" and not _is_met_as_model(state, thing) and name not in {"generate"}:
+        return _unknown_method(machine, state, thing, name, arguments)
+    if name in RUNNING_METHODS and not _is_part(machine, thing, name):
+        return run_model(machine, state, thing, arguments, place, name)
+    part = attribute_of(machine, state, receiver, name, place)
+    results = [
+        run_model(machine, state, found, arguments, place)
+        for member in members(part if part is not None else NOTHING)
+        if (found := as_model(machine, member)) is not None and (found.cls is not None or found.extern or _given_data(machine, arguments))
+    ]
+    if results:
+        return results[0]
+    for model in (model for value in arguments.values() for model in models_in(machine, state, value)):
+        if model is not thing:
+            _doubt(machine, state, model, place)
+    return gathered(machine, state, arguments.values())
+
+
+def _is_met_as_model(state: State, thing: Thing) -> bool:
+    return thing.address in state.modes and thing.facts.get("fresh") is None
+
+
+def _unknown_method(machine: Machine, state: State, thing: Thing, name: str, arguments: Arguments) -> Value:
+    """``anything.method(...)``: data flow through it; what it gives back is unknown too."""
+    del name
+    flow = gathered(machine, state, arguments.values())
+    return flow if flow.calls or flow.origins else Data(origins=frozenset({"argument"}), about=None) if thing.kind == "opaque" else NOTHING
+
+
+def _is_part(machine: Machine, thing: Thing, name: str) -> bool:
+    from normadvisor.script.library.iteration import redefines
+
+    return redefines(machine, thing, name) or name in thing.facts.get("parts", {})
+
+
+def _given_data(machine: Machine, arguments: Arguments) -> bool:
+    given = [*arguments.values()]
+    return bool(given) and all(machine.thing(value) is None and not isinstance(value, Const) for value in given[:1])
+
+
+def _doubt(machine: Machine, state: State, thing: Thing, place: Place) -> None:
+    from normadvisor.script.library.modes import doubt
+
+    doubt(machine, state, thing, place)
+
+
+@lru_cache(maxsize=4096)
+def model_text(text: str) -> str:
+    """The expression that names the model in the text of a call: ``self.model`` of ``self.model(x)`` and of ``self.model.forward(x)``."""
+    try:
+        node = ast.parse(f"({text}\n)", mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return text.partition("(")[0].strip()
+    if isinstance(node, ast.Await):
+        node = node.value
+    if not isinstance(node, ast.Call):
+        return text
+    called = node.func
+    if isinstance(called, ast.Attribute) and called.attr in RUNNING_METHODS | {"eval", "train", "step"}:
+        called = called.value
+    return ast.unparse(called)
+
+
+def relevant_mode(mode: Mode, contents: Contents) -> Training:
+    """The mode of what depends on it."""
+    if contents.batchnorm == "no" and contents.mode_dependent != "no":
+        return mode.rest
+    if contents.dropout == contents.other == "no" and contents.batchnorm != "no":
+        return mode.batchnorm
+    return joined_training(mode.batchnorm, mode.rest)
+
+
+def model_attributes(machine: Machine, state: State, thing: Thing | None, text: str, place: Place) -> dict[str, Any]:
+    """What every event about a model says of it."""
+    if thing is None:
+        mode, contents, weights = UNKNOWN_MODE, None, "unknown"
+    else:
+        mode, contents, weights = mode_of(machine, state, thing), contents_of(machine, state, thing), weights_of(machine, state, thing)
+        if thing.kind == "opaque" and thing.facts.get("fresh"):
+            mode = UNKNOWN_MODE  # a class out of reach that was not used like a model yet
+    unknown = "unknown"
+    return {
+        "model": text,
+        "class_name": (thing.name or None) if thing is not None else None,
+        "mode": relevant_mode(mode, contents) if contents is not None else unknown,
+        "batchnorm_mode": mode.batchnorm,
+        "dropout_mode": mode.rest,
+        "batchnorm": contents.batchnorm if contents is not None else unknown,
+        "dropout": _any_of(contents.dropout, contents.other) if contents is not None else unknown,
+        "mode_dependent": contents.mode_dependent if contents is not None else unknown,
+        "layers": [str(layer) for layer in contents.layers] if contents is not None else [],
+        "weights": weights,
+        "function": place.function,
+        "_model": thing.address if thing is not None else None,
+        "_root": root_of(machine, thing).address if thing is not None else None,
+        "_averaged": thing is not None and _marked(machine, state, thing, "averaged"),
+        "_recalibrates": thing is not None and _marked(machine, state, thing, "recalibrates"),
+        "_frozen": mode.frozen,
+        "_undone": mode.undone,
+        "_froze": mode.froze,
+        "_evaluated": mode.evaluated,
+        "_switched": mode.switched,
+        "_framework": thing.cls.framework if thing is not None and thing.cls is not None else None,
+        "_kind": thing.kind if thing is not None else None,
+    }
+
+
+def _any_of(*held: str) -> str:
+    return "yes" if "yes" in held else "unknown" if "unknown" in held else "no"
+
+
+def _marked(machine: Machine, state: State, thing: Thing, mark: str) -> bool:
+    return any((whole.address, mark) in state.marks for whole in ancestors(machine, thing))
+
+
+def add_model_places(machine: Machine, state: State, event: Event, thing: Thing | None) -> None:
+    """Where the model was built, what makes its mode matter, and the last switch."""
+    if thing is None:
+        return
+    mode, contents = mode_of(machine, state, thing), contents_of(machine, state, thing)
+    root = root_of(machine, thing)
+    if root.kind == "module" and (root.cls is not None or root.extern):
+        event.places.setdefault("built", (root.place.location, f"{_short(root.name)} is built here"))
+    layer = next((layer for layer in contents.layers if layer.location is not None), None)
+    if layer is not None and layer.location is not None:
+        event.places.setdefault("layer", (layer.location, f"contains {layer.name}"))
+    if mode.switched is not None:
+        how = {"train": "put into train mode here", "eval": "put into eval mode here"}.get(mode.both, "its mode is switched here")
+        event.places.setdefault("switch", (mode.switched.location, how))
+    freeze = mode.frozen or mode.froze
+    if freeze is not None:
+        event.places.setdefault("freeze", (freeze.location, "BatchNorm is put into eval mode here"))
+    elif (frozen := next((state.marks[whole.address, "frozen"] for whole in ancestors(machine, thing) if (whole.address, "frozen") in state.marks), None)):
+        event.places.setdefault("freeze", (frozen.location, "parameters are frozen here"))
+    if mode.undone is not None:
+        event.places.setdefault("undone", (mode.undone.location, "train() undoes the freeze here"))
+
+
+def _short(name: str) -> str:
+    return name or "the model"
+
+
+def record_call(machine: Machine, state: State, thing: Thing, arguments: Arguments, place: Place, *, method: str = "") -> Event:
+    """Note a call of a model with all that is known about it now; its purpose is judged later."""
+    contents = contents_of(machine, state, thing)
+    flow = gathered(machine, state, arguments.values())
+    known = model_attributes(machine, state, thing, model_text(place.text), place)
+    batch_size, last_batch, loader = _batch(machine, arguments)
+    function = machine.enclosing()
+    event = machine.record(
+        state,
+        "model_call",
+        place,
+        **known,
+        grad=state.grad,
+        purpose="unknown",
+        purpose_reason=None,
+        deliberate=None,
+        input="random" if "random" in flow.origins else "data" if flow.origins & {"loader", "dataset", "file"} else "unknown",
+        updates_statistics=known["batchnorm_mode"] == "train" and contents.batchnorm == "yes",
+        batch_size=batch_size,
+        last_batch=last_batch,
+        batchnorm_over_features=contents.batchnorm_over_features,
+        frozen_parameters=frozen_parameters(machine, state, thing),
+        _origins=flow.origins,
+        _input_calls=flow.calls,
+        _method=method,
+        _no_grad=state.no_grad,
+        _loops=len(machine.loops()),
+        _callers=place.callers,
+        _in_module=function is not None and function.owner is not None and function.owner.is_module is True,
+        _reads_training=contents.reads_training,
+    )
+    add_model_places(machine, state, event, thing)
+    if state.no_grad is not None:
+        event.places["no_grad"] = (state.no_grad.location, "gradients are switched off here")
+    if loader is not None:
+        event.places["loader"] = (loader.place.location, "the data loader is built here")
+    if place.callers:
+        event.places["called_from"] = (place.callers[0], "called from here")
+    _note_evaluation(machine, state, thing, place)
+    return event
+
+
+def _note_evaluation(machine: Machine, state: State, thing: Thing, place: Place) -> None:
+    """A call without gradients in eval mode is an evaluation."""
+    if state.grad != "off" or own_mode(machine, state, thing).both != "eval":
+        return
+    for whole in ancestors(machine, thing):
+        mode = state.modes.get(whole.address)
+        if mode is not None:
+            if mode.evaluated is None:
+                state.modes[whole.address] = replace(mode, evaluated=place)
+            return
+
+
+def _batch(machine: Machine, arguments: Arguments) -> tuple[int | None, int | None, Thing | None]:
+    """Samples per call, samples of a smaller last batch, and the loader they come from, so far as literals tell."""
+    for value in arguments.values():
+        for member in members(value):
+            if isinstance(member, Data) and member.about is not None:
+                thing = machine.things.get(member.about.address)
+                if thing is not None and thing.kind == "loader":
+                    return thing.facts.get("batch_size"), thing.facts.get("last_batch"), thing
+    return None, None, None

@@ -1,0 +1,105 @@
+"""Code that cannot be seen: which of it leaves models as they are, and what is forgotten when the rest gets one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from normadvisor.script.library.flow import gathered
+from normadvisor.script.library.models import models_in
+from normadvisor.script.library.names import last
+from normadvisor.script.library.registry import extern
+from normadvisor.script.state import Mode
+from normadvisor.script.values import NOTHING, Arguments, Place, Ref, Value
+
+if TYPE_CHECKING:
+    from normadvisor.script.protocol import Machine
+    from normadvisor.script.state import State
+
+__all__ = ["forget", "harmless_call", "is_harmless"]
+
+_HARMLESS_STARTS = (
+    "torch.optim.", "torch.utils.data.", "torch.utils.tensorboard.", "torch.nn.utils.", "torch.nn.init.", "torch.nn.functional.", "torch.cuda.",
+    "torch.distributed.", "torch.backends.", "torch.random.", "torch.amp.", "torch.profiler.", "torch.autograd.", "torch.save", "torch.sum",
+    "numpy.", "pandas.", "matplotlib.", "seaborn.", "PIL.", "cv2.", "sklearn.metrics.", "scipy.", "os.", "sys.", "logging.", "json.", "yaml.",
+    "time.", "math.", "random.", "collections.", "itertools.", "functools.", "pathlib.", "shutil.", "argparse.", "warnings.", "re.", "gc.",
+    "typing.", "dataclasses.", "inspect.", "pprint.", "copy.", "pickle.", "string.", "datetime.", "contextlib.", "operator.", "types.",
+    "torchmetrics.", "torchvision.transforms.", "torchvision.utils.", "torchvision.ops.", "torchvision.datasets.", "timm.data.", "timm.optim.",
+    "timm.scheduler.", "timm.loss.", "transformers.get_", "transformers.optimization.", "wandb.", "mlflow.log", "tensorboardX.", "comet_ml.",
+    "neptune.", "loguru.", "rich.", "tqdm", "psutil.", "accelerate.utils.", "torch_optimizer.", "bitsandbytes.optim.", "lion_pytorch.",
+    "safetensors.", "einops.", "imageio.", "skimage.", "nltk.", "sacrebleu.", "evaluate.", "peft.utils.", "torch.nn.parameter.", "pdb.",
+    "torch.futures.", "multiprocessing.shared_memory.", "hydra.utils.instantiate.", "omegaconf.", "click.", "fvcore.nn.flop",
+)  # fmt: skip
+_HARMLESS = frozenset(
+    {
+        "print", "len", "isinstance", "issubclass", "id", "hash", "repr", "str", "type", "hasattr", "callable", "vars", "dir", "list", "tuple",
+        "dict", "set", "zip", "enumerate", "sorted", "sum", "max", "min", "any", "all", "filter", "map", "iter", "next", "format", "bool",
+        "setattr", "getattr", "super", "range", "reversed", "abs", "round", "open", "input", "float", "int", "frozenset", "id",
+    }
+)  # fmt: skip
+_RESTORING = frozenset(
+    {
+        "thop.profile", "thop.clever_format", "torchinfo.summary", "torchsummary.summary", "torchsummaryX.summary", "torchscan.summary",
+        "ptflops.get_model_complexity_info", "fvcore.nn.parameter_count", "fvcore.nn.FlopCountAnalysis", "fvcore.nn.parameter_count_table",
+        "torchviz.make_dot", "calflops.calculate_flops", "deepspeed.profiling.flops_profiler.get_model_profile", "torchview.draw_graph",
+        "pytorch_model_summary.summary", "pytorch_model_summary.hierarchical_summary", "torch.utils.flop_counter.FlopCounterMode",
+        "captum.attr.IntegratedGradients", "timm.utils.unwrap_model", "timm.utils.get_state_dict", "torch.nn.utils.parameters_to_vector",
+        "torch.utils.model_zoo.load_url", "huggingface_hub.hf_hub_download", "torch.fx.symbolic_trace", "hiddenlayer.build_graph",
+    }
+)  # fmt: skip
+"""Functions that look at a model, or that put back its mode when they are done."""
+_HARMLESS_TAILS = (
+    "Optimizer", "Adam", "AdamW", "SGD", "LRScheduler", "Scheduler", "Loss", "Criterion", "SummaryWriter", "Logger", "GradScaler", "EarlyStopping",
+    "Meter", "Metric", "count_parameters", "num_params", "get_parameters", "save_checkpoint", "save_model", "load_checkpoint", "print_model",
+    "set_seed", "seed_everything", "save_state_dict", "get_optimizer", "create_optimizer", "build_optimizer", "make_optimizer", "create_optimizer_v2",
+)  # fmt: skip
+
+
+def is_harmless(name: str) -> bool:
+    """Whether an external function is known to leave the mode of models it is given as it is."""
+    return name in _HARMLESS or name in _RESTORING or name.startswith(_HARMLESS_STARTS) or last(name).endswith(_HARMLESS_TAILS)
+
+
+def harmless_call(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
+    """The data that flow through a function which leaves models as they are; ``None`` for any other, which is then to be forgotten."""
+    del place
+    if name in _HARMLESS or not is_harmless(name):
+        return None  # builtins are the interpreter's own
+    return gathered(machine, state, arguments.values())
+
+
+def forget(machine: Machine, state: State, values: list[Value], place: Place) -> None:
+    """The modes of all models that can be reached from values become unknown."""
+    from normadvisor.script.library import modes
+
+    done: set[int] = set()
+    for value in values:
+        for thing in models_in(machine, state, value):
+            if thing.address in done:
+                continue
+            done.add(thing.address)
+            if thing.kind == "opaque" and thing.address not in state.modes:
+                continue
+            modes.doubt(machine, state, thing, place)
+
+
+@extern("torch.optim.swa_utils.update_bn", "timm.utils.update_bn", "fvcore.nn.update_bn_stats", "fvcore.nn.precise_bn.update_bn_stats")
+def recalibrate(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
+    """Running statistics are estimated anew; the mode is put back afterwards."""
+    del name
+    for value in arguments.values():
+        for thing in models_in(machine, state, value):
+            state.marks[thing.address, "recalibrated"] = place
+    return NOTHING
+
+
+@extern("torch.save", "safetensors.torch.save_model", "safetensors.torch.save_file")
+def save(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
+    """A model or its weights are written; nothing changes."""
+    del machine, state, name, arguments, place
+    return NOTHING
+
+
+def switched_outside(state: State, ref: Ref, place: Place) -> None:
+    """The mode of a model after a framework had it."""
+    state.modes[ref.address] = Mode("unknown", "unknown", place)
+    state.fields.pop((ref.address, "training"), None)

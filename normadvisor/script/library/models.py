@@ -1,0 +1,216 @@
+"""Model objects: what counts as one, its parts, its layers, and where its weights come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from normadvisor.script.project.contents import UNKNOWN_CONTENTS, Contents, union
+from normadvisor.script.state import FRESH, Mode, State
+from normadvisor.script.values import Arguments, Choice, Const, Place, Ref, Thing, Tuple, Value, members
+
+if TYPE_CHECKING:
+    from normadvisor.script.project.classes import ClassInfo
+    from normadvisor.script.protocol import Machine
+
+__all__ = [
+    "MODEL_KINDS", "STAND_IN", "ancestors", "as_model", "children", "contents_of", "descendants", "frozen_parameters", "models_in",
+    "new_module", "root_of", "weights_of",
+]  # fmt: skip
+
+MODEL_KINDS = frozenset({"module", "opaque", "ema"})
+"""Kinds of things that can be in a mode."""
+STAND_IN = "stand_in"
+"""Fact of a thing that stands for several layers of a model at once: ``batchnorm``, ``rest`` or ``plain``."""
+_CONTAINERS = ("list", "dict", "set")
+
+
+def as_model(machine: Machine, value: Value) -> Thing | None:
+    """The model behind a value; ``None`` for anything else."""
+    thing = machine.thing(value)
+    return thing if thing is not None and thing.kind in MODEL_KINDS else None
+
+
+def models_in(machine: Machine, state: State, value: Value, depth: int = 3) -> Iterator[Thing]:
+    """Models reachable from a value through tuples, lists, dictionaries, alternatives and attributes of plain objects."""
+    for member in members(value):
+        if isinstance(member, Tuple):
+            for item in (*member.items, *([member.rest] if member.rest else [])):
+                yield from models_in(machine, state, item, depth)
+        elif isinstance(member, Ref):
+            thing = machine.things.get(member.address)
+            if thing is None:
+                continue
+            if thing.kind in MODEL_KINDS:
+                yield thing
+            elif depth and thing.kind in (*_CONTAINERS, "instance"):
+                for item in state.fields_of(thing.address).values():
+                    yield from models_in(machine, state, item, depth - 1)
+
+
+def new_module(
+    machine: Machine,
+    state: State,
+    place: Place,
+    *,
+    name: str,
+    mode: Mode = FRESH,
+    cls: ClassInfo | None = None,
+    extern: str = "",
+    arguments: Arguments | None = None,
+    contents: Contents | None = None,
+    tag: str = "",
+) -> Ref:
+    """A model built at a place, in a mode of its own."""
+    ref = machine.new(state, "module", place, name=name, cls=cls, extern=extern, arguments=arguments, tag=tag)
+    thing = machine.things[ref.address]
+    for part in thing.facts.pop("parts", {}).values():
+        forget_history(machine, state, part)
+    thing.contents = contents
+    thing.facts.pop("base", None)
+    state.modes[ref.address] = mode
+    return ref
+
+
+def forget_history(machine: Machine, state: State, ref: Ref) -> None:
+    """A part of a model that was built anew: nothing has happened to it yet."""
+    state.modes.pop(ref.address, None)
+    for key in [key for key in state.marks if key[0] == ref.address]:
+        del state.marks[key]
+    for field in [field for field in state.fields if field[0] == ref.address]:
+        del state.fields[field]
+    for part in machine.things[ref.address].facts.get("parts", {}).values():
+        forget_history(machine, state, part)
+
+
+def children(machine: Machine, state: State, thing: Thing) -> dict[str, Ref]:
+    """Parts of a model that the analysis has met, by attribute: built by its class, or handed to it from outside."""
+    found: dict[str, Ref] = {name: ref for name, ref in thing.facts.get("parts", {}).items() if not machine.things[ref.address].facts.get(STAND_IN)}
+    for name, value in state.fields_of(thing.address).items():
+        found.pop(name, None)
+        for member in members(value):
+            other = as_model(machine, member)
+            if other is not None and isinstance(member, Ref) and other is not thing and not other.facts.get(STAND_IN):
+                found[name if name not in found else f"{name}|{member.address}"] = member
+    return found
+
+
+def descendants(machine: Machine, state: State, thing: Thing) -> list[Thing]:
+    """All parts of a model that the analysis has met, of any depth."""
+    found: dict[int, Thing] = {}
+    waiting = [thing]
+    while waiting:
+        for ref in children(machine, state, waiting.pop()).values():
+            if ref.address not in found and ref.address != thing.address:
+                found[ref.address] = machine.things[ref.address]
+                waiting.append(found[ref.address])
+    return list(found.values())
+
+
+def ancestors(machine: Machine, thing: Thing) -> Iterator[Thing]:
+    """The model itself, then what it is a part of."""
+    seen: set[int] = set()
+    current: Thing | None = thing
+    while current is not None and current.address not in seen:
+        seen.add(current.address)
+        yield current
+        current = machine.things.get(current.parent[0]) if current.parent else None
+
+
+def root_of(machine: Machine, thing: Thing) -> Thing:
+    """The whole that a part belongs to."""
+    *_, root = ancestors(machine, thing)
+    return root
+
+
+def _own_contents(machine: Machine, thing: Thing) -> Contents | None:
+    """Layers by class or factory, without regard to what was handed to it or replaced."""
+    if thing.contents is not None:
+        return thing.contents
+    if "contents" not in thing.facts:
+        from normadvisor.script.project.contents import contents_of_class, contents_of_extern  # noqa: PLC0415 - TEMP
+
+        found: Contents | None = None
+        if thing.cls is not None:
+            found = contents_of_class(machine.project, thing.cls, thing.arguments)
+        elif thing.extern:
+            found = contents_of_extern(thing.extern, thing.arguments)
+        thing.facts["contents"] = found
+    result: Contents | None = thing.facts["contents"]
+    return result
+
+
+def contents_of(machine: Machine, state: State, thing: Thing, depth: int = 6) -> Contents:
+    """Layers of a model, those of modules handed to it included."""
+    own = _own_contents(machine, thing)
+    if not depth:
+        return own or UNKNOWN_CONTENTS
+    handed = []
+    for value in state.fields_of(thing.address).values():
+        for member in members(value):
+            part = as_model(machine, member)
+            if part is not None and part is not thing and not part.facts.get(STAND_IN) and part.kind != "opaque":
+                handed.append(contents_of(machine, state, part, depth - 1))
+    if own is None:
+        own = UNKNOWN_CONTENTS
+    if not handed:
+        return own
+    joined = union(own, *handed)
+    if thing.facts.get("container"):
+        last = contents_of_last(machine, state, thing, depth - 1)
+        return last_layer(joined, last)
+    return joined
+
+
+def last_layer(joined: Contents, last: Contents | None) -> Contents:
+    """The layers of a whole that ends as its last part does."""
+    from dataclasses import replace
+
+    return replace(joined, ends_with=last.ends_with if last else None, ends_at=last.ends_at if last else None)
+
+
+def contents_of_last(machine: Machine, state: State, thing: Thing, depth: int) -> Contents | None:
+    """Layers of the last part of a container."""
+    count = 0
+    found: Value | None = None
+    while (item := state.get_field(thing.address, f"[{count}]")) is not None:
+        found = item
+        count += 1
+    part = as_model(machine, found) if found is not None else None
+    return contents_of(machine, state, part, depth) if part is not None else None
+
+
+def weights_of(machine: Machine, state: State, thing: Thing) -> str:
+    """``trained``, ``loaded``, ``fresh`` or ``unknown``: where the weights come from."""
+    whole = [*ancestors(machine, thing), *descendants(machine, state, thing)]
+    for mark in ("trained", "loaded"):
+        if any((part.address, mark) in state.marks for part in whole):
+            return mark
+    return "fresh" if root_of(machine, thing).facts.get("fresh") else "unknown"
+
+
+def frozen_parameters(machine: Machine, state: State, thing: Thing) -> str:
+    """``all``, ``some``, ``none`` or ``unknown``: parameters with ``requires_grad=False``."""
+    base = "unknown" if root_of(machine, thing).kind == "opaque" else "none"
+    for whole in ancestors(machine, thing):
+        if (whole.address, "partly_frozen") in state.marks:
+            return "some"
+        if (whole.address, "frozen") in state.marks:
+            base = "all"
+            break
+        if (whole.address, "unfrozen") in state.marks:
+            base = "none"
+            break
+    for part in descendants(machine, state, thing):
+        if (part.address, "partly_frozen") in state.marks:
+            return "some"
+        frozen, unfrozen = (part.address, "frozen") in state.marks, (part.address, "unfrozen") in state.marks
+        fresh_part = part.parent is None and not frozen
+        if (frozen and base != "all") or ((unfrozen or fresh_part) and base == "all"):
+            return "some"
+    return base
+
+
+def alternatives(values: list[Value]) -> Value:
+    """One of several values, ``None`` first if there is none."""
+    return Choice(tuple(values)) if len(values) > 1 else values[0] if values else Const(None)

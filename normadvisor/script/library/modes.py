@@ -1,0 +1,342 @@
+"""Switching modes, and telling in which one a model is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from normadvisor.script.library.models import STAND_IN, ancestors, as_model, children, contents_of, descendants
+from normadvisor.script.library.registry import assigned, attribute, method
+from normadvisor.script.state import UNKNOWN_MODE, Mode, Training, joined_training
+from normadvisor.script.values import Arguments, Bound, Class, Const, Data, Extern, Place, Ref, Thing, Value, members
+
+if TYPE_CHECKING:
+    from normadvisor.script.protocol import Machine
+    from normadvisor.script.state import State
+
+__all__ = ["doubt", "doubt_changes", "flag_of", "mode_of", "own_mode", "restored", "set_mode", "switch_layers"]
+
+_REMEMBERED = "training:"
+
+
+def own_mode(machine: Machine, state: State, thing: Thing) -> Mode:
+    """The mode that the model, or the nearest whole it is a part of, was put into; parts of its own that differ are not looked at."""
+    for whole in ancestors(machine, thing):
+        if (mode := state.modes.get(whole.address)) is not None:
+            return mode
+    return UNKNOWN_MODE
+
+
+def mode_of(machine: Machine, state: State, thing: Thing, depth: int = 6) -> Mode:
+    """The mode of a model, of its parts taken together. Parts that hold nothing that depends on the mode do not count."""
+    base = own_mode(machine, state, thing)
+    if not depth or not any(part.address in state.modes for part in descendants(machine, state, thing)):
+        return base
+    met = children(machine, state, thing)
+    batchnorm: list[Training] = []
+    rest: list[Training] = []
+    frozen, evaluated = base.frozen, base.evaluated
+    for ref in met.values():
+        part = machine.things[ref.address]
+        contents = contents_of(machine, state, part)
+        mode = mode_of(machine, state, part, depth - 1)
+        if contents.batchnorm != "no":
+            batchnorm.append(mode.batchnorm)
+            if mode.batchnorm == "eval" and base.both == "train":
+                frozen = frozen or mode.frozen or mode.switched
+                evaluated = evaluated or mode.evaluated
+        if contents.dropout != "no" or contents.other != "no":
+            rest.append(mode.rest)
+    if not _covered(machine, state, thing, set(met), "batchnorm"):
+        batchnorm.append(base.batchnorm)
+    if not _covered(machine, state, thing, set(met), "rest"):
+        rest.append(base.rest)
+    return replace(base, batchnorm=_together(batchnorm, base.batchnorm), rest=_together(rest, base.rest), frozen=frozen, evaluated=evaluated)
+
+
+def _together(found: list[Training], otherwise: Training) -> Training:
+    if not found:
+        return otherwise
+    result = found[0]
+    for one in found[1:]:
+        result = joined_training(result, one)
+    return result
+
+
+def _covered(machine: Machine, state: State, thing: Thing, met: set[str], which: str) -> bool:
+    """Whether the parts that were met hold every layer of the model that is asked for."""
+    if thing.facts.get("container"):
+        return True
+    from normadvisor.script.library.parts import part_names, part_of
+
+    names = part_names(machine, thing)
+    if names is None:
+        return False
+    for name in names:
+        if name in met:
+            continue
+        ref = part_of(machine, state, thing, name)
+        contents = contents_of(machine, state, machine.things[ref.address]) if ref is not None else None
+        if contents is None:
+            continue
+        if (contents.batchnorm if which == "batchnorm" else _rest(contents.dropout, contents.other)) != "no":
+            return False
+    return True
+
+
+def _rest(dropout: str, other: str) -> str:
+    return "no" if dropout == other == "no" else "yes"
+
+
+def flag_of(machine: Machine, state: State, thing: Thing) -> bool | None:
+    """``model.training``."""
+    for whole in ancestors(machine, thing):
+        flag = state.get_field(whole.address, "training")
+        if isinstance(flag, Const):
+            return bool(flag.value)
+        if flag is not None:
+            return None
+        if (mode := state.modes.get(whole.address)) is not None:
+            return {"train": True, "eval": False}.get(mode.both)
+    return None
+
+
+def set_mode(machine: Machine, state: State, thing: Thing, training: Training, place: Place) -> None:
+    """``train()`` and ``eval()``: the model and all its parts."""
+    family = thing.facts.get(STAND_IN)
+    if family is not None:
+        whole = machine.things.get(thing.facts["whole"])
+        if whole is not None:
+            switch_layers(machine, state, whole, family, training, place)
+        return
+    previous = mode_of(machine, state, thing)
+    _hand_down(machine, state, thing)
+    state.modes[thing.address] = _switched(previous, training, place)
+    _remember_flag(state, thing, training)
+    for part in _overriding(machine, state, thing):
+        if training != "unknown":
+            _call_override(machine, state, part, training, place)
+    for part in descendants(machine, state, thing):
+        if part.address in state.modes and part.facts.get("aliased_at") is not place and _is_handed(machine, thing, part):
+            before = state.modes[part.address]
+            state.modes[part.address] = _switched(before, training, place)
+            _remember_flag(state, part, training)
+
+
+def _is_handed(machine: Machine, thing: Thing, part: Thing) -> bool:
+    """Whether a part was built outside of the model and given to it."""
+    return all(whole is not thing for whole in ancestors(machine, part)) and not (part.cls is not None and part.cls.method("train"))
+
+
+def _hand_down(machine: Machine, state: State, thing: Thing) -> None:
+    """Parts built by the model follow it again."""
+    for part in descendants(machine, state, thing):
+        state.fields.pop((part.address, "training"), None)
+        if any(whole is thing for whole in ancestors(machine, part)):
+            state.modes.pop(part.address, None)
+
+
+def _remember_flag(state: State, thing: Thing, training: Training) -> None:
+    if training in {"train", "eval"}:
+        state.fields[thing.address, "training"] = Const(training == "train")
+    else:
+        state.fields.pop((thing.address, "training"), None)
+
+
+def _switched(previous: Mode, training: Training, place: Place) -> Mode:
+    """A mode after a switch of the whole, with what it undid."""
+    frozen = None if previous.frozen == place else previous.frozen
+    if training == "train":
+        return Mode("train", "train", place, None, place if frozen else previous.undone, frozen or previous.froze)
+    if training == "eval":
+        return Mode("eval", "eval", place, frozen, previous.undone, previous.froze, previous.evaluated if previous.both == "eval" else None)
+    return Mode("unknown", "unknown", place)
+
+
+def _overriding(machine: Machine, state: State, thing: Thing) -> list[Thing]:
+    """Parts whose class says itself what ``train`` does."""
+    from normadvisor.script.library.parts import overriding_parts
+
+    return overriding_parts(machine, state, thing)
+
+
+def _call_override(machine: Machine, state: State, part: Thing, training: Training, place: Place) -> None:
+    method_value = machine.attribute(state, Ref(part.address), "train", place)
+    if isinstance(method_value, Bound):
+        set_mode(machine, state, part, training, place)
+    else:
+        machine.run(state, method_value, Arguments((Const(training == "train"),)), place)
+
+
+def switch_layers(machine: Machine, state: State, whole: Thing, family: str, training: Training, place: Place) -> None:
+    """Switch all layers of one kind: the BatchNorm layers of a model, or everything else that depends on the mode."""
+    if family == "plain":
+        return
+    state.modes.setdefault(whole.address, own_mode(machine, state, whole))
+    state.fields.setdefault((whole.address, "training"), _flag_value(machine, state, whole))
+    for part in (whole, *descendants(machine, state, whole)):
+        mode = state.modes.get(part.address)
+        if mode is None:
+            continue
+        if family == "rest":
+            state.modes[part.address] = replace(mode, rest=training)
+        elif training == "eval":
+            alone = mode.rest != "eval"
+            state.modes[part.address] = replace(
+                mode, batchnorm="eval", frozen=place if alone else mode.frozen, undone=None, froze=None, evaluated=None if alone else mode.evaluated
+            )
+        else:
+            state.modes[part.address] = replace(mode, batchnorm=training, frozen=None)
+
+
+def _flag_value(machine: Machine, state: State, thing: Thing) -> Value:
+    flag = flag_of(machine, state, thing)
+    return Const(flag) if flag is not None else Data(origins=frozenset({"training"}), about=Ref(thing.address))
+
+
+def doubt(machine: Machine, state: State, thing: Thing, place: Place) -> None:
+    """Something that cannot be seen may have switched the model."""
+    _hand_down(machine, state, thing)
+    for part in (thing, *descendants(machine, state, thing)):
+        if part is thing or part.address in state.modes:
+            state.modes[part.address] = Mode("unknown", "unknown", place)
+        state.fields.pop((part.address, "training"), None)
+    if thing.parent is not None:
+        state.modes[thing.address] = Mode("unknown", "unknown", place)
+
+
+def doubt_changes(state: State, before: dict[int, Mode]) -> None:
+    """One of several models was switched: each of them may or may not have been."""
+    for address, mode in list(state.modes.items()):
+        old = before.get(address)
+        if old is not None and old is not mode and (old.batchnorm, old.rest) != (mode.batchnorm, mode.rest):
+            state.modes[address] = Mode("unknown", "unknown", mode.switched)
+            state.fields.pop((address, "training"), None)
+
+
+def restored(machine: Machine, value: Value) -> Mode | None:
+    """The mode that a value read from ``model.training`` stands for."""
+    if not isinstance(value, Data) or value.about is None:
+        return None
+    thing = machine.things.get(value.about.address)
+    for origin in value.origins:
+        if thing is not None and origin.startswith(_REMEMBERED):
+            mode: Mode = thing.facts["remembered"][int(origin.removeprefix(_REMEMBERED))]
+            return mode
+    return None
+
+
+def _truth(value: Value | None, otherwise: Training) -> Training:
+    """The mode that an argument of ``train()`` asks for."""
+    if value is None:
+        return otherwise
+    found: set[Training] = {
+        ("train" if member.value else "eval") if isinstance(member, Const) else "unknown" for member in members(value)
+    }
+    return found.pop() if len(found) == 1 else "unknown"
+
+
+@method("train")
+def train(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:  # noqa: ARG001
+    """``model.train(mode=True)``."""
+    thing = _receiver(machine, receiver)
+    if thing is None:
+        return None
+    argument = arguments.get(0, "mode")
+    if argument is None and not arguments.complete:
+        argument = Data()
+    if argument is not None and (mode := restored(machine, argument)) is not None:
+        _hand_down(machine, state, thing)
+        state.modes[thing.address] = mode
+        state.fields.pop((thing.address, "training"), None)
+    else:
+        set_mode(machine, state, thing, _truth(argument, "train"), place)
+    return Ref(thing.address)
+
+
+@method("eval")
+def evaluate(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:  # noqa: ARG001
+    """``model.eval()``, which calls ``train(False)`` where the class redefines that."""
+    thing = _receiver(machine, receiver)
+    if thing is None:
+        return None
+    if thing.cls is not None and thing.cls.method("train") is not None:
+        method_value = machine.attribute(state, Ref(thing.address), "train", place)
+        if not isinstance(method_value, Bound | Extern | Class):
+            machine.run(state, method_value, Arguments((Const(False),)), place)
+            return Ref(thing.address)
+    set_mode(machine, state, thing, "eval", place)
+    return Ref(thing.address)
+
+
+def _receiver(machine: Machine, receiver: Value) -> Thing | None:
+    """The model whose mode is switched; an opaque thing that has modes is one."""
+    thing = as_model(machine, receiver)
+    if thing is not None and thing.kind == "opaque":
+        thing.kind = "module"
+    return thing
+
+
+@attribute("training")
+def training(machine: Machine, state: State, receiver: Value, name: str, place: Place) -> Value | None:  # noqa: ARG001
+    """``model.training``: true, false, or a value that remembers the mode, so that ``train(value)`` restores it."""
+    thing = as_model(machine, receiver)
+    if thing is None:
+        return None
+    if (flag := flag_of(machine, state, thing)) is not None:
+        return Const(flag)
+    remembered: list[Mode] = thing.facts.setdefault("remembered", [])
+    mode = own_mode(machine, state, thing)
+    if mode not in remembered:
+        remembered.append(mode)
+    return Data(origins=frozenset({f"{_REMEMBERED}{remembered.index(mode)}"}), about=Ref(thing.address))
+
+
+@assigned
+def assign_training(machine: Machine, state: State, receiver: Value, name: str, value: Value, place: Place) -> None:
+    """``module.training = value``: of this module alone, but of all layers that a stand-in stands for."""
+    if name != "training" or (thing := as_model(machine, receiver)) is None:
+        return
+    state.fields.pop((thing.address, "training"), None)
+    wanted = _truth(value, "unknown")
+    if (family := thing.facts.get(STAND_IN)) is not None:
+        whole = machine.things.get(thing.facts["whole"])
+        if whole is not None:
+            switch_layers(machine, state, whole, family, wanted, place)
+        return
+    if (mode := restored(machine, value)) is not None:
+        state.modes[thing.address] = mode
+        return
+    contents = contents_of(machine, state, thing)
+    if contents.layers and not children(machine, state, thing) and len(contents.layers) == 1 and thing.cls is None:
+        set_mode(machine, state, thing, wanted, place)
+        return
+    previous = own_mode(machine, state, thing)
+    state.modes[thing.address] = previous
+    if wanted in {"train", "eval"}:
+        state.fields[thing.address, "training"] = Const(wanted == "train")
+
+
+@assigned
+def assign_statistics(machine: Machine, state: State, receiver: Value, name: str, value: Value, place: Place) -> None:
+    """Assignments that change how BatchNorm layers normalize: without running statistics their mode does not matter as usual."""
+    thing = as_model(machine, receiver)
+    if thing is None or name not in {"track_running_stats", "running_mean", "running_var", "momentum"}:
+        return
+    whole = machine.things.get(thing.facts["whole"]) if STAND_IN in thing.facts else thing
+    if whole is None:
+        return
+    if name == "momentum":
+        state.marks[whole.address, "momentum_set"] = place
+    elif value in {Const(False), Const(None)}:
+        switch_layers(machine, state, whole, "batchnorm", "unknown", place)
+
+
+@method("reset_running_stats")
+def reset_statistics(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:  # noqa: ARG001
+    """Statistics are about to be estimated anew."""
+    thing = as_model(machine, receiver)
+    if thing is None:
+        return None
+    state.marks[thing.facts.get("whole", thing.address), "recalibrates"] = place
+    return Const(None)

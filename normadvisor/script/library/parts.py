@@ -1,0 +1,355 @@
+"""Parts of models: ``model.backbone``, ``model.layers[0]``, resolved when they are first asked for."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from normadvisor.script.library.factories import build_class, build_extern, is_module_name
+from normadvisor.script.library.models import STAND_IN, as_model, children
+from normadvisor.script.library.structure import bound_arguments, structure_of
+from normadvisor.script.project.classes import ClassInfo
+from normadvisor.script.project.modules import SourceModule
+from normadvisor.script.values import NOTHING, Arguments, Bound, Const, Data, Extern, Place, Ref, Thing, Value, choice, members
+
+if TYPE_CHECKING:
+    from normadvisor.script.protocol import Machine
+    from normadvisor.script.state import State
+
+__all__ = [
+    "MODULE_METHODS", "attribute_of", "build_class", "build_extern", "item_of", "overriding_parts", "parameter", "part_names", "part_of",
+]  # fmt: skip
+
+_PARAMETERS = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked", "weight_ih_l0", "weight_hh_l0"})
+_PLAIN = frozenset(
+    {"device", "dtype", "config", "shape", "name", "in_features", "out_features", "in_channels", "out_channels", "num_features", "num_classes"}
+    | {"kernel_size", "stride", "padding", "eps", "momentum", "affine", "p", "hparams", "current_epoch", "global_step", "logger", "__name__"}
+    | {"default_cfg", "pretrained_cfg", "__dict__", "__doc__", "generation_config", "names", "stoi", "itos", "affine", "inplace", "hidden_size"}
+)
+MODULE_METHODS = frozenset(
+    {"train", "eval", "to", "cuda", "cpu", "half", "float", "double", "bfloat16", "type", "apply", "modules", "named_modules", "children"}
+    | {"named_children", "parameters", "named_parameters", "buffers", "named_buffers", "state_dict", "load_state_dict", "zero_grad"}
+    | {"requires_grad_", "share_memory", "register_buffer", "register_parameter", "register_forward_hook", "register_full_backward_hook"}
+    | {"register_forward_pre_hook", "register_backward_hook", "add_module", "get_submodule", "get_parameter", "extra_repr", "forward"}
+    | {"__call__", "xpu", "ipu", "to_empty", "compile", "set_extra_state", "get_extra_state", "get_buffer", "append", "extend", "insert"}
+    | {"items", "keys", "values", "pop", "register_module"}
+)
+_OPAQUE_DATA = ("loss", "crit", "lr", "epoch", "size", "num", "path", "dir", "name", "file", "device", "args", "cfg", "config", "opt")
+
+
+def part_names(machine: Machine, thing: Thing) -> list[str] | None:
+    """Attributes of a model's class that hold modules; ``None`` if the class is out of reach or adds parts under computed names."""
+    if thing.cls is None:
+        return None
+    structure = structure_of(machine.project, thing.cls)
+    if structure.open or any(_is_model_base(base) for base in thing.cls.externals):
+        return None
+    return [name for name, found in structure.assigned.items() if any(_makes_module(machine, owner, node) for owner, node in found)]
+
+
+def _is_model_base(base: str) -> bool:
+    """Whether an external base class brings parts of its own."""
+    return base not in {"torch.nn.Module", "pytorch_lightning.LightningModule", "object", "abc.ABC"} and is_module_name(base)
+
+
+def _makes_module(machine: Machine, owner: ClassInfo, node: ast.expr) -> bool:
+    """Whether an expression assigned to an attribute may be a module."""
+    if isinstance(node, ast.Call):
+        found = resolved_callee(machine, owner, node.func)
+        if isinstance(found, ClassInfo):
+            return found.is_module is not False
+        if isinstance(found, str):
+            return is_module_name(found)
+        return not isinstance(node.func, ast.Name) or node.func.id not in _NO_MODULES
+    return isinstance(node, ast.Name | ast.Attribute | ast.IfExp | ast.BoolOp | ast.Subscript)
+
+
+_NO_MODULES = frozenset({"int", "float", "str", "bool", "len", "list", "tuple", "dict", "set", "range", "max", "min", "sum", "sorted", "round"})
+
+
+def resolved_callee(machine: Machine, owner: ClassInfo, node: ast.expr) -> object | None:
+    """What the callee of an expression in a class means at the top level of its module."""
+    names: list[str] = []
+    while isinstance(node, ast.Attribute):
+        names.insert(0, node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return None
+    first = machine.project.lookup(node.id, owner.module)
+    return machine.project.attribute(first, names) if first is not None and names else first
+
+
+def part_of(machine: Machine, state: State, thing: Thing, name: str, place: Place | None = None) -> Ref | None:
+    """The part of a model that an attribute holds; ``None`` if it holds none."""
+    value = _attribute(machine, state, thing, name, place or thing.place)
+    return next((member for member in members(value) if isinstance(member, Ref) and as_model(machine, member) is not None), None) if value else None
+
+
+def overriding_parts(machine: Machine, state: State, thing: Thing) -> list[Thing]:
+    """Parts whose class redefines ``train``."""
+    found = []
+    for ref in children(machine, state, thing).values():
+        part = machine.things[ref.address]
+        if part.cls is not None and part.cls.method("train") is not None:
+            found.append(part)
+    if thing.cls is not None:
+        for name, assigned in structure_of(machine.project, thing.cls).assigned.items():
+            owner, node = assigned[0]
+            if not isinstance(node, ast.Call):
+                continue
+            info = resolved_callee(machine, owner, node.func)
+            if isinstance(info, ClassInfo) and info.is_module and info.method("train") is not None:
+                ref = part_of(machine, state, thing, name)
+                if ref is not None and all(part.address != ref.address for part in found):
+                    found.append(machine.things[ref.address])
+    return found
+
+
+def attribute_of(machine: Machine, state: State, receiver: Value, name: str, place: Place) -> Value | None:
+    """An attribute of a model, or of something that may be one."""
+    thing = machine.thing(receiver)
+    if thing is None:
+        return Extern(f"{receiver.name}.{name}") if isinstance(receiver, Extern) else None
+    if thing.facts.get(STAND_IN) is not None:
+        return _stand_in_attribute(machine, state, thing, name)
+    if thing.kind in {"module", "opaque", "ema"}:
+        return _attribute(machine, state, thing, name, place)
+    if thing.kind == "instance" and name not in MODULE_METHODS:
+        return _new_part(machine, state, thing, name, place, kind="opaque")
+    return None
+
+
+def _stand_in_attribute(machine: Machine, state: State, thing: Thing, name: str) -> Value | None:  # noqa: ARG001 - as its siblings
+    if name in MODULE_METHODS:
+        return None
+    if name == "__class__":
+        known = {"batchnorm": "torch.nn.BatchNorm2d", "rest": "torch.nn.Dropout"}.get(thing.facts[STAND_IN])
+        return Extern(known) if known else NOTHING
+    return Data(origins=frozenset({"parameter"}), about=Ref(thing.facts["whole"])) if name in _PARAMETERS else NOTHING
+
+
+def _attribute(machine: Machine, state: State, thing: Thing, name: str, place: Place) -> Value | None:
+    stored = state.get_field(thing.address, name)
+    if stored is not None:
+        return stored
+    known = thing.facts.get("parts", {}).get(name)
+    if known is not None:
+        return Ref(known.address)
+    structure = structure_of(machine.project, thing.cls) if thing.cls is not None else None
+    if structure is not None and name in structure.assigned:
+        return _assigned_value(machine, state, thing, name, structure.assigned[name], place)
+    if name in {"module", "_orig_mod"}:
+        return Ref(thing.address)
+    if name in MODULE_METHODS:
+        return None
+    if name in _PARAMETERS:
+        return Data(origins=frozenset({"parameter"}), about=Ref(thing.address))
+    if name == "__class__" and thing.cls is None and thing.extern:
+        return Extern(thing.extern)
+    if name in _PLAIN or name.startswith("__"):
+        return NOTHING
+    if thing.cls is not None and structure is not None and not structure.open and part_names(machine, thing) is not None:
+        return _class_attribute(thing.cls, name)
+    if thing.extern and name.islower() and thing.kind == "module" and name in {"config", "tokenizer", "transforms"}:
+        return NOTHING
+    return _new_part(machine, state, thing, name, place, kind="opaque" if thing.kind == "opaque" else "module")
+
+
+def _class_attribute(info: ClassInfo, name: str) -> Value | None:
+    found = info.member(name)
+    if isinstance(found, tuple) and isinstance(found[1], ast.Assign | ast.AnnAssign) and isinstance(found[1].value, ast.Constant):
+        return Const(found[1].value.value)
+    return None if found is not None else NOTHING
+
+
+def _new_part(
+    machine: Machine,
+    state: State,
+    thing: Thing,
+    name: str,
+    place: Place,
+    *,
+    kind: str = "module",
+    cls: ClassInfo | None = None,
+    extern: str = "",
+    arguments: Arguments | None = None,
+) -> Ref:
+    """A part, remembered under its attribute so that it is the same on every path."""
+    parts: dict[str, Ref] = thing.facts.setdefault("parts", {})
+    if name not in parts:
+        shown = cls.name if cls is not None else extern
+        parent = (thing.address, name) if thing.kind != "instance" else None
+        parts[name] = machine.new(
+            state, kind, place, name=shown, cls=cls, extern=extern, parent=parent, arguments=arguments, tag=f"part {thing.address} {name}"
+        )
+        part = machine.things[parts[name].address]
+        part.facts.setdefault("label", name)
+    return parts[name]
+
+
+def _assigned_value(
+    machine: Machine, state: State, thing: Thing, name: str, assigned: list[tuple[ClassInfo, ast.expr]], place: Place
+) -> Value:
+    """What the code of the class assigned to an attribute."""
+    distinct = assigned[:4]
+    values = []
+    for index, (owner, node) in enumerate(distinct):
+        label = name if index == 0 else f"{name}#{index}"
+        value = evaluate(machine, state, thing, owner, node, label, place)
+        if not (isinstance(value, Const) and value.value is None and len(distinct) > 1):
+            values.append(value)
+    return choice(values) if values else Const(None)
+
+
+def evaluate(machine: Machine, state: State, thing: Thing, owner: ClassInfo, node: ast.expr, label: str, place: Place, depth: int = 5) -> Value:
+    """What an expression in the constructor of a model's class evaluates to, as far as modules are concerned."""
+    if isinstance(node, ast.Constant):
+        return Const(node.value)
+    if isinstance(node, ast.Name):
+        return _named(machine, state, thing, owner, node.id, label, place, depth)
+    if isinstance(node, ast.IfExp) and depth:
+        return choice(
+            evaluate(machine, state, thing, owner, branch, f"{label}{mark}", place, depth - 1) for branch, mark in ((node.body, ""), (node.orelse, "!"))
+        )
+    if isinstance(node, ast.Call):
+        return _called(machine, state, thing, owner, node, label, place, depth)
+    if isinstance(node, ast.Attribute) and depth:
+        base = evaluate(machine, state, thing, owner, node.value, f"{label}^", place, depth - 1)
+        whole = as_model(machine, base)
+        if whole is thing and whole is not None and node.attr == label:
+            return NOTHING
+        return (_attribute(machine, state, whole, node.attr, place) or NOTHING) if whole is not None else NOTHING
+    return NOTHING
+
+
+def _named(machine: Machine, state: State, thing: Thing, owner: ClassInfo, name: str, label: str, place: Place, depth: int) -> Value:
+    constructor = owner.methods.get("__init__")
+    if name == "self":
+        return Ref(thing.address)
+    if constructor is None:
+        return NOTHING
+    bound = bound_arguments(constructor, thing.arguments if thing.cls is owner or thing.arguments is None else None)
+    local = _local(constructor, name)
+    if name in bound and local is None:
+        return bound[name]
+    if local is not None and depth:
+        return evaluate(machine, state, thing, owner, local, label, place, depth - 1)
+    parameters = {item.arg for item in (*constructor.args.args, *constructor.args.kwonlyargs)}
+    if name in parameters and not any(word in name.lower() for word in _OPAQUE_DATA):
+        return _new_part(machine, state, thing, label, place, kind="opaque")
+    return NOTHING
+
+
+def _local(constructor: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.expr | None:
+    """The expression that a local variable of a constructor was assigned, if it was assigned once."""
+    found = [
+        node.value
+        for node in ast.walk(constructor)
+        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+    ]
+    return found[0] if len(found) == 1 and not any(isinstance(item, ast.Name) and item.id == name for item in ast.walk(found[0])) else None
+
+
+_KEEPING = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat16", "requires_grad_", "train", "eval", "apply"})
+_ALIASES = frozenset({"DataParallel", "DistributedDataParallel", "compile", "deepcopy", "script", "convert_sync_batchnorm"})
+
+
+def _called(machine: Machine, state: State, thing: Thing, owner: ClassInfo, node: ast.Call, label: str, place: Place, depth: int) -> Value:
+    found = resolved_callee(machine, owner, node.func)
+    if isinstance(node.func, ast.Attribute) and node.func.attr in _KEEPING and not isinstance(found, str | ClassInfo):
+        return evaluate(machine, state, thing, owner, node.func.value, label, place, depth - 1) if depth else NOTHING
+    if isinstance(found, str) and found.rpartition(".")[2] in _ALIASES and node.args and depth:
+        return evaluate(machine, state, thing, owner, node.args[0], label, place, depth - 1)
+    arguments = _literal_arguments(machine, state, thing, owner, node, label, place, depth)
+    here = Place(owner.module.location(node), f"{owner.qualname}.__init__", text=owner.module.segment(node))
+    if isinstance(found, ClassInfo):
+        if found.is_module is False and found.method("forward") is None:
+            return NOTHING
+        return _new_part(machine, state, thing, label, here, cls=found, arguments=arguments)
+    if isinstance(found, str):
+        if not is_module_name(found):
+            return NOTHING
+        ref = _new_part(machine, state, thing, label, here, extern=found, arguments=arguments)
+        _fill_container(machine, state, machine.things[ref.address], arguments)
+        return ref
+    if isinstance(found, tuple | SourceModule) or not isinstance(node.func, ast.Name) or node.func.id not in _NO_MODULES:
+        return _new_part(machine, state, thing, label, here, kind="module" if isinstance(found, tuple) else "opaque")
+    return NOTHING
+
+
+def _fill_container(machine: Machine, state: State, part: Thing, arguments: Arguments) -> None:
+    if part.extern in {"torch.nn.Sequential"} and arguments.complete:
+        for index, value in enumerate(arguments.positional):
+            if as_model(machine, value) is not None:
+                state.fields[part.address, f"[{index}]"] = value
+
+
+def _literal_arguments(
+    machine: Machine, state: State, thing: Thing, owner: ClassInfo, node: ast.Call, label: str, place: Place, depth: int
+) -> Arguments:
+    if not depth:
+        return Arguments(star=NOTHING)
+    positional = []
+    for index, item in enumerate(node.args):
+        if isinstance(item, ast.Starred):
+            return Arguments(tuple(positional), star=NOTHING, double_star=NOTHING)
+        simple = isinstance(item, ast.Constant | ast.Name)
+        positional.append(evaluate(machine, state, thing, owner, item, f"{label}({index})", place, depth - 2 if depth > 1 else 0) if simple else NOTHING)
+    named = tuple(
+        (item.arg, Const(item.value.value) if isinstance(item.value, ast.Constant) else NOTHING) for item in node.keywords if item.arg is not None
+    )
+    return Arguments(tuple(positional), named, double_star=NOTHING if any(item.arg is None for item in node.keywords) else None)
+
+
+def item_of(machine: Machine, state: State, receiver: Value, key: Value, place: Place) -> Value | None:
+    """``model.layers[0]``, ``models['generator']``."""
+    thing = as_model(machine, receiver)
+    if thing is None or thing.facts.get(STAND_IN) is not None:
+        return None
+    if not isinstance(key, Const):
+        if isinstance(key, Data | Ref) and not any(name.startswith("[") for name in state.fields_of(thing.address)):
+            return _new_part(machine, state, thing, "[*]", place, kind=thing.kind)
+        return choice([value for name, value in state.fields_of(thing.address).items() if name.startswith("[")] or [NOTHING])
+    index = key.value
+    if isinstance(index, int) and index < 0:
+        count = sum(name.startswith("[") for name in state.fields_of(thing.address))
+        index = index + count if count else index
+    stored = state.get_field(thing.address, f"[{index}]") or state.get_field(thing.address, f"[{index!r}]")
+    return stored if stored is not None else _new_part(machine, state, thing, f"[{index}]", place, kind=thing.kind)
+
+
+_TENSORS = frozenset({"Tensor", "FloatTensor", "LongTensor", "Variable", "ndarray", "Image", "str", "int", "float", "bool", "Path", "bytes", "device"})
+_PLAIN_NAMES = frozenset(
+    {"x", "y", "z", "input", "inputs", "target", "targets", "label", "labels", "image", "images", "img", "imgs", "batch", "data", "logits", "outputs"}
+    | {"output", "args", "kwargs", "device", "epoch", "epochs", "lr", "path", "cfg", "config", "batch_idx", "batch_size", "mask", "pred", "preds"}
+)
+
+
+def parameter(machine: Machine, state: State, name: str, annotation: ast.expr | None, place: Place) -> Value:
+    """A parameter of a function that nobody in the project calls: data if its annotation or name says so, else anything."""
+    kind, cls = "opaque", None
+    if annotation is not None:
+        text = annotation.value if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str) else ast.unparse(annotation)
+        tail = text.rpartition(".")[2]
+        if tail in _TENSORS:
+            return Data(origins=frozenset({"argument"}))
+        enclosing = machine.enclosing()
+        if tail == "Module":
+            kind = "module"
+        elif enclosing is not None and text.replace(".", "").replace("_", "").isalnum():
+            first, *names = text.split(".")
+            found = machine.project.lookup(first, enclosing.module)
+            found = machine.project.attribute(found, names) if found is not None and names else found
+            if isinstance(found, ClassInfo) and found.is_module:
+                kind, cls = "module", found
+    elif name in _PLAIN_NAMES:
+        return Data(origins=frozenset({"argument"}))
+    return machine.new(state, kind, place, name=cls.name if cls is not None else "", cls=cls, tag=f"parameter {name}")
+
+
+def method_value(machine: Machine, state: State, thing: Thing, name: str, place: Place) -> Value | None:
+    """A method that the class of a model defines; ``None`` if it defines none."""
+    if thing.cls is None or thing.cls.method(name) is None:
+        return None
+    value = machine.attribute(state, Ref(thing.address), name, place)
+    return None if isinstance(value, Bound) else value
