@@ -20,8 +20,10 @@ from normadvisor.graph import trace
 from normadvisor.graph.model import ModelGraph
 from normadvisor.match import match
 from normadvisor.rulebook import load_rules
-from normadvisor.targets import build, load, parse_target
+from normadvisor.targets.build import build
 from normadvisor.targets.inputs import Inputs, candidate_inputs
+from normadvisor.targets.load import load
+from normadvisor.targets.parse import parse_target
 from normadvisor.types import GROUPS, RunContext
 
 __all__ = ["Measured", "measure"]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from normadvisor.api.job import Job, Limits
 from normadvisor.api.outcome import report_of
 from normadvisor.api.plan import Plan, Planner
-from normadvisor.api.pool import WorkerPool
 from normadvisor.api.progress import ProgressCallback
+from normadvisor.api.scripts import Scripts
 from normadvisor.api.selection import load_selected
 from normadvisor.config import Settings, load_settings, parse_context
 from normadvisor.types import Finding, Location, Report, RunContext
@@ -20,6 +20,7 @@ from normadvisor.types import Finding, Location, Report, RunContext
 if TYPE_CHECKING:
     import torch
 
+    from normadvisor.api.pool import WorkerPool
     from normadvisor.rulebook import RuleBook
     from normadvisor.rulebook.model import Rule
 
@@ -34,12 +35,18 @@ class CheckOptions:
     context: RunContext = field(default_factory=RunContext)
     show_graph: bool = False
     jobs: int | None = None
-    """Models to check side by side; as many as there are CPUs, at most four, when ``None``."""
+    """Models to check, and files to read, side by side; as many as there are CPUs, at most four, when ``None``."""
     fork: bool | None = None
     """Whether to fork workers; as the platform allows when ``None``."""
     debug: bool = False
     """Whether to tell what targets printed."""
     use_baseline: bool = True
+    static: bool = False
+    """Whether nothing may be imported or run: files are read, and no model is traced."""
+    use_cache: bool = False
+    """Whether what reading files gave is kept for the next run."""
+    cache_dir: Path | None = None
+    """Where; takes precedence over the environment and the settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,7 @@ def check(
     *,
     inputs: Any = None,
     show_graph: bool = False,
+    static: bool = False,
     jobs: int | None = None,
     progress: ProgressCallback | None = None,
     **context: Any,
@@ -74,7 +82,8 @@ def check(
         inputs: as ``--input`` takes them (``"2x3x224x224"``, ``"mask=2x16:bool"``), one or several; inferred when ``None``. For a module
             of this process also a tensor or a sequence of tensors.
         show_graph: whether to put a table of each graph into the report.
-        jobs: models to check side by side.
+        static: whether nothing may be imported or run: files are read, and no model is traced.
+        jobs: models to check, and files to read, side by side.
         progress: called at every step.
         context: how the models are trained: ``batch_size=2``, ``task="detection"`` ...
 
@@ -89,7 +98,7 @@ def check(
         return check_module(targets, settings, inputs=inputs, context=flags, show_graph=show_graph)
     texts = [str(targets)] if isinstance(targets, str | Path) else [str(target) for target in targets]
     given = (inputs,) if isinstance(inputs, str) else tuple(inputs or ())
-    options = CheckOptions(inputs=given, context=flags, show_graph=show_graph, jobs=jobs)
+    options = CheckOptions(inputs=given, context=flags, show_graph=show_graph, static=static, jobs=jobs)
     found = (lambda _start: settings) if settings is not None else load_settings
     return run_check(texts, found, options, progress=progress).report
 
@@ -117,21 +126,27 @@ def run_check(
     with ExitStack() as stack:
 
         def workers() -> WorkerPool:
-            return stack.enter_context(WorkerPool(jobs=options.jobs, fork=options.fork))
+            from normadvisor.api import pool
 
-        early = workers() if planner.needs_torch() else None
+            return stack.enter_context(pool.WorkerPool(jobs=options.jobs, fork=options.fork))
+
+        early = workers() if not options.static and planner.needs_torch() else None
         settings = _rooted(find_settings(planner.start()), planner.cwd)
         if options.inputs:
             _check_inputs(options.inputs)
-        plan = planner.plan(settings, inputs=options.inputs, flags=options.context, show_graph=options.show_graph)
+        planner.check_not_empty(settings)
+        book, rules = load_selected(settings)
+        scripts = Scripts(planner, settings, rules, options)
+        scripts.read(progress)
+        plan = scripts.plan()
         if plan.jobs:
             early = early or workers()
-        book, rules = load_selected(settings)
-        report = Report(problems=tuple(plan.problems), notes=tuple(plan.notes))
+        report = scripts.report(plan)
         if early is not None and plan.jobs:
             early.limits = Limits(timeout=settings.timeout, memory=settings.memory)
             outcomes = early.run(plan.jobs, rules, progress, keep_prints=options.debug)
-            report = report.joined(report_of([outcome for of_job in outcomes for outcome in of_job], debug=options.debug))
+            traced = report_of([outcome for of_job in outcomes for outcome in of_job], debug=options.debug)
+            report = scripts.joined(report, traced)
     report = _suppressed(_once(report), plan, settings, book, rules, use_baseline=options.use_baseline)
     return Checked(report=report, settings=settings, rules={rule.id: rule for rule in rules})
 
@@ -160,7 +175,7 @@ def _once(report: Report) -> Report:
     """Each event once: two models that share a layer's code report it in the same words, as does a rule that fails on every model."""
     findings: dict[Any, Finding] = {}
     for finding in report.findings:
-        place = (finding.path, finding.line, finding.column)
+        place = (finding.path, finding.cell, finding.line, finding.column)
         key = (finding.rule, *place, finding.message) if finding.path is not None else id(finding)
         findings.setdefault(key, finding)
     problems = {(problem.message, problem.location): problem for problem in reversed(report.problems)}
@@ -180,7 +195,7 @@ def _suppressed(
     from normadvisor.suppress import Baseline, apply_noqa, apply_per_file_ignores
 
     findings: Sequence[Finding] = apply_per_file_ignores(report.findings, settings.per_file_ignores, root=settings.root)
-    incomplete = {job.models[0].target.path for job in plan.jobs if _has_problem(job, report)}
+    incomplete = {job.models[0].target.path for job in plan.jobs if _has_problem(job, report)} if report.problems else set()
     files = [path for path in plan.files if path not in incomplete]
     result = apply_noqa(findings, ran=[rule.id for rule in rules], known=list(book.rules), files=files, root=settings.root)
     findings, notes = result.findings, [*report.notes, *result.notes]
@@ -198,6 +213,6 @@ def _has_problem(job: Job, report: Report) -> bool:
 
 
 def _sorted(places: Sequence[Location]) -> tuple[Location, ...]:
-    return tuple(sorted(places, key=lambda place: (place.path, place.line, place.column)))
+    return tuple(sorted(places, key=lambda place: (place.path, place.cell or 0, place.line, place.column)))
 
 

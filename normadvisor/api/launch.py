@@ -6,16 +6,15 @@ import os
 import pickle
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from normadvisor.api.attempt import Attempt, Event, read_lines
+from normadvisor.api.command import python_command
 from normadvisor.api.wire import decode
 
 if TYPE_CHECKING:
@@ -45,16 +44,6 @@ def can_fork() -> bool:
     return hasattr(os, "fork") and hasattr(socket, "send_fds")
 
 
-def _command(module: str, call: str) -> list[str]:
-    """A Python that runs ``call`` from ``module`` and can import this package, wherever the parent found it.
-
-    ``-P`` keeps the working directory off the path, so that a file of the user's called ``types.py`` is not taken for Python's.
-    """
-    home = str(Path(__file__).resolve().parents[2])
-    code = f"import sys; sys.path.append({home!r}); from {module} import main; {call}"
-    return [sys.executable, "-P", "-c", code]
-
-
 def _environment() -> dict[str, str]:
     # One thread each: children run side by side, and models on the meta device compute nothing. No progress bars, no telemetry, no
     # downloads from libraries that read these variables.
@@ -75,7 +64,7 @@ class ForkLauncher:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the zygote
         with theirs:
             self.process = subprocess.Popen(
-                _command("normadvisor.api.zygote", f"main({theirs.fileno()})"),
+                python_command("normadvisor.api.zygote", f"main({theirs.fileno()})"),
                 stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, pass_fds=[theirs.fileno()], env=_environment(),
                 start_new_session=True,
             )  # fmt: skip
@@ -156,7 +145,7 @@ class FreshLauncher:
     def start(self, attempt: Attempt) -> None:
         """See :class:`Launcher`."""
         process = subprocess.Popen(
-            _command("normadvisor.api.single", "main()"),
+            python_command("normadvisor.api.single", "main()"),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(), start_new_session=True,
         )  # fmt: skip
         self._running.append(attempt)

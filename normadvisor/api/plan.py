@@ -12,10 +12,11 @@ from normadvisor.api.survey import Surveys
 from normadvisor.config import ModelConfig, Settings
 from normadvisor.errors import NormAdvisorError, UsageError
 from normadvisor.files.folders import python_files
+from normadvisor.files.notebook import is_notebook
 from normadvisor.targets.parse import Target, TargetKind, parse_target
 from normadvisor.types import Problem, RunContext
 
-__all__ = ["Plan", "Planner", "problem_from"]
+__all__ = ["Plan", "Planner", "problem_from", "shown"]
 
 
 def problem_from(error: NormAdvisorError, target: str) -> Problem:
@@ -45,6 +46,7 @@ class Planner:
     cwd: Path
     surveys: Surveys = field(default_factory=Surveys)
     targets: list[Target] = field(init=False, default_factory=list)
+    _listed: dict[Path, list[Path]] = field(init=False, default_factory=dict)
     problems: list[Problem] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -56,11 +58,78 @@ class Planner:
 
     def needs_torch(self) -> bool:
         """Whether a target is a model, or a file that holds one; folders are not opened for this."""
-        return any(target.kind is TargetKind.OBJECT or self._holds_model(target) for target in self.targets)
+        return any((target.kind is TargetKind.OBJECT and not _in_notebook(target)) or self._holds_model(target) for target in self.targets)
 
     def start(self) -> Path:
         """Where the search for a configuration begins."""
         return next((target.path for target in self.targets if target.path is not None), self.cwd)
+
+    def scripts(self, settings: Settings, *, static: bool) -> list[Path]:
+        """Files whose script rules are checked, in the order of the targets; with ``static`` also the files of models that were named."""
+        found: dict[Path, Path] = {}
+        for target in self.targets if self.texts else self._configured(settings)[0]:
+            for path in self._files_of(target, settings, static=static):
+                found.setdefault(path.resolve(), path)
+        return list(found.values())
+
+    def static_problems(self, settings: Settings) -> list[Problem]:
+        """Why there are targets that no file is read for.
+
+        Raises:
+            UsageError: there is nothing to check.
+
+        """
+        self.check_not_empty(settings)
+        configured, problems = self._configured(settings) if not self.texts else ([], [])
+        problems = [*self.problems, *problems]
+        for target in self.targets if self.texts else configured:
+            if target.kind is TargetKind.OBJECT and not self._files_of(target, settings, static=True):
+                message = f"{target.module} is no file below the working directory, and is not imported"
+                problems.append(Problem(target=str(target), message=message, hint="leave out --static, or name the file"))
+            elif target.kind is TargetKind.FOLDER and target.path is not None and not self.listing(target.path, settings):
+                problems.append(no_files(str(target), settings))
+        return problems
+
+    def listing(self, folder: Path, settings: Settings) -> list[Path]:
+        """The files of a folder; it is searched once."""
+        if folder not in self._listed:
+            self._listed[folder] = python_files(folder, settings.exclude)
+        return self._listed[folder]
+
+    def check_not_empty(self, settings: Settings) -> None:
+        """Refuse a command line without targets where the configuration lists no models.
+
+        Raises:
+            UsageError: there is nothing to check.
+
+        """
+        if not self.texts and not settings.models:
+            hint = "name a .py file, a folder, file.py:Name or package.module:Name, or list models in the configuration"
+            raise UsageError("there is no target to check", hint=hint)
+
+    def _configured(self, settings: Settings) -> tuple[list[Target], list[Problem]]:
+        """Targets of the models in the configuration, and what is wrong with some."""
+        targets, problems = list[Target](), list[Problem]()
+        for entry in settings.models:
+            try:
+                targets.append(parse_target(entry.target, settings.root))
+            except NormAdvisorError as error:
+                problem = problem_from(error, entry.target)
+                problems.append(replace(problem, location=problem.location or entry.location))
+        return targets, problems
+
+    def _files_of(self, target: Target, settings: Settings, *, static: bool) -> list[Path]:
+        if target.kind is TargetKind.FOLDER and target.path is not None:
+            return self.listing(target.path, settings)
+        if target.kind is TargetKind.FILE and target.path is not None:
+            return [target.path]
+        path = (target.path or self.source_of(target.module)) if static else None
+        return [] if path is None else [path]
+
+    def source_of(self, module: str) -> Path | None:
+        """File of a module below the working directory; installed packages say nothing about how we train."""
+        stem = self.cwd.joinpath(*module.split("."))
+        return next((path for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py") if path.is_file()), None)
 
     def plan(self, settings: Settings, *, inputs: Sequence[str] = (), flags: RunContext, show_graph: bool = False) -> Plan:
         """Find every model.
@@ -75,9 +144,7 @@ class Planner:
             UsageError: there is nothing to check.
 
         """
-        if not self.texts and not settings.models:
-            hint = "name a .py file, a folder, file.py:Name or package.module:Name, or list models in the configuration"
-            raise UsageError("there is no target to check", hint=hint)
+        self.check_not_empty(settings)
         maker = _Maker(self, settings, tuple(inputs), flags, show_graph)
         maker.plan.problems += self.problems
         if self.texts:
@@ -114,7 +181,10 @@ class _Maker:
                 self.plan.problems.append(replace(problem, location=problem.location or entry.location))
 
     def add(self, target: Target) -> None:
-        if target.kind is TargetKind.OBJECT:
+        if _in_notebook(target):
+            message = "what a notebook defines cannot be imported, so it cannot be traced"
+            self.plan.problems.append(Problem(target=str(target), message=message, hint=f"name the notebook itself: {target.path}"))
+        elif target.kind is TargetKind.OBJECT:
             entry = next((entry for other, entry in self.entries if _same(other, target)), None)
             self._guarded(str(target), lambda: self._add_job(str(target), [self._model(target, entry)]))
         elif target.kind is TargetKind.FILE and target.path is not None:
@@ -145,12 +215,11 @@ class _Maker:
         self._add_job(str(target), [self._model(target, entry)], own=True)
 
     def _add_folder(self, folder: Path, label: str) -> None:
-        files = python_files(folder, self.settings.exclude)
+        files = self.planner.listing(folder, self.settings)
         if not files:
-            hint = "'exclude' in the configuration and --exclude may leave all of them out" if self.settings.exclude else None
-            self.plan.problems.append(Problem(target=label, message=f"there are no Python files in {label}", hint=hint))
+            self.plan.problems.append(no_files(label, self.settings))
         for path in files:
-            text = _shown(path, self.planner.cwd)
+            text = shown(path, self.planner.cwd)
             self._guarded(text, partial(self._add_file, path, text))
 
     def _add_file(self, path: Path, label: str, *, named: bool = False) -> None:
@@ -158,6 +227,8 @@ class _Maker:
         if resolved in self.seen:
             return
         self.seen.add(resolved)
+        if path in self.planner.surveys.unreadable:
+            return
         survey = self.planner.surveys.of(path)
         configured = [(target, entry) for target, entry in self.entries if target.path is not None and target.path.resolve() == resolved]
         listed_names = {target.name for target, _ in configured}
@@ -183,20 +254,25 @@ class _Maker:
         return ModelJob(target=target, context=context, inputs=inputs, root=self._root(target))
 
     def _pragma(self, target: Target) -> RunContext:
-        path = target.path or self._source_of(target.module)
+        path = target.path or self.planner.source_of(target.module)
         if path is None:
             return RunContext()
-        return self.planner.surveys.of(path).pragmas.context_of(target.name.partition(".")[0])
-
-    def _source_of(self, module: str) -> Path | None:
-        """File of a module below the working directory; installed packages say nothing about how we train."""
-        stem = self.planner.cwd.joinpath(*module.split("."))
-        return next((path for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py") if path.is_file()), None)
+        return self.planner.surveys.of(path).context_of(target.name.partition(".")[0])
 
     def _root(self, target: Target) -> Path:
         if target.path is None or target.path.resolve().is_relative_to(self.settings.root.resolve()):
             return self.settings.root
         return target.path.resolve().parent
+
+
+def no_files(label: str, settings: Settings) -> Problem:
+    """A folder without anything to check."""
+    hint = "'exclude' in the configuration and --exclude may leave all of them out" if settings.exclude else None
+    return Problem(target=label, message=f"there are no Python files in {label}", hint=hint)
+
+
+def _in_notebook(target: Target) -> bool:
+    return target.kind is TargetKind.OBJECT and target.path is not None and is_notebook(target.path)
 
 
 def _same(one: Target, other: Target) -> bool:
@@ -208,7 +284,8 @@ def _same(one: Target, other: Target) -> bool:
     return here and one.name == other.name and (not other.called or (one.args, one.kwargs) == (other.args, other.kwargs))
 
 
-def _shown(path: Path, cwd: Path) -> str:
+def shown(path: Path, cwd: Path) -> str:
+    """A path as a user would write it: relative where it lies below the working directory."""
     try:
         return str(path.relative_to(cwd))
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -17,12 +16,13 @@ from normadvisor.api.launch import ForkLauncher, FreshLauncher, Launcher, can_fo
 from normadvisor.api.memory import MemoryWatch
 from normadvisor.api.outcome import Outcome, outcome_of, unusable
 from normadvisor.api.progress import Progress, ProgressCallback
+from normadvisor.api.scripts import default_jobs
 from normadvisor.types import Problem
 
 if TYPE_CHECKING:
     from normadvisor.rulebook.model import Rule
 
-__all__ = ["WorkerPool", "default_jobs"]
+__all__ = ["WorkerPool"]
 
 _TICK = 0.1
 """Seconds between two looks at clocks and memory."""
@@ -30,12 +30,6 @@ _START = 300.0
 """Seconds a worker may take to import torch: a cold network disk takes minutes."""
 _CLOSING = 1.0
 """Seconds to wait for the rest of a dead child's messages; longer only if another process holds the pipe open."""
-
-
-def default_jobs() -> int:
-    """Children to run side by side: one per CPU this process may use, at most four."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, usable)
 
 
 class WorkerPool:

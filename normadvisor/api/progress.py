@@ -14,13 +14,14 @@ class Progress:
     """One step of a check."""
 
     done: int
-    """Models that are finished."""
+    """Models, or files that are read, that are finished."""
     total: int
-    """Models to check."""
+    """Models to check, or files to read."""
     target: str
     """What is being worked on, or was finished by this step."""
     phase: str
-    """``importing``, ``building``, ``tracing``, ``matching`` or ``done``; ``starting`` while the worker imports torch."""
+    """``importing``, ``building``, ``tracing``, ``matching`` or ``done``; ``reading`` for a file,
+    ``starting`` while the worker imports torch."""
 
 
 ProgressCallback: TypeAlias = Callable[[Progress], None]

@@ -12,7 +12,7 @@ from normadvisor.api.job import Job, Limits, ModelJob
 from normadvisor.api.outcome import report_of
 from normadvisor.api.plan import problem_from
 from normadvisor.api.pool import WorkerPool
-from normadvisor.api.survey import Survey
+from normadvisor.api.survey import FileSurvey, Survey
 from normadvisor.errors import NormAdvisorError
 from normadvisor.files.source import read_source
 from normadvisor.targets.parse import Target, TargetKind, parse_target
@@ -114,12 +114,12 @@ def _plan(job: SourceJob, place: Path, rules: tuple[int, ...]) -> Job | Report:
     path = place / FILE
     path.write_text(job.code, encoding="utf-8", newline="")
     try:
-        survey = Survey(read_source(path))
+        survey = FileSurvey(read_source(path))
         targets = [parse_target(f"{FILE}:{job.model}", place)] if job.model else _found(survey, path)
         models = [
             ModelJob(
                 target=target, inputs=tuple(job.inputs), root=place,
-                context=survey.pragmas.context_of(target.name.partition(".")[0]).merged(job.context),
+                context=survey.context_of(target.name.partition(".")[0]).merged(job.context),
             )
             for target in targets
         ]  # fmt: skip

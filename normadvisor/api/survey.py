@@ -2,42 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
+from normadvisor.errors import TargetError
 from normadvisor.files.source import Source, read_source
-from normadvisor.targets.discover import Candidate, discover_in, needing_arguments
-from normadvisor.targets.pragma import Pragmas, read_pragmas
+from normadvisor.types import RunContext
 
-__all__ = ["Survey", "Surveys"]
+if TYPE_CHECKING:
+    from normadvisor.api.static.result import FileResult, SurveyResult
+    from normadvisor.targets.candidate import Candidate
+
+__all__ = ["FileSurvey", "Survey", "Surveys"]
 
 
-@dataclass
-class Survey:
-    """One file, read once."""
+class Survey(Protocol):
+    """What is known of one file."""
 
-    source: Source
-
-    @cached_property
+    @property
     def candidates(self) -> list[Candidate]:
         """The models defined in it."""
-        return discover_in(self.source)
 
-    @cached_property
-    def needing_arguments(self) -> dict[str, list[str]]:
+    @property
+    def needing_arguments(self) -> Mapping[str, list[str]]:
         """Classes in it that cannot be built without arguments, and these arguments."""
-        return needing_arguments(self.source)
 
-    @cached_property
-    def pragmas(self) -> Pragmas:
-        """Contexts said in comments.
+    def context_of(self, name: str) -> RunContext:
+        """What comments in it say about one definition.
 
         Raises:
             TargetError: a comment cannot be understood.
 
         """
-        return read_pragmas(self.source)
+
+
+@dataclass
+class FileSurvey:
+    """One file, read here."""
+
+    source: Source
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """See :class:`Survey`; what a notebook defines cannot be imported, and so is no model to trace."""
+        from normadvisor.targets.discover import discover_in
+
+        return [] if self.source.notebook else discover_in(self.source)
+
+    @cached_property
+    def needing_arguments(self) -> Mapping[str, list[str]]:
+        """See :class:`Survey`."""
+        from normadvisor.targets.discover import needing_arguments
+
+        return {} if self.source.notebook else needing_arguments(self.source)
+
+    def context_of(self, name: str) -> RunContext:
+        """See :class:`Survey`."""
+        from normadvisor.targets.pragma import read_pragmas
+
+        return read_pragmas(self.source).context_of(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownSurvey:
+    """One file that was read by a process of its own, or is known from the cache."""
+
+    result: SurveyResult
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        return list(self.result.candidates)
+
+    @property
+    def needing_arguments(self) -> Mapping[str, list[str]]:
+        return self.result.needing_arguments
+
+    def context_of(self, name: str) -> RunContext:
+        if problem := self.result.comment_problem:
+            raise TargetError(problem.message, location=problem.location, hint=problem.hint)
+        return self.result.file_context.merged(self.result.named_contexts.get(name, RunContext()))
 
 
 @dataclass
@@ -45,6 +91,8 @@ class Surveys:
     """Surveys by file."""
 
     _known: dict[Path, Survey] = field(default_factory=dict)
+    unreadable: set[Path] = field(default_factory=set)
+    """Files of which is known already that they cannot be read, and said elsewhere why."""
 
     def of(self, path: Path) -> Survey:
         """The survey of a file.
@@ -54,5 +102,12 @@ class Surveys:
 
         """
         if path not in self._known:
-            self._known[path] = Survey(read_source(path))
+            self._known[path] = FileSurvey(read_source(path))
         return self._known[path]
+
+    def take(self, result: FileResult) -> None:
+        """Note what came of a file that was read elsewhere."""
+        if result.survey is not None:
+            self._known[result.path] = _KnownSurvey(result.survey)
+        elif result.problems and result.path not in self._known:
+            self.unreadable.add(result.path)

@@ -13,7 +13,7 @@ from typing import Any
 
 from normadvisor.types import Finding, Location, ModelSummary, Problem, TraceKind
 
-__all__ = ["MAX_LINE", "decode", "encode", "read_finding", "read_problem", "read_summary", "write_problem"]
+__all__ = ["MAX_LINE", "decode", "encode", "read_finding", "read_location", "read_problem", "read_summary", "write_problem"]
 
 MAX_LINE = 64 * 2**20
 """Longest message in bytes: a graph table of 20,000 nodes has about 5 MB."""
@@ -54,7 +54,7 @@ def read_problem(data: Mapping[str, Any]) -> Problem:
     return Problem(
         target=_text(data["target"]),
         message=_text(data["message"]),
-        location=None if location is None else _location(location),
+        location=None if location is None else read_location(location),
         hint=None if data["hint"] is None else _text(data["hint"]),
         details=None if data["details"] is None else _text(data["details"]),
     )
@@ -90,7 +90,7 @@ def read_finding(data: Mapping[str, Any]) -> Finding:
     for name in ("path", "model"):
         if getattr(finding, name) is not None:
             _text(getattr(finding, name))
-    for name in ("line", "column", "end_line", "end_column"):
+    for name in ("line", "column", "end_line", "end_column", "cell"):
         if getattr(finding, name) is not None:
             _count(getattr(finding, name))
     for module in finding.modules:
@@ -102,7 +102,13 @@ def read_finding(data: Mapping[str, Any]) -> Finding:
     return finding
 
 
-def _location(data: Mapping[str, Any]) -> Location:
+def read_location(data: Mapping[str, Any]) -> Location:
+    """Read back a location.
+
+    Raises:
+        TypeError, ValueError: ``data`` is none.
+
+    """
     location = Location(**data)
     _text(location.path)
     for item in fields(location)[1:]:

@@ -64,6 +64,11 @@ def check_command(  # noqa: PLR0913 - one parameter per flag
     timeout: o.Timeout = None,
     memory: o.Memory = None,
     jobs: o.Jobs = None,
+    static: Annotated[
+        bool, typer.Option("--static", help="Import and run nothing: files are read, and no model is traced.")
+    ] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Read every file anew, and keep nothing.")] = False,
+    cache_dir: o.CacheDir = None,
     color: o.Color = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress, nothing about a clean run.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and what targets printed.")] = False,
@@ -82,7 +87,8 @@ def check_command(  # noqa: PLR0913 - one parameter per flag
     o.choice("--color", color, ("auto", "always", "never"))
     options = CheckOptions(
         inputs=tuple(inputs or ()), context=context, show_graph=show_graph, debug=debug, use_baseline=not write_baseline,
-        jobs=None if jobs is None else int(o.positive("--jobs", jobs, whole=True)),
+        jobs=None if jobs is None else int(o.positive("--jobs", jobs, whole=True)), static=static, use_cache=not no_cache,
+        cache_dir=cache_dir,
     )  # fmt: skip
     printing = _Printing(
         format=format, output=output, statistics=statistics, color=color, quiet=quiet, debug=debug, write_baseline=write_baseline,

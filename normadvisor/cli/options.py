@@ -21,7 +21,7 @@ Words: TypeAlias = list[str] | None
 
 Targets = Annotated[
     list[str] | None,
-    typer.Argument(metavar="TARGET", help="A .py file, a folder, file.py:Name, package.module:Name, or one of these called with literals."),
+    typer.Argument(metavar="TARGET", help="A .py or .ipynb file, a folder, file.py:Name or package.module:Name, or a call of these."),
 ]
 Inputs = Annotated[
     Words,
@@ -67,6 +67,10 @@ Exclude = Annotated[Words, typer.Option(metavar="GLOB", help="Files and folders 
 Timeout = Annotated[str | None, typer.Option(metavar="SECONDS", help="Time one model may take; 60 by default.")]
 Memory = Annotated[str | None, typer.Option(metavar="MIB", help="Memory one model may take; 8192 by default.")]
 Jobs = Annotated[str | None, typer.Option("--jobs", "-j", metavar="N", help="Files checked side by side; default: the CPUs, at most 4.")]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option("--cache-dir", metavar="DIR", help="Folder that keeps what reading files gave; .normadvisor_cache by default."),
+]
 Color = Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")]
 
 

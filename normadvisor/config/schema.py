@@ -36,6 +36,7 @@ class _Table(TypedDict, total=False):
     rules: list[_Name]
     exclude: list[_Name]
     baseline: _Name
+    cache_dir: _Name
     fail_on: Literal["info", "warning", "error"]
     format: Format
     timeout: Annotated[float, Gt(0), Le(86_400)]

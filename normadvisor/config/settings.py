@@ -57,6 +57,8 @@ class Settings:
     """Least severity that makes the exit code 1."""
     format: str = "text"
     """One of :data:`FORMATS`."""
+    cache_dir: Path | None = None
+    """Folder that keeps what reading files gave; ``.normadvisor_cache`` in :attr:`root` when ``None``."""
     timeout: float = 60.0
     """Seconds one target may take in the worker."""
     memory: int = 8192

@@ -123,6 +123,7 @@ def _built(document: Document, top: _Section, models: list[_Section]) -> Setting
         per_file_ignores=ignores,
         rules=tuple(root / folder for folder in values.get("rules", ())),
         baseline=root / values["baseline"] if "baseline" in values else None,
+        cache_dir=root / values["cache_dir"] if "cache_dir" in values else None,
         context=top.context,
         models=tuple(
             ModelConfig(

@@ -81,7 +81,7 @@ def summary(report: Report, elapsed: float | None = None) -> str:
     """The result in one sentence."""
     active = report.active
     models = checked_models(report)
-    where = f"in {counted(models, 'model')}" if models else ""
+    where = f"in {counted(models, 'model')}" if models else f"in {counted(report.files, 'file')}" if report.files else ""
     if active:
         kinds = ", ".join(
             f"{number} info" if name == "info" else counted(number, name) for name, number in severity_counts(active).items() if number
@@ -90,7 +90,7 @@ def summary(report: Report, elapsed: float | None = None) -> str:
     else:
         start = f"No findings {where}".rstrip()
     parts = [start]
-    if not (models or active or report.problems):
+    if not (models or active or report.problems or report.static):
         parts.append("no models were found")
     if hidden := suppressed(report):
         ways = ", ".join(way if len(hidden) == 1 else f"{number} {way}" for way, number in hidden.items())

@@ -7,11 +7,10 @@ module, or a module bound at the top level. Building blocks of another model fou
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from normadvisor.files.source import read_source
+from normadvisor.targets.candidate import Candidate, CandidateKind
 from normadvisor.targets.names import FileNames, is_library_builder, is_library_module
 from normadvisor.types import Location
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from normadvisor.files.source import Source
 
-__all__ = ["Candidate", "CandidateKind", "discover", "discover_in", "needing_arguments"]
+__all__ = ["discover", "discover_in", "needing_arguments"]
 
 _HINTS = ("Module", "torch", "timm", "transformers", "nn.", "lightning")
 _WRAPPERS = {"to", "cuda", "cpu", "eval", "train", "half", "float", "double", "bfloat16", "requires_grad_", "apply"}
@@ -29,23 +28,6 @@ _SCRIPT_NAMES = (
 )  # fmt: skip
 _BARE = ("torch.nn.Module", "torch.nn.modules.module.Module", "object", "abc.ABC")
 _WORK = {"backward", "step", "DataLoader", "load_dataset", "save", "add_argument", "parse_args"}
-
-
-class CandidateKind(StrEnum):
-    """What a discovered model is."""
-
-    CLASS = "class"
-    FACTORY = "factory"
-    INSTANCE = "instance"
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model found in a file: ``file.py:{name}`` is its target."""
-
-    name: str
-    kind: CandidateKind
-    location: Location
 
 
 def discover(path: Path) -> list[Candidate]:

@@ -122,9 +122,9 @@ def _exists(path: Path) -> bool:
 
 
 def _file(text: str, path: Path) -> Target:
-    if path.suffix not in {".py", ".pyw"}:
-        message = f"{path} is not a Python file"
-        raise TargetError(message, hint="targets are .py files, folders, file.py:Name and package.module:Name")
+    if path.suffix not in {".py", ".pyw", ".ipynb"}:
+        message = f"{path} is neither a Python file nor a notebook"
+        raise TargetError(message, hint="targets are .py and .ipynb files, folders, file.py:Name and package.module:Name")
     return Target(text=text, kind=TargetKind.FILE, path=path)
 
 
@@ -194,7 +194,7 @@ def _nothing_there(text: str, place: str, cwd: Path) -> TargetError:
         return TargetError(message, hint=f"did you mean {text.replace(place, near, 1)!r}?")
     if place == text and _MODULE.fullmatch(text) and not text.endswith(".py"):
         return TargetError(message, hint=f"for an object of a module say '{text}:Name'")
-    return TargetError(message, hint="targets are .py files, folders, file.py:Name and package.module:Name")
+    return TargetError(message, hint="targets are .py and .ipynb files, folders, file.py:Name and package.module:Name")
 
 
 def _nearest_file(place: str, cwd: Path) -> str | None:
@@ -204,7 +204,7 @@ def _nearest_file(place: str, cwd: Path) -> str | None:
     while not _exists(parent) and parent != parent.parent:
         parent = parent.parent
     try:
-        entries = [entry for entry in sorted(parent.iterdir()) if entry.is_dir() or entry.suffix == ".py"]
+        entries = [entry for entry in sorted(parent.iterdir()) if entry.is_dir() or entry.suffix in {".py", ".ipynb"}]
         folders = [entry for entry in entries[:50] if entry.is_dir() and entry.name[0] not in "._"]
         below = [child for folder in folders for child in sorted(folder.glob("*.py"))[:200]]
     except OSError:

@@ -37,6 +37,10 @@ class Report:
     """Tables asked for with ``--show-graph``."""
     unused_noqa: tuple[Location, ...] = field(default=())
     """Comments that suppress nothing."""
+    files: int = 0
+    """Files that were read and checked as scripts."""
+    static: bool = False
+    """Whether nothing was to be imported or run, so that there are no models."""
 
     @property
     def active(self) -> tuple[Finding, ...]:
@@ -59,4 +63,6 @@ class Report:
             notes=self.notes + other.notes,
             graphs=self.graphs + other.graphs,
             unused_noqa=self.unused_noqa + other.unused_noqa,
+            files=self.files + other.files,
+            static=self.static or other.static,
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import normadvisor.api.check
+import normadvisor.api.pool
 from normadvisor.api.pool import WorkerPool
 from normadvisor.cli.run import run
 
@@ -44,7 +44,7 @@ def shared_workers(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
         def __exit__(self, *_error: object) -> None:
             pass
 
-    monkeypatch.setattr(normadvisor.api.check, "WorkerPool", Shared)
+    monkeypatch.setattr(normadvisor.api.pool, "WorkerPool", Shared)
 
 
 @pytest.fixture

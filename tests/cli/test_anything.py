@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-import normadvisor.api.check
+import normadvisor.api.pool
 import normadvisor.rulebook.catalogue
 from normadvisor.cli.run import run
 from normadvisor.rulebook import builtin_dir
@@ -71,7 +71,7 @@ def place(tmp_path_factory, pool):
 
     before = Path.cwd()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(normadvisor.api.check, "WorkerPool", Shared)
+        patch.setattr(normadvisor.api.pool, "WorkerPool", Shared)
         # The other rules take most of the time and nothing here is about them.
         patch.setattr(normadvisor.rulebook.catalogue, "builtin_dir", lambda: rules)
         (folder / "work").mkdir()

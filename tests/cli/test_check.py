@@ -79,7 +79,7 @@ def test_problems_are_on_standard_error_beside_formats_for_machines(cli):
 
 
 def test_output_goes_to_a_file_in_one_step(cli, tmp_path):
-    result = cli("check", "net.py", "--format", "concise", "--output", "report.txt", "-q")
+    result = cli("check", "net.py", "--format", "concise", "--output", "report.txt", "-q", "--no-cache")
     assert (result.code, result.out, result.err) == (1, "", "")
     assert (tmp_path / "report.txt").read_text().splitlines()[0] == FINDING
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clean.py", "net.py", "report.txt"]
@@ -243,7 +243,7 @@ def test_a_class_that_needs_arguments_is_not_passed_over_in_silence(cli, tmp_pat
     result = cli("check", "block.py")
     assert result.code == 0
     assert result.err == "note: block.py: Block was not checked, since it needs arguments: say block.py:Block(width=..., depth=...)\n"
-    assert result.out.startswith("No findings; no models were found")
+    assert result.out.startswith("No findings in 1 file; no models were found")
 
 
 def test_an_ignored_rule_that_does_not_exist_is_told_with_its_place(cli, tmp_path):

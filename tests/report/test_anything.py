@@ -70,7 +70,7 @@ def undone(value: str) -> str:
 @given(findings())
 @settings(max_examples=300)
 def test_github_commands_read_back(finding):
-    finding = replace(finding, suppressed=None, modules=(), fix=None)
+    finding = replace(finding, suppressed=None, modules=(), fix=None, cell=None)
     out = render(Report(findings=(finding,)), "github", options=replace(OPTIONS, statistics=False))
     command, _summary, _end = out.split("\n")
     _, head, message = command.split("::", 2)

@@ -37,7 +37,7 @@ def _models(report: Report) -> list[ModelSummary]:
     missing = {
         problem.target: ModelSummary(target=problem.target, trace=TraceKind.NONE, error=problem.message)
         for problem in reversed(report.problems)  # the first problem of a target wins
-        if problem.target not in known
+        if problem.target not in known and not report.static
     }
     return sorted([*report.models, *missing.values()], key=lambda model: (model.target, model.inputs or ""))
 
@@ -59,6 +59,7 @@ def _summary(report: Report, options: RenderOptions) -> dict[str, Any]:
         "rules": {count.rule: count.times for count in sorted(rule_counts(report.active))},
         "suppressed": {"noqa": 0, "baseline": 0, "config": 0} | suppressed(report),
         "models": len(report.models),
+        "files": report.files,
         "problems": [_problem(problem, options) for problem in report.problems],
         "unused_noqa": [_location(location, options) for location in report.unused_noqa],
         "seconds": None if options.elapsed is None else round(options.elapsed, 3),

@@ -1,0 +1,155 @@
+"""The static part of a check beside the traced one: files are read first, since they tell how models are trained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from normadvisor.api.job import ModelJob
+from normadvisor.api.plan import Plan, Planner, shown
+from normadvisor.api.progress import Progress, ProgressCallback
+from normadvisor.api.static.check import Reading, looks_at_scripts, read_scripts
+from normadvisor.config import Settings
+from normadvisor.targets.parse import TargetKind
+from normadvisor.types import Report
+
+if TYPE_CHECKING:
+    from normadvisor.api.check import CheckOptions
+    from normadvisor.rulebook.model import Rule
+
+__all__ = ["Scripts", "default_jobs"]
+
+_CACHE = ".normadvisor_cache"
+_CACHE_VARIABLE = "NORMADVISOR_CACHE_DIR"
+
+
+def default_jobs() -> int:
+    """Processes to run side by side: one per CPU this process may use, at most four."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, usable)
+
+
+class Scripts:
+    """The files of one check.
+
+    Args:
+        planner: the targets.
+        settings: the configuration.
+        rules: all rules of the run.
+        options: how to run.
+
+    """
+
+    def __init__(self, planner: Planner, settings: Settings, rules: Sequence[Rule], options: CheckOptions) -> None:
+        self._planner = planner
+        self._settings = settings
+        self._options = options
+        self._rules = tuple(rule for rule in rules if looks_at_scripts(rule))
+        self._reading = Reading()
+        self._contexts: list[str] = []
+        """Sentences about contexts that scripts gave."""
+
+    def read(self, progress: ProgressCallback | None) -> None:
+        """Read the files."""
+        static = self._options.static
+        paths = self._planner.scripts(self._settings, static=static)
+        survey = not static and any(target.kind is TargetKind.FOLDER for target in self._planner.targets)
+        if not paths or not (self._rules or survey or static):
+            return
+        from normadvisor.api.static.analyse import Setup
+
+        setup = Setup(
+            rules=self._rules, roots=self._roots(), root=self._settings.root, context=self._settings.context, flags=self._options.context,
+            survey=survey,
+        )  # fmt: skip
+
+        def told(done: int, total: int, path: str) -> None:
+            if progress is not None:
+                progress(Progress(done=done, total=total, target=self._label(Path(path)), phase="reading"))
+
+        self._reading = read_scripts(
+            paths, setup, jobs=self._options.jobs or default_jobs(), timeout=self._settings.timeout, cache=self._cache(), told=told
+        )
+        for result in self._reading.results:
+            self._planner.surveys.take(result)
+
+    def plan(self) -> Plan:
+        """What is to be traced: nothing in a static check."""
+        if self._options.static:
+            known = {result.path for result in self._reading.results if result.problems}
+            files = [result.path for result in self._reading.results if result.path not in known]
+            return Plan(problems=self._planner.static_problems(self._settings), files=files, notes=[self._untraced()])
+        options = self._options
+        plan = self._planner.plan(self._settings, inputs=options.inputs, flags=options.context, show_graph=options.show_graph)
+        learnt = self._reading.learnt(self._label)
+
+        def completed(model: ModelJob) -> ModelJob:
+            if model.target.path is None:
+                return model
+            context, words = learnt.complete(model.context, model.target.path, model.target.name.partition(".")[0])
+            if words is None:
+                return model
+            self._contexts.append(f"{model.target}: {words}")
+            return replace(model, context=context)
+
+        plan.jobs = [replace(job, models=tuple(completed(model) for model in job.models)) for job in plan.jobs]
+        return plan
+
+    def report(self, plan: Plan) -> Report:
+        """What reading the files gave."""
+        named = [target.path for target in self._planner.targets if target.kind is not TargetKind.FOLDER and target.path is not None]
+        problems = self._reading.problems(self._label, named)
+        notes = (*plan.notes, *self._reading.notes(self._label, named), *self._contexts)
+        return Report(
+            findings=self._reading.findings(),
+            problems=(*plan.problems, *problems),
+            notes=notes,
+            files=sum(not result.problems for result in self._reading.results),
+            static=self._options.static,
+        )
+
+    def joined(self, report: Report, traced: Report) -> Report:
+        """The report on the files followed by that on the models, each event once."""
+        if not report.findings or not traced.findings:
+            return report.joined(traced)
+        from normadvisor.api.static.merge import merged
+
+        return replace(report.joined(traced), findings=tuple(merged(report.findings, traced.findings)))
+
+    def _label(self, path: Path) -> str:
+        return shown(path, self._planner.cwd)
+
+    def _untraced(self) -> str:
+        named = [str(target) for target in self._planner.targets if target.kind is TargetKind.OBJECT]
+        if not named and not self._planner.texts:
+            named = [entry.target for entry in self._settings.models]
+        if not named:
+            return "no model was traced (--static)"
+        more = f" and {len(named) - 4} more" if len(named) > 4 else ""
+        what = "its file was read instead" if len(named) == 1 else "their files were read instead"
+        return f"{', '.join(named[:4])}{more} {'was' if len(named) == 1 else 'were'} not traced (--static): {what}"
+
+    def _roots(self) -> tuple[Path, ...]:
+        """Folders that imports are followed in: those that were named, and the project around them."""
+        found = [target.path if target.kind is TargetKind.FOLDER else target.path.parent for target in self._planner.targets if target.path]
+        for folder in (self._settings.root, self._planner.cwd):
+            if any(path.is_relative_to(folder) for path in found) or not found:
+                found.append(folder)
+        return tuple(dict.fromkeys(found))
+
+    def _cache(self) -> Path | None:
+        """The folder of the cache: as the flag, the environment, the configuration say, else beside the configuration."""
+        options, settings, cwd = self._options, self._settings, self._planner.cwd
+        if not options.use_cache:
+            return None
+        if options.cache_dir is not None:
+            return cwd / options.cache_dir
+        if said := os.environ.get(_CACHE_VARIABLE):
+            return cwd / said
+        if settings.cache_dir is not None:
+            return settings.cache_dir
+        # Without a configuration, what is checked may be an installed package: nothing is written into it.
+        return (settings.root if settings.source is not None else cwd) / _CACHE

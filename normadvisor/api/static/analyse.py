@@ -1,0 +1,199 @@
+"""Reads files one after another: script rules, and where they are asked for models and comments."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from normadvisor.api.static.result import FileResult, SurveyResult
+from normadvisor.errors import NormAdvisorError, TargetError
+from normadvisor.files.notebook import ForeignNotebookError
+from normadvisor.types import Problem, RunContext
+
+if TYPE_CHECKING:
+    from normadvisor.files.source import Source
+    from normadvisor.rulebook.model import Rule
+    from normadvisor.script.project.modules import Project, SourceModule
+
+__all__ = ["Analyser", "Setup", "setup_key"]
+
+_MOST_TEXT = 1_500_000
+"""Characters of source kept parsed at a time: a syntax tree takes some fifty times as much memory as its text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What is the same for every file of a run."""
+
+    rules: tuple[Rule, ...]
+    """Rules that look at scripts."""
+    roots: tuple[Path, ...]
+    """Folders that imports are followed in."""
+    root: Path
+    """Folder of the settings; findings may point at any file below it."""
+    context: RunContext
+    """From the configuration: comments in a file take precedence."""
+    flags: RunContext
+    """From the command line: takes precedence over comments."""
+    survey: bool
+    """Whether to look for models."""
+
+
+class Analyser:
+    """Reads files. What it parsed is kept for the files that follow, and dropped when it grows too large."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._project: Project | None = None
+        self._kept = 0
+
+    def read(self, path: Path) -> FileResult:
+        """What one file holds; whatever is wrong with it stands in the result."""
+        try:
+            return self._read(path)
+        except ForeignNotebookError as error:
+            return FileResult(path=path, problems=(_problem(error),), foreign=True)
+        except NormAdvisorError as error:
+            return FileResult(path=path, problems=(_problem(error),))
+        except (RecursionError, MemoryError):
+            self._forget()
+            return FileResult(path=path, problems=(Problem(target="", message="the code is nested too deeply to be followed"),))
+        except Exception as error:  # noqa: BLE001 - a mistake of ours in one file must not keep the others from being checked
+            self._forget()
+            message = f"reading it failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            hint = "this is a bug of normadvisor; --debug shows the traceback"
+            return FileResult(path=path, problems=(Problem(target="", message=message, hint=hint, details=traceback.format_exc()),))
+
+    def _read(self, path: Path) -> FileResult:
+        project = self._opened()
+        module = project.load(path)
+        survey = self._surveyed(module) if self._setup.survey else None
+        context = self._context(module, survey)
+        if not self._setup.rules:
+            return FileResult(path=path, survey=survey)
+        try:
+            from normadvisor.match.script import match_script
+            from normadvisor.script import analyze
+        except ImportError:
+            return FileResult(path=path, survey=survey)
+
+        script = analyze(path, project)
+        root = self._setup.root
+        findings = match_script(
+            script, self._setup.rules, context, root=root if path.is_relative_to(root) else path.parent, modules=_Modules(project, module)
+        )
+        self._count(module, script.dependencies)
+        return FileResult(
+            path=path,
+            findings=tuple(findings),
+            problems=tuple(Problem(target="", message=item.message, location=item.location, hint=item.hint) for item in script.problems),
+            notes=script.notes,
+            dependencies=tuple(sorted(script.dependencies)),
+            losses=script.losses,
+            batch_sizes=script.batch_sizes,
+            survey=survey,
+        )
+
+    def _opened(self) -> Project:
+        if self._project is None or self._kept > _MOST_TEXT:
+            from normadvisor.script.project.modules import Project
+
+            self._forget()
+            self._project = Project(self._setup.roots)
+        return self._project
+
+    def _forget(self) -> None:
+        self._project = None
+        self._kept = 0
+
+    def _count(self, module: SourceModule, dependencies: Sequence[str]) -> None:
+        """Add up what is kept; a dependency that was kept already counts again, which only makes the project be dropped earlier."""
+        self._kept += len(module.text)
+        if len(dependencies) > 8:
+            self._kept += sum(_size(path) for path in dependencies) // 4
+
+    def _surveyed(self, module: SourceModule) -> SurveyResult:
+        from normadvisor.targets.discover import discover_in, needing_arguments
+
+        source = _source(module)
+        problem = None
+        pragmas_file, pragmas_named = RunContext(), dict[str, RunContext]()
+        try:
+            pragmas_file, pragmas_named = _pragmas(source)
+        except TargetError as error:
+            problem = _problem(error)
+        notebook = module.is_notebook
+        return SurveyResult(
+            candidates=() if notebook else tuple(discover_in(source)),
+            needing_arguments={} if notebook else needing_arguments(source),
+            file_context=pragmas_file,
+            named_contexts=pragmas_named,
+            comment_problem=problem,
+        )
+
+    def _context(self, module: SourceModule, survey: SurveyResult | None) -> RunContext:
+        """What is known about the training of everything in a file.
+
+        Raises:
+            TargetError: a comment cannot be understood, and no survey says so.
+
+        """
+        said = survey.file_context if survey is not None else _pragmas(_source(module))[0]
+        return self._setup.context.merged(said).merged(self._setup.flags)
+
+
+class _Modules(Mapping[str, "SourceModule"]):
+    """Files of a project by path, read when they are asked for."""
+
+    def __init__(self, project: Project, module: SourceModule) -> None:
+        self._project = project
+        self._known = {module.path: module}
+
+    def __getitem__(self, path: str) -> SourceModule:
+        if path not in self._known:
+            try:
+                self._known[path] = self._project.load(Path(path))
+            except TargetError as error:
+                raise KeyError(path) from error
+        return self._known[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def _source(module: SourceModule) -> Source:
+    from normadvisor.files.source import Source
+
+    return Source(Path(module.path), module.text, module.tree)
+
+
+def _pragmas(source: Source) -> tuple[RunContext, dict[str, RunContext]]:
+    if "normadvisor" not in source.text.lower():
+        return RunContext(), {}
+    from normadvisor.targets.pragma import read_pragmas
+
+    found = read_pragmas(source)
+    return found.file, found.named
+
+
+def _problem(error: NormAdvisorError) -> Problem:
+    return Problem(target="", message=error.message, location=error.location, hint=error.hint)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - quick, and a path may be gone
+    except OSError:
+        return 0
+
+
+def setup_key(setup: Setup) -> str:
+    """Everything a result depends on beside the files, as text."""
+    return repr((setup.rules, setup.roots, setup.root, asdict(setup.context), asdict(setup.flags), setup.survey))
