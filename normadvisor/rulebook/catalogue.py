@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from normadvisor.errors import RuleError
-from normadvisor.rulebook.load import load_texts, rule_files
+from normadvisor.rulebook.files import rule_files
 from normadvisor.rulebook.model import Rule
+from normadvisor.rulebook.store import keep_rules, kept_rules, key_of
 from normadvisor.types import Severity
 from normadvisor.types.words import nearest
 
@@ -58,9 +59,8 @@ def builtin_dir() -> Path:
         RuleError: neither is there.
 
     """
-    from importlib import resources  # noqa: PLC0415  # takes longer to import than a third of the rules to read
-
-    package = Path(str(resources.files("normadvisor")))
+    # Not importlib.resources, which takes longer to import than all rules to read.
+    package = Path(__file__).parent.parent
     for place in (package / "_rules", package.parent / "rules"):
         if place.is_dir():
             return place
@@ -68,7 +68,7 @@ def builtin_dir() -> Path:
 
 
 def load_rules(extra: Sequence[Path] = ()) -> RuleBook:
-    """Read the built-in rules and those of further folders or files.
+    """Read the built-in rules and those of further folders or files; what was read and checked before comes from the user's cache.
 
     Raises:
         RuleError: a folder is missing or holds no rules, or something is wrong with a rule.
@@ -83,7 +83,14 @@ def load_rules(extra: Sequence[Path] = ()) -> RuleBook:
         # The same folder named twice, or the built-in one named again, adds nothing.
         paths += [path for path in found if path.resolve() not in seen]
         seen |= {path.resolve() for path in found}
-    rules = sorted((item.rule for item in load_texts(paths)), key=lambda rule: rule.id)
+    key = key_of(paths)
+    rules = kept_rules(key) if key is not None else None
+    if rules is None:
+        from normadvisor.rulebook.load import load_texts  # noqa: PLC0415  # YAML and the checks take longer to import than kept rules to read
+
+        rules = sorted((item.rule for item in load_texts(paths)), key=lambda rule: rule.id)
+        if key is not None:
+            keep_rules(key, rules)
     return RuleBook({rule.id: rule for rule in rules})
 
 

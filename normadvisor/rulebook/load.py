@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,9 +13,7 @@ from normadvisor.rulebook.yamlfile import MAX_BYTES, Document, parse_document
 from normadvisor.types import Location
 from normadvisor.types.words import nearest
 
-__all__ = ["LoadedRule", "RuleErrors", "load_file", "load_text", "load_texts", "read_rule_file", "rule_files"]
-
-_SUFFIXES = frozenset({".yaml", ".yml"})
+__all__ = ["LoadedRule", "RuleErrors", "load_file", "load_text", "load_texts", "read_rule_file"]
 
 
 class RuleErrors(RuleError):  # noqa: N818  # it is several of them
@@ -37,23 +34,6 @@ class LoadedRule:
     def __init__(self, rule: Rule, document: Document) -> None:
         self.rule = rule
         self.document = document
-
-
-def rule_files(place: Path) -> list[Path]:
-    """The rule files of a folder and the folders below it, or the file itself, in the order of their names.
-
-    Raises:
-        RuleError: there is no such folder or file.
-
-    """
-    # os.path, since the methods raise for names that are too long or hold NUL characters.
-    if os.path.isfile(place):  # noqa: PTH113
-        return [place]
-    if not os.path.isdir(place):  # noqa: PTH112
-        beside = place.parent
-        names = os.listdir(beside) if os.path.isdir(beside) else []  # noqa: PTH112, PTH208
-        raise RuleError(f"no folder or file '{place}' with rules", hint=nearest(place.name, names))
-    return sorted(path for path in place.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
 
 
 def read_rule_file(path: Path) -> str:

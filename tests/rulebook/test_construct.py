@@ -7,7 +7,7 @@ import yaml
 
 from normadvisor.rulebook import builtin_dir
 from normadvisor.rulebook.construct import IrregularError, construct
-from normadvisor.rulebook.load import rule_files
+from normadvisor.rulebook.files import rule_files
 from normadvisor.rulebook.model import Chain, Reference, Relation, Rule
 from normadvisor.rulebook.shape import normalise, rule_adapter
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from normadvisor.errors import RuleError
 from normadvisor.rulebook import RuleErrors, builtin_dir, load_file, load_rules, load_text
-from normadvisor.rulebook.load import rule_files
+from normadvisor.rulebook.files import rule_files
 from normadvisor.types import Severity
 
 BUILTIN = sorted(path.relative_to(builtin_dir()).as_posix() for path in rule_files(builtin_dir()))

@@ -9,7 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from normadvisor.rulebook import builtin_dir
-from normadvisor.rulebook.load import rule_files
+from normadvisor.rulebook.files import rule_files
 from normadvisor.rulebook.schema import rule_schema, schema_text
 
 VALIDATOR = Draft202012Validator(rule_schema())
