@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from normadvisor.types.location import Location
 
-__all__ = ["NOTHING_HELD", "UNKNOWN_CONTENTS", "Contents", "Held", "Layer", "union"]
+if TYPE_CHECKING:
+    from normadvisor.script.project.classes import ClassInfo
+    from normadvisor.script.project.modules import FunctionNode, Project, SourceModule
+    from normadvisor.script.values import Arguments
+
+__all__ = [
+    "NOTHING_HELD", "UNKNOWN_CONTENTS", "Contents", "Held", "Layer", "contents_of_class", "contents_of_extern", "contents_of_function", "union",
+]  # fmt: skip
 
 Held: TypeAlias = Literal["yes", "no", "unknown"]
 
@@ -80,3 +87,60 @@ def union(*parts: Contents) -> Contents:
 def _any(held: Iterable[Held]) -> Held:
     found = set(held)
     return "yes" if "yes" in found else "unknown" if "unknown" in found else "no"
+
+
+def contents_of_class(project: Project, info: ClassInfo, arguments: Arguments | None = None) -> Contents:
+    """What an object of a project class holds.
+
+    Args:
+        project: where its parts are looked up.
+        info: the class.
+        arguments: what it is built with; without them every parameter has its default.
+
+    """
+    from normadvisor.script.project.abstract import imported  # noqa: PLC0415 - these need the classes above
+    from normadvisor.script.project.construct import Builder  # noqa: PLC0415
+
+    def read() -> Contents:
+        builder = Builder(project)
+        built = builder.construct(info, imported(arguments), None, 0)
+        found = getattr(built, "contents", None)
+        return found if isinstance(found, Contents) else builder.gather.contents()
+
+    return NOTHING_HELD if info.is_module is False else _guarded(read)
+
+
+def contents_of_function(project: Project, module: SourceModule, node: FunctionNode, arguments: Arguments | None = None) -> Contents:
+    """What the model holds that a factory function of the project builds."""
+    from normadvisor.script.project.abstract import Call, Code, imported, options  # noqa: PLC0415 - as above
+    from normadvisor.script.project.construct import Builder  # noqa: PLC0415
+    from normadvisor.script.project.endings import function_ending  # noqa: PLC0415
+    from normadvisor.script.project.evaluate import Frame  # noqa: PLC0415
+
+    def read() -> Contents:
+        builder = Builder(project)
+        returned = builder.call_code(Frame(module), Code(module, node), imported(arguments) or Call())
+        builder.attach(returned)
+        end = function_ending(builder, list(options(returned)))
+        return replace(builder.gather.contents(), ends_with=end.activation, ends_at=end.location if end.activation else None)
+
+    return _guarded(read)
+
+
+def contents_of_extern(name: str, arguments: Arguments | None = None) -> Contents | None:
+    """What a model holds that a library builds: ``torchvision.models.resnet18``, ``torch.nn.LSTM``; ``None`` if nothing is known."""
+    from normadvisor.script.project.abstract import Call, imported  # noqa: PLC0415 - as above
+    from normadvisor.script.project.known import contents_of_extern_call, contents_of_layer  # noqa: PLC0415
+
+    call = imported(arguments) or Call()
+    return contents_of_layer(name, call) or contents_of_extern_call(name, call)
+
+
+def _guarded(read: Callable[[], Contents]) -> Contents:
+    """Run an analysis; code that is too deep or too long for it is not known."""
+    from normadvisor.script.project.evaluate import TooMuchError  # noqa: PLC0415 - as above
+
+    try:
+        return read()
+    except (RecursionError, TooMuchError):
+        return UNKNOWN_CONTENTS

@@ -52,6 +52,8 @@ class SourceModule:
     nested_classes: dict[str, ast.ClassDef] = field(default_factory=dict)
     """Classes defined inside functions and classes, by name."""
     cells: Cells | None = None
+    class_facts: dict[ast.ClassDef, object] = field(default_factory=dict)
+    """What was found out about the text of its classes."""
     read: set[str] = field(default_factory=set)
     """Paths of the files read directly on behalf of this one."""
 
