@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from normadvisor.script.state import State
 
 __all__ = [
-    "calls_in", "detached", "gathered", "integer", "keeping", "leaves", "maker_of", "mark_backward", "mark_used", "number", "option",
-    "plain_data",
+    "calls_in", "detached", "gathered", "integer", "keeping", "leaves", "made", "maker_of", "mark_backward", "mark_used", "number",
+    "option", "plain_data", "resized", "rows_of",
 ]  # fmt: skip
 
 _DETACHED = "detached:"
@@ -23,6 +23,8 @@ _DETACHED = "detached:"
 _CONTAINERS = frozenset({"list", "dict", "set"})
 _DEFAULT = "default:"
 """Prefix of an origin that names the default of a command line option: ``default:64``."""
+_ROWS = "rows:"
+"""Prefix of an origin that tells how many samples a tensor holds: ``rows:100``."""
 
 
 def leaves(machine: Machine, state: State, value: Value, depth: int = 4) -> Iterator[Value]:
@@ -60,7 +62,7 @@ def gathered(machine: Machine, state: State, values: Iterable[Value], *, keep: b
                     about.add(leaf.about)
                 activations.setdefault(leaf.activation, leaf.activation_at)
     if not keep:
-        origins = {origin for origin in origins if not origin.startswith(_DEFAULT)}
+        origins = {origin for origin in origins if not origin.startswith((_DEFAULT, _ROWS))}
     if not (calls or origins or about or activations):
         return NOTHING
     activation, place = next(iter(activations.items())) if keep and len(activations) == 1 else (None, None)
@@ -79,6 +81,26 @@ def detached(data: Data) -> Data:
     if not data.calls:
         return data
     return replace(data, calls=frozenset(), origins=data.origins | {f"{_DETACHED}{call}" for call in data.calls})
+
+
+def resized(data: Data) -> Data:
+    """The same values, but not the same number of samples."""
+    if data.about is None and not any(origin.startswith(_ROWS) for origin in data.origins):
+        return data
+    return replace(data, about=None, origins=frozenset(origin for origin in data.origins if not origin.startswith(_ROWS)))
+
+
+def made(*origins: str, rows: Value | None = None) -> Data:
+    """A tensor made out of nothing, with its first size if a literal says it."""
+    first = rows.items[0] if isinstance(rows, Tuple) and rows.items else rows
+    known = isinstance(first, Const) and type(first.value) is int
+    return Data(origins=frozenset({*origins, f"{_ROWS}{first.value}"} if known else origins))  # type: ignore[union-attr]
+
+
+def rows_of(data: Data) -> int | None:
+    """Samples that a tensor holds, if a literal said so."""
+    found = [origin[len(_ROWS) :] for origin in data.origins if origin.startswith(_ROWS)]
+    return int(found[0]) if len(found) == 1 else None
 
 
 def calls_in(data: Data, *, with_gradient: bool = False) -> frozenset[int]:

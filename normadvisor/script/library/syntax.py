@@ -95,7 +95,7 @@ def enclosing_statements(module: SourceModule, location: Location) -> list[ast.s
     found: list[ast.stmt] = []
     body = module.tree.body
     while True:
-        inner = next((item for item in body if isinstance(item, ast.stmt) and _near(item, module, location)), None)
+        inner = next((item for item in body if _near(item, module, location)), None)
         if inner is None:
             return found
         found.append(inner)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from normadvisor.script.library.flow import detached, gathered, keeping, mark_used, plain_data
+from normadvisor.script.library.flow import detached, gathered, keeping, made, mark_used, plain_data, resized, rows_of
 from normadvisor.script.library.registry import attribute, called, extern, iterated, method, operation, prefix, subscripted
 from normadvisor.script.values import NOTHING, Arguments, Bound, Const, Data, Place, Ref, Tuple, Value, members
 
@@ -95,7 +95,7 @@ _KEEP_METHODS = _KEEP_FUNCTIONS | frozenset(
 )  # fmt: skip
 _MOVES = frozenset(
     {"float", "double", "half", "bfloat16", "to", "cuda", "cpu", "type", "type_as", "contiguous", "clone", "requires_grad_", "pin_memory",
-     "unsqueeze", "permute", "transpose", "long", "detach", "detach_", "xpu", "npu", "numpy"}
+     "long", "detach", "detach_", "xpu", "npu", "numpy"}
 )  # fmt: skip
 """Methods that keep the number of samples."""
 _NO_GRADIENT = frozenset(
@@ -104,7 +104,7 @@ _NO_GRADIENT = frozenset(
      "long", "int", "bool", "bincount", "nonzero", "isnan", "isinf", "isfinite", "allclose", "size", "numel"}
 )  # fmt: skip
 _PREDICTS = frozenset({"argmax", "argmin", "argsort", "topk", "eq", "equal", "round", "bincount"})
-_FILLS = frozenset({"normal_", "uniform_", "random_", "bernoulli_", "fill_", "zero_", "exponential_", "cauchy_", "log_normal_", "geometric_"})
+_FILLS = frozenset({"normal_", "uniform_", "random_", "bernoulli_", "fill_", "zero_", "exponential_", "cauchy_", "log_normal_"})
 _SHAPES = frozenset({"shape", "ndim", "dtype", "device", "requires_grad", "is_cuda", "itemsize", "nbytes", "names", "layout"})
 _PLAIN = {"T": True, "mT": True, "H": True, "real": True, "logits": True, "data": True, "values": True, "indices": False}
 _REDUCTIONS = frozenset({"backward", "mean", "sum", "max", "min", "log", "exp", "norm", "pow", "item"})
@@ -142,18 +142,27 @@ def tensor_function(machine: Machine, state: State, name: str, arguments: Argume
     if short in ACTIVATIONS and name.startswith(_PARENTS):
         return activated(machine, state, _first(arguments), ACTIVATIONS[short], place)
     if short in RANDOM:
-        return Data(origins=frozenset({"random"}))
+        return _made(short, arguments)
     if short in {"log", "log_"}:
         return _logarithm(machine, state, _first(arguments), place)
     if short in _KEEP_FUNCTIONS or short in _JOIN_FUNCTIONS:
         joined = gathered(machine, state, [_first(arguments)], keep=True)
-        return replace(joined, about=None) if short in _JOIN_FUNCTIONS or short in {"flatten", "reshape", "gather"} else joined
+        return joined if short in {"clone", "squeeze", "interpolate", "nan_to_num"} else resized(joined)
     result = gathered(machine, state, arguments.values())
     if short in _PREDICTS or (short == "max" and len(arguments.positional) + len(arguments.named) > 1):
         mark_used(machine, state, [result], "predicted")
     if short in _NO_GRADIENT:
         return detached(result)
     return result
+
+
+def _made(name: str, arguments: Arguments) -> Data:
+    if name.endswith("_like"):
+        return Data(origins=frozenset({"random"}))
+    if name in {"randint", "normal", "bernoulli", "arange", "linspace", "logspace", "full"}:
+        size = arguments.get(None, "size") or next((item for item in arguments.positional if isinstance(item, Tuple)), None)
+        return made("random", rows=size)
+    return made("random", rows=arguments.get(0, "size"))
 
 
 def _tensor_class(machine: Machine, state: State, name: str, arguments: Arguments) -> Value | None:
@@ -167,7 +176,8 @@ def _tensor_class(machine: Machine, state: State, name: str, arguments: Argument
 
 
 @extern(
-    "torch.tensor", "torch.as_tensor", "torch.from_numpy", "torch.asarray", "torch.Tensor.to", "torch.nn.Parameter", "torch.autograd.Variable"
+    "torch.tensor", "torch.as_tensor", "torch.from_numpy", "torch.asarray", "torch.Tensor.to", "torch.nn.Parameter",
+    "torch.autograd.Variable",
 )  # fmt: skip
 def copied(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value:
     """The same values as a tensor."""
@@ -254,7 +264,7 @@ def data_method(machine: Machine, state: State, receiver: Value, name: str, argu
     _note(machine, state, data, name, arguments)
     if name in _KEEP_METHODS:
         kept = detached(data) if name in _NO_GRADIENT else data
-        return kept if name in _MOVES or _same_first_size(name, arguments) else replace(kept, about=None)
+        return kept if name in _MOVES or _same_first_size(name, arguments) else resized(kept)
     result = gathered(machine, state, [data, *arguments.values()])
     return detached(result) if name in _NO_GRADIENT else replace(result, about=data.about)
 
@@ -282,7 +292,7 @@ def _same_first_size(name: str, arguments: Arguments) -> bool:
 @method(*ACTIVATIONS)
 def unknown_activated(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:
     """``x.sigmoid()`` of a parameter that may be anything."""
-    del arguments
+    del state, arguments
     thing = machine.thing(receiver)
     if thing is None or thing.kind != "opaque":
         return None
@@ -383,13 +393,16 @@ def indexed(machine: Machine, state: State, receiver: Value, key: Value, place: 
     data = gathered(machine, state, [receiver], keep=True)
     if "shape" in data.origins and not data.calls:
         return data
-    return data if isinstance(key, Const) else replace(data, about=None)
+    if data.about is not None and "parameter" in data.origins:
+        return data
+    return data if isinstance(key, Const) and not rows_of(data) else resized(data)
 
 
 @iterated
 def elements(machine: Machine, state: State, value: Value, place: Place) -> tuple[list[Value], bool] | None:
     """Elements of a tensor, of a batch or of an output."""
     del place
-    if not plain_data(value):
+    if not plain_data(value) or any("parts of a model" in item.origins for item in members(value) if isinstance(item, Data)):
         return None
-    return [gathered(machine, state, [value], keep=True)], False
+    data = gathered(machine, state, [value], keep=True)
+    return [resized(data) if rows_of(data) else data], False
