@@ -192,14 +192,20 @@ def _suppressed(
         ConfigError: the baseline cannot be read.
 
     """
-    from normadvisor.suppress import Baseline, apply_noqa, apply_per_file_ignores
+    from normadvisor.suppress import apply_noqa
 
-    findings: Sequence[Finding] = apply_per_file_ignores(report.findings, settings.per_file_ignores, root=settings.root)
+    findings: Sequence[Finding] = report.findings
+    if settings.per_file_ignores:
+        from normadvisor.suppress import apply_per_file_ignores
+
+        findings = apply_per_file_ignores(findings, settings.per_file_ignores, root=settings.root)
     incomplete = {job.models[0].target.path for job in plan.jobs if _has_problem(job, report)} if report.problems else set()
     files = [path for path in plan.files if path not in incomplete]
     result = apply_noqa(findings, ran=[rule.id for rule in rules], known=list(book.rules), files=files, root=settings.root)
     findings, notes = result.findings, [*report.notes, *result.notes]
     if settings.baseline is not None and use_baseline:
+        from normadvisor.suppress import Baseline
+
         baseline = Baseline.load(settings.baseline).apply(findings, root=settings.root, files=files)
         findings = baseline.findings
         if note := baseline.note(settings.baseline):

@@ -7,18 +7,20 @@ from typing import Annotated
 import typer
 
 from normadvisor.cli import check, rule
+from normadvisor.cli.quick import QuickCommand, QuickGroup
 
 __all__ = ["app"]
 
 app = typer.Typer(
     name="normadvisor",
+    cls=QuickGroup,
     help="Finds normalization and activation mistakes in PyTorch models.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command("check")(check.check_command)
+app.command("check", cls=QuickCommand)(check.check_command)
 app.add_typer(rule.app, name="rule")
 
 

@@ -7,6 +7,9 @@ module, or a module bound at the top level. Building blocks of another model fou
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from normadvisor.files.source import read_source
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["discover", "discover_in", "needing_arguments"]
 
+_WORD = re.compile(r"\w+")
 _HINTS = ("Module", "torch", "timm", "transformers", "nn.", "lightning")
 _WRAPPERS = {"to", "cuda", "cpu", "eval", "train", "half", "float", "double", "bfloat16", "requires_grad_", "apply"}
 _SCRIPT_NAMES = (
@@ -151,7 +155,7 @@ class _Discovery:
         """Whether building constructs a layer other than a loss: what has none gives the rules nothing to look at."""
         if any(not base.startswith("torch.nn.") and self.names.is_module_class(base) and "Lightning" not in base for base in outside):
             return True
-        for call in (node for cls in chain for node in ast.walk(cls) if isinstance(node, ast.Call)):
+        for call in (node for cls in chain for node in walk(cls) if isinstance(node, ast.Call)):
             name = self.names.dotted(call.func)
             if name.endswith("Loss") or name in {cls.name for cls in chain}:
                 continue
@@ -262,14 +266,47 @@ class _Discovery:
         held = self.found.get(self.names.dotted(value.func))
         return held is not None and held.kind is not CandidateKind.INSTANCE and held.name != candidate.name
 
+    @cached_property
+    def _defined(self) -> frozenset[str]:
+        return frozenset((*self.names.classes, *self.names.functions))
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self.names.source.text.split("\n")
+
+    def _mentions(self, node: ast.stmt) -> frozenset[str]:
+        """This file's classes and functions whose names stand somewhere in the text of a definition."""
+        first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+        text = "\n".join(self._lines[first - 1 : node.end_lineno])
+        if not text.isascii():  # Python reads some letters as others
+            return self._defined
+        return self._defined.intersection(_WORD.findall(text))
+
     def _uses(self, name: str) -> set[str]:
         """Names of this file's classes and functions that a definition mentions; a base class is no part."""
-        node: ast.AST = self.names.classes.get(name) or self.names.functions.get(name) or self.names.assigned[name]
-        bases = {id(part) for base in getattr(node, "bases", []) for part in ast.walk(base)}
-        mentioned = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and id(part) not in bases}
+        node: ast.stmt = self.names.classes.get(name) or self.names.functions.get(name) or self.names.assigned[name]
+        if self._mentions(node) <= {name}:
+            return set()
+        bases = {id(part) for base in getattr(node, "bases", []) for part in walk(base)}
+        mentioned = {part.id for part in walk(node) if isinstance(part, ast.Name) and id(part) not in bases}
         inherited = {base.id for base in getattr(node, "bases", []) if isinstance(base, ast.Name) and base.id in self.names.classes}
         inner = set[str]().union(*(self._uses(base) for base in inherited if base != name)) if inherited else set()
-        return ((mentioned | inner) & ({*self.names.classes, *self.names.functions})) - {name}
+        return ((mentioned | inner) & self._defined) - {name}
+
+
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """As :func:`ast.walk`, in another order and less than half the time."""
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        yield current
+        for name in current._fields:
+            value = getattr(current, name, None)
+            if isinstance(value, ast.AST):
+                if value._fields:
+                    waiting.append(value)
+            elif isinstance(value, list):
+                waiting.extend([item for item in value if isinstance(item, ast.AST)])
 
 
 def _reachable(start: str, uses: dict[str, set[str]]) -> set[str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import stat
+from collections import deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +64,7 @@ class FileNames:
     _known: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for node in ast.walk(self.source.tree):
+        for node in _statements(self.source.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     first = alias.name.partition(".")[0]
@@ -133,16 +136,39 @@ class FileNames:
         for root in roots:
             path = root.joinpath(*parts) if parts else root / "__init__.py"
             for file in (path.with_suffix(".py"), path / "__init__.py") if parts else (path,):
-                if file.is_file() and file != self.source.path:
-                    return _names_of(file, self.depth + 1)
+                if file != self.source.path and (state := _state(file)) is not None:
+                    return _names_of(file, self.depth + 1, state)
         return None
 
 
-def _names_of(file: Path, depth: int) -> FileNames | None:
+def _state(file: Path) -> tuple[int, int] | None:
+    """What changes when a file does; ``None`` where there is no such file."""
+    try:
+        status = file.stat()
+    except (OSError, ValueError):
+        return None
+    return (status.st_mtime_ns, status.st_size) if stat.S_ISREG(status.st_mode) else None
+
+
+@lru_cache(maxsize=48)
+def _names_of(file: Path, depth: int, state: tuple[int, int]) -> FileNames | None:
+    """Names of a neighbour; the files of a folder have neighbours in common, so some are kept."""
+    del state  # tells one content of the file from another
     try:
         return FileNames(read_source(file), depth=depth)
     except TargetError:
         return None  # a neighbour that cannot be read tells nothing; it has its own error when it is a target itself
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every statement, those of a block after the one that holds it."""
+    waiting: deque[ast.AST] = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        for block in ("body", "handlers", "cases", "orelse", "finalbody"):
+            if isinstance(held := getattr(node, block, None), list):
+                waiting.extend(held)
 
 
 def is_library_module(name: str) -> bool:

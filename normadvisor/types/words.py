@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 __all__ = ["nearest"]
 
@@ -18,6 +17,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
         known: the right spellings.
 
     """
+    from difflib import get_close_matches  # noqa: PLC0415 - only wrong words need it
+
     given = word[:80].casefold()
     # One wrong letter of two or three is half of the likeness there is.
     cutoff = 0.5 if len(given) <= _SHORT else 0.6

@@ -65,7 +65,7 @@ def test_absolute_path(folder):
         ("model", "did you mean 'model.py'?"),
         ("torchvision.models", "say 'torchvision.models:Name'"),
         ("nets/:Net", "is a folder"),
-        ("notes.txt", "is not a Python file"),
+        ("notes.txt", "is neither a Python file nor a notebook"),
         ("model.py:", "'' is not a name or a call"),
         ("model.py:3", "'3' is not a name or a call"),
         ("model.py:Net(nn.ReLU)", "'nn.ReLU', which is not a literal"),

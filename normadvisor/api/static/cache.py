@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import sys
 import time
 from collections.abc import Iterable
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +167,7 @@ class ResultCache:
     def _write(self, path: Path, text: str) -> None:
         if not self._stored:
             self._make()
-        beside = f"{path}.{secrets.token_hex(6)}.tmp"
+        beside = f"{path}.{os.urandom(6).hex()}.tmp"
         try:
             with open(beside, "x", encoding="ascii") as file:  # noqa: PTH123
                 file.write(text)
@@ -189,6 +187,8 @@ class ResultCache:
 
 
 def _hashed(data: bytes) -> str:
+    from hashlib import blake2b
+
     return blake2b(data, digest_size=16).hexdigest()
 
 

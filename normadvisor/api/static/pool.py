@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
-import subprocess
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from normadvisor.api.static.analyse import Analyser, Setup
 from normadvisor.api.static.result import FileResult
 from normadvisor.types import Problem
+
+if TYPE_CHECKING:
+    import subprocess
 
 __all__ = ["read_files"]
 
@@ -67,6 +68,8 @@ class _Readers:
 
     def __init__(self, paths: Sequence[Path], setup: Setup, jobs: int) -> None:
         self._paths = paths
+        import pickle
+
         self._setup = pickle.dumps(setup, protocol=pickle.HIGHEST_PROTOCOL)
         self._waiting = deque(range(len(paths)))
         self._finished: SimpleQueue[tuple[int, bytes]] = SimpleQueue()
@@ -151,6 +154,8 @@ class _Readers:
                 del self._running[process]
 
     def _started(self) -> subprocess.Popen[bytes] | None:
+        import subprocess
+
         from normadvisor.api.command import python_command
 
         with self._lock:
