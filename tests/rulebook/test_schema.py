@@ -41,6 +41,8 @@ def test_builtin_rules_satisfy_it(path):
         ("      through: identity_like", "      through: any"),
         ("expect: [1]", "context: {batch_size: 2, task: detection, fine_tune: true}"),
         ("message:", "define: {ops: {mine: conv, yours: [relu, conv]}}\nmessage:"),
+        ("message:", "script: {pattern: {node: call, op: model_call}, message: x, related: built, fix: {applicability: safe, description: x, edit: insert_eval}}\nmessage:"),
+        ("    - code: y = 1", "    - {code: y = 1, scope: script}"),
     ],
 )
 def test_admits_shorthands(rule_text, old, new):
@@ -64,6 +66,9 @@ def test_admits_shorthands(rule_text, old, new):
         ("expect: [1]", "context: {batch: 2}"),
         ("  good:\n    - code: y = 1\n", ""),
         ("message:", "source: x\nmessage:"),
+        ("message:", "script: {message: x}\nmessage:"),
+        ("message:", "script: {pattern: {node: call, op: model_call}, message: x, related: build}\nmessage:"),
+        ("message:", "fix: {applicability: safe, description: x, edit: insert_evil}\nmessage:"),
     ],
 )
 def test_refuses_misspellings(rule_text, old, new):

@@ -17,6 +17,14 @@ def test_a_new_rule_is_valid(tmp_path):
     assert path.read_text(encoding="utf-8").startswith("# One rule, one file.")
 
 
+def test_a_new_script_rule_is_valid(tmp_path):
+    rule = load_file(new_rule("AC001", "much-decay", tmp_path, "script")).rule
+    assert (rule.scope, rule.pattern.op, len(rule.examples.bad), len(rule.examples.good), len(rule.examples.fixed)) == ("script", ["optimizer"], 1, 1, 1)
+    with pytest.raises(RuleError) as caught:
+        new_rule("AC002", "other", tmp_path, "scripts")
+    assert str(caught.value) == "no rule can be started for the scope 'scripts' (did you mean 'script'?)"
+
+
 @pytest.mark.parametrize(("place", "written"), [("rule.schema.json", "rule.schema.json"), ("../docs/rule.schema.json", "../docs/rule.schema.json")])
 def test_a_schema_nearby_is_pointed_to(tmp_path, place, written):
     folder = tmp_path / "rules"

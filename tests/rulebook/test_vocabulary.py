@@ -6,8 +6,9 @@ from dataclasses import fields
 
 from normadvisor.graph.model import ModuleInfo, NodeInfo
 from normadvisor.rulebook.language import FUNCTIONS
-from normadvisor.rulebook.vocabulary import ATTRIBUTES, CONTEXT, MODULE, NODE
+from normadvisor.rulebook.vocabulary import ATTRIBUTES, CONTEXT, MODULE, NODE, event_attributes
 from normadvisor.types import RunContext
+from normadvisor.types.events import EDITS, EVENT, EVENTS, PLACES
 
 
 def test_the_context_is_known_completely():
@@ -23,8 +24,8 @@ def test_modules_are_known_completely():
 
 
 def test_every_word_is_explained():
-    for words in (NODE, MODULE, CONTEXT):
-        assert all(text and not text.endswith(".") for text in words.values())
+    for words in (NODE, MODULE, CONTEXT, EVENT, PLACES, EDITS, *EVENTS.values()):
+        assert all(text and not text.removesuffix("...").endswith(".") for text in words.values())
     assert list(FUNCTIONS) == sorted(FUNCTIONS)
 
 
@@ -46,3 +47,14 @@ def test_what_the_graph_records_can_be_asked_for():
     recorded = {key for op, module in layers.items() for key in module_attrs(op, nn.utils.spectral_norm(module) if op == "linear" else module)}
     assert recorded - set(ATTRIBUTES) == set()
     assert {"kernel_size", "eps", "parametrizations", "p"} <= recorded
+
+
+def test_scripts_and_rules_share_their_words():
+    from normadvisor.script import events
+
+    assert (events.EVENTS, events.PLACES) == (EVENTS, PLACES)
+
+
+def test_events_of_several_kinds_know_what_either_knows():
+    assert set(event_attributes(["export", "loss_call"])) == {*EVENT, *EVENTS["export"], *EVENTS["loss_call"]}
+    assert all(EVENT.keys().isdisjoint(attributes) for attributes in EVENTS.values())

@@ -1,6 +1,7 @@
 """The numbers that the rules quote, measured again.
 
-Every ``why`` in ``rules/order`` and ``rules/activation`` that says "measured" rests on one of these tests.
+Every ``why`` in ``rules/order`` and ``rules/activation`` that says "measured" rests on one of these tests; those of the rules on scripts rest
+on ``test_measured_scripts.py``.
 """
 
 from __future__ import annotations
