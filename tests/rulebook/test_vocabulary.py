@@ -58,3 +58,9 @@ def test_scripts_and_rules_share_their_words():
 def test_events_of_several_kinds_know_what_either_knows():
     assert set(event_attributes(["export", "loss_call"])) == {*EVENT, *EVENTS["export"], *EVENTS["loss_call"]}
     assert all(EVENT.keys().isdisjoint(attributes) for attributes in EVENTS.values())
+
+
+def test_every_edit_that_a_rule_may_name_is_made():
+    from normadvisor.script import edits
+
+    assert set(edits._ACTIONS) == set(EDITS)
