@@ -159,8 +159,8 @@ class ResultCache:
                     )
             except OSError:
                 names = ["?"]
-            if "__pycache__" in names:
-                names.remove("__pycache__")
+            ours = {"__pycache__", self._top.name} if folder == os.path.abspath(self._top.parent) else {"__pycache__"}  # noqa: PTH100
+            names = [name for name in names if name not in ours]
             self._listings[folder] = _hashed("\0".join(names).encode("utf-8", "surrogatepass"))
         return self._listings[folder]
 
