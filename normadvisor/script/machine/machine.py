@@ -1,0 +1,169 @@
+"""The interpreter, and what it begins with: the body of a file, then every function that nothing reached."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+from normadvisor.script.machine.core import BudgetError, Frame
+from normadvisor.script.machine.statements import Statements
+from normadvisor.script.project.classes import ClassInfo
+from normadvisor.script.state import UNKNOWN_MODE, State
+from normadvisor.script.values import NOTHING, Arguments, Class, Function, Place, Ref, Value
+
+if TYPE_CHECKING:
+    from normadvisor.script.project.modules import SourceModule
+
+__all__ = ["TRIGGERS", "Machine"]
+
+_FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+TRIGGERS = re.compile(
+    r"\.eval\(|\.train\(|\.training\b|no_grad|inference_mode|set_grad_enabled|backward\(|\.step\(|\.export\b|onnx|jit\.|cross_entropy|CrossEntropy"
+    r"|[Nn][Ll][Ll]_?[Ll]oss|BCE|binary_cross_entropy|weight_decay|[dD]ropout|load_state_dict|torch\.load|from_pretrained|autograd\.grad|constant_\("
+    r"|zeros_\(|ones_\(|fill_\(|\.zero_\(|DistributedDataParallel|DDP\(|FSDP\("
+)
+"""What a function has to contain for a rule to have anything to say about it."""
+_SWITCHES = re.compile(r"\.eval\(\)|\.train\(|\.training\b")
+_MOST_ROOTS = 400
+"""Functions of one file analysed on their own."""
+
+
+class Machine(Statements):
+    """Analyses one file."""
+
+    def analyze(self, module: SourceModule) -> list[str]:
+        """Execute everything in a file; events are collected in :attr:`events`.
+
+        Returns:
+            Names of the functions whose analysis took too many steps.
+
+        """
+        given_up: list[str] = []
+        state = self._execute_module(module, given_up)
+        for index, (info, node) in enumerate(_functions(self, module)):
+            if index >= _MOST_ROOTS:
+                given_up.append(f"{node.name} and what follows")
+                break
+            if node not in self.reached and TRIGGERS.search(module.segment(node)):
+                self._root(module, info, node, state.copy(), given_up)
+        return given_up
+
+    def _execute_module(self, module: SourceModule, given_up: list[str]) -> State:
+        state = State()
+        environment = self.module_environment(state, module)
+        self.frames = [Frame(module, environment)]
+        self.steps = 0
+        kept = len(self.events)
+        try:
+            flow = self.execute(module.tree.body, [state])
+            ended = [*flow.normal, *flow.raises, *(after for after, _ in flow.returns)]
+        except (BudgetError, RecursionError):
+            given_up.append("<module>")
+            del self.events[kept:]
+            ended = [state]
+        result = ended[0] if ended else state
+        for other in ended[1:]:
+            result = result.join(other)
+        self.frames = []
+        return result
+
+    def _root(self, module: SourceModule, info: ClassInfo | None, node: _FunctionNode, state: State, given_up: list[str]) -> None:
+        """Analyse a function that nothing called, with parameters nobody knows."""
+        self.frames = [Frame(module, self.module_environment(state, module))]
+        self.steps = 0
+        kept = len(self.events)
+        state.grad, state.no_grad, state.assumptions = "on", None, {}
+        try:
+            place = self.place(node)
+            function = self.method_function(state, info, node) if info is not None else self.define(node, state)
+            function = function if isinstance(function, Function) else _innermost(function) or self.define(node, state, owner=info, decorated=False)
+            if not isinstance(function, Function):
+                return
+            receiver = self._receiver(state, info, function, module) if info is not None and function.kind != "static" else None
+            arguments = self._parameters(state, function, receiver)
+            self.enter_function(state, function, arguments, Place(place.location, place.function), on_yield=None)
+        except (BudgetError, RecursionError):
+            given_up.append(node.name)
+            del self.events[kept:]
+        finally:
+            self.frames = []
+
+    def _parameters(self, state: State, function: Function, receiver: Value | None) -> Arguments:
+        """Values for parameters that nobody passes: defaults do not count, since callers that are out of sight may pass anything."""
+        spec = function.node.args
+        positional = [*spec.posonlyargs, *spec.args]
+        values: list[Value] = []
+        named: list[tuple[str, Value]] = []
+        if receiver is not None and positional:
+            values.append(receiver)
+            positional = positional[1:]
+        for parameter in (*positional, *spec.kwonlyargs):
+            place = Place(function.module.location(parameter), function.qualname, (), None, parameter.arg)
+            value = self.library.parameter(self, state, parameter.arg, parameter.annotation, place)  # type: ignore[arg-type]
+            if parameter in spec.kwonlyargs:
+                named.append((parameter.arg, value))
+            else:
+                values.append(value)
+        return Arguments(tuple(values), tuple(named), NOTHING if spec.vararg else None, NOTHING if spec.kwarg else None)
+
+    def _receiver(self, state: State, info: ClassInfo, function: Function, module: SourceModule) -> Value:
+        """``self``: an object built with parameters nobody knows."""
+        if function.kind == "class":
+            return Class(info)
+        place = Place(module.location(info.node), info.qualname, (), None, info.name)
+        found = info.method("__init__")
+        arguments = Arguments()
+        if found is not None and found[1] is not function.node:
+            made = self.method_function(state, *found)
+            if isinstance(made, Function):
+                arguments = self._parameters(state, made, NOTHING)
+                arguments = Arguments(arguments.positional[1:], arguments.named, arguments.star, arguments.double_star)
+        if found is not None and found[1] is function.node:
+            return self.new(state, "instance" if info.is_module is False else "module", place, name=info.name, cls=info)
+        before = set(state.modes)
+        outcomes = self.construct(state, info, arguments, place)
+        value = self.merged(state, outcomes)
+        if not isinstance(value, Ref):
+            value = self.new(state, "instance", place, name=info.name, cls=info)
+        if self.things[value.address].kind != "instance" or _switches_elsewhere(info):
+            # Which method ran before is not known, so neither is the mode.
+            for address in [*state.modes, value.address]:
+                if address not in before or address == value.address:
+                    state.modes[address] = UNKNOWN_MODE
+        state.assumptions = {}
+        return value
+
+
+def _switches_elsewhere(info: ClassInfo) -> bool:
+    """Whether any method of a class but ``__init__`` switches modes."""
+    return any(
+        _SWITCHES.search(owner.module.segment(node)) for owner in info.mro() for name, node in owner.methods.items() if name != "__init__"
+    )
+
+
+def _functions(machine: Machine, module: SourceModule) -> list[tuple[ClassInfo | None, _FunctionNode]]:
+    """Functions and methods of a file, those first that no other calls by name."""
+    found: list[tuple[ClassInfo | None, _FunctionNode]] = []
+    pending: list[tuple[ClassInfo | None, ast.stmt, str]] = [(None, node, "") for node in module.tree.body]
+    while pending:
+        info, node, around = pending.pop(0)
+        if isinstance(node, _FunctionNode):
+            found.append((info, node))
+        elif isinstance(node, ast.ClassDef):
+            inner = machine.project.class_info(module, node, f"{around}{node.name}")
+            pending = [*((inner, child, f"{inner.qualname}.") for child in node.body), *pending]
+        elif isinstance(node, ast.If | ast.Try | ast.With):
+            bodies = [*node.body, *getattr(node, "orelse", []), *getattr(node, "finalbody", [])]
+            bodies += [child for handler in getattr(node, "handlers", []) for child in handler.body]
+            pending = [*((info, child, around) for child in bodies), *pending]
+    called = set(re.findall(r"(?:\.|\b)(\w+)\(", re.sub(r"(?m)^\s*(async\s+)?def\s+\w+\(", "", module.text)))
+    return sorted(found, key=lambda item: (item[1].name in called or item[1].name.startswith("_"), item[1].lineno))
+
+
+def _innermost(value: Value) -> Function | None:
+    """The function inside a partial application."""
+    function = getattr(value, "function", None)
+    return function if isinstance(function, Function) else None
+
+

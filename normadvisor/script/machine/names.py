@@ -1,0 +1,157 @@
+"""Names: environments of functions and modules, and what imports and definitions of the project stand for."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from typing import TYPE_CHECKING
+
+from normadvisor.script.machine.conditions import Conditions
+from normadvisor.script.machine.core import Frame
+from normadvisor.script.project.classes import ClassInfo
+from normadvisor.script.project.modules import SourceModule
+from normadvisor.script.values import NOTHING, Class, Extern, Function, ModuleValue, Value
+
+if TYPE_CHECKING:
+    from normadvisor.script.project.modules import Resolved
+    from normadvisor.script.state import State
+
+__all__ = ["Names"]
+
+_BUILTINS = frozenset(dir(builtins)) - {"__name__", "__doc__", "__file__"}
+_MOST_PENDING = 12
+"""Assignments of other files that may wait for one another."""
+
+
+class Names(Conditions):
+    """Looks names up and binds them."""
+
+    def new_environment(self, state: State, module: SourceModule, parent: int | None) -> int:
+        """An environment of a function."""
+        address = self.fresh_address()
+        state.names[address] = {}
+        self._parents[address] = parent
+        self._modules_of[address] = module
+        return address
+
+    def module_environment(self, state: State, module: SourceModule) -> int:
+        """The environment of a module's top level."""
+        address = self._module_environments.get(id(module))
+        if address is None:
+            address = self._module_environments[id(module)] = self.fresh_address()
+            self._parents[address] = None
+            self._modules_of[address] = module
+        state.names.setdefault(address, {})
+        return address
+
+    def environment_of(self, name: str, state: State) -> int | None:
+        """The environment that binds a name; ``None`` for builtins and names of other files."""
+        environment: int | None = self.frame.environment
+        if name in self.frame.global_names:
+            return self.module_environment(state, self.frame.module)
+        while environment is not None:
+            if name in state.names.get(environment, ()):
+                return environment
+            environment = self._parents.get(environment)
+        module = self.module_environment(state, self.frame.module)
+        return module if name in state.names[module] else None
+
+    def lookup(self, name: str, state: State) -> Value:
+        """The value of a name."""
+        environment = self.environment_of(name, state)
+        if environment is not None:
+            return state.names[environment][name]
+        module = self.frame.module
+        found = self.project.lookup(name, module)
+        if found is not None:
+            value = self.value_of(found, state, module, name)
+            if not isinstance(found, tuple) or not isinstance(found[1], ast.Assign | ast.AnnAssign):
+                return value
+            state.names[self.module_environment(state, module)][name] = value
+            return value
+        if name == "__name__":
+            return NOTHING
+        if name in module.nested_classes and name not in _BUILTINS:
+            return Class(self.project.class_info(module, module.nested_classes[name], name))
+        return Extern(name) if name in _BUILTINS else NOTHING
+
+    def value_of(self, found: Resolved, state: State, importer: SourceModule, name: str = "") -> Value:
+        """The value of what a dotted name was resolved to."""
+        if isinstance(found, str):
+            return Extern(found)
+        if isinstance(found, SourceModule):
+            return ModuleValue(found)
+        if isinstance(found, ClassInfo):
+            return Class(found)
+        module, node = found
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            return self._in_module(state, module, lambda: self.define(node, state))
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and (module is not importer or len(self.frames) > 1):
+            return self._assigned(state, module, node, name)
+        return NOTHING
+
+    def _assigned(self, state: State, module: SourceModule, node: ast.Assign | ast.AnnAssign, name: str) -> Value:
+        """A variable of a module whose body was not executed: its assignment is."""
+        environment = self.module_environment(state, module)
+        pending: set[int] = self.project.memory.setdefault("pending", {}).setdefault("nodes", set())  # type: ignore[assignment]
+        if id(node) in pending or len(pending) > _MOST_PENDING or node.value is None:
+            return NOTHING
+        pending.add(id(node))
+        try:
+            value = node.value
+
+            def bind() -> Value:
+                result = self.evaluate(value, state)
+                for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                    self.assign(target, result, state)
+                return result
+
+            result = self._in_module(state, module, bind)
+        finally:
+            pending.discard(id(node))
+        return state.names[environment].get(name, result)
+
+    def _in_module(self, state: State, module: SourceModule, act: object) -> Value:
+        """Evaluate something at the top level of a module."""
+        if not self.frames or self.frame.module is not module or self.frame.function is not None:
+            self.frames.append(Frame(module, self.module_environment(state, module), callers=self.frame.callers if self.frames else ()))
+            try:
+                result: Value = act()  # type: ignore[operator]
+            finally:
+                self.frames.pop()
+            return result
+        result = act()  # type: ignore[operator]
+        return result
+
+    def bind(self, name: str, value: Value, state: State) -> None:
+        """Bind a name in the current function or module."""
+        frame = self.frame
+        environment = frame.environment
+        if name in frame.global_names:
+            environment = self.environment_of(name, state) or self.module_environment(state, frame.module)
+        state.names[environment][name] = value
+        self.changed(state, environment, name)
+
+    def bind_nonlocal(self, name: str, state: State) -> None:
+        """``nonlocal name``: nothing to do but find it in an enclosing function when it is bound."""
+        environment = self._parents.get(self.frame.environment)
+        while environment is not None and name not in state.names.get(environment, ()):
+            environment = self._parents.get(environment)
+        if environment is not None:
+            self.frame.global_names.add(name)
+
+    def define(
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, state: State, *, owner: ClassInfo | None = None, decorated: bool = True
+    ) -> Value:
+        """The value a function definition makes, decorators applied."""
+        raise NotImplementedError
+
+
+def module_of_class(info: ClassInfo) -> SourceModule:
+    """The file a class stands in."""
+    return info.module
+
+
+def is_function(value: Value) -> bool:
+    """Whether a value is a function of the project."""
+    return isinstance(value, Function)
