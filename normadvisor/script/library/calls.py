@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from normadvisor.script.library.flow import gathered
+from normadvisor.script.library.flow import gathered, rows_of
+from normadvisor.script.library.forgetting import HARMLESS_METHODS
 from normadvisor.script.library.models import (
     MODEL_KINDS,
     STAND_IN,
@@ -17,10 +18,13 @@ from normadvisor.script.library.models import (
     contents_of,
     frozen_parameters,
     models_in,
+    own_mode,
     root_of,
     weights_of,
 )
-from normadvisor.script.library.modes import mode_of, own_mode
+from normadvisor.script.library.modes import doubt, mode_of
+from normadvisor.script.library.parts import MODULE_METHODS, attribute_of
+from normadvisor.script.library.structure import structure_of
 from normadvisor.script.state import UNKNOWN_MODE, Mode, Training, joined_training
 from normadvisor.script.values import NOTHING, Arguments, Const, Data, Function, Place, Ref, Thing, Value, members
 
@@ -70,7 +74,8 @@ def run_model(machine: Machine, state: State, thing: Thing, arguments: Arguments
 
 def _inside_model(machine: Machine) -> bool:
     """Whether the ``forward`` of a model is being executed: its calls of parts are its own business."""
-    return any(function.owner is not None and _name(function) in {"forward", "__call__"} and function.owner.is_module for function in machine.stack())
+    running = (function.owner for function in machine.stack() if _name(function) in {"forward", "__call__"})
+    return any(owner is not None and owner.is_module for owner in running)
 
 
 def _name(function: Function) -> str:
@@ -85,59 +90,46 @@ def _other_callable(thing: Thing, place: Place) -> bool:
 
 def call_other_method(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:
     """A method that nobody handles: of a model, it runs the model, or it is a part that is called."""
-    from normadvisor.script.library.parts import MODULE_METHODS, attribute_of
-
     thing = as_model(machine, receiver)
     if thing is None:
-        return None
+        return gathered(machine, state, arguments.values()) if name in HARMLESS_METHODS and not isinstance(receiver, Ref) else None
     if name in {"forward", "__call__"}:
         return run_model(machine, state, thing, arguments, place, name)
     if thing.facts.get(STAND_IN) is not None or name in MODULE_METHODS:
-        return NOTHING if name in MODULE_METHODS else None
-    if thing.kind == "opaque" and not _is_met_as_model(state, thing) and name not in {"generate"}:
-        return _unknown_method(machine, state, thing, name, arguments)
+        return NOTHING
+    if thing.kind == "opaque" and not _is_met_as_model(state, thing) and name != "generate":
+        return _unknown_method(machine, state, name, arguments, place)
     if name in RUNNING_METHODS and not _is_part(machine, thing, name):
         return run_model(machine, state, thing, arguments, place, name)
     part = attribute_of(machine, state, receiver, name, place)
-    results = [
-        run_model(machine, state, found, arguments, place)
-        for member in members(part if part is not None else NOTHING)
-        if (found := as_model(machine, member)) is not None and (found.cls is not None or found.extern or _given_data(machine, arguments))
-    ]
-    if results:
-        return results[0]
-    for model in (model for value in arguments.values() for model in models_in(machine, state, value)):
-        if model is not thing:
-            _doubt(machine, state, model, place)
-    return gathered(machine, state, arguments.values())
+    for member in members(part if part is not None else NOTHING):
+        found = as_model(machine, member)
+        if found is not None and (found.cls is not None or found.extern or _given_data(machine, arguments)):
+            return run_model(machine, state, found, arguments, place)
+    return _unknown_method(machine, state, name, arguments, place, keep=thing)
 
 
 def _is_met_as_model(state: State, thing: Thing) -> bool:
     return thing.address in state.modes and thing.facts.get("fresh") is None
 
 
-def _unknown_method(machine: Machine, state: State, thing: Thing, name: str, arguments: Arguments) -> Value:
-    """``anything.method(...)``: data flow through it; what it gives back is unknown too."""
-    del name
-    flow = gathered(machine, state, arguments.values())
-    return flow if flow.calls or flow.origins else Data(origins=frozenset({"argument"}), about=None) if thing.kind == "opaque" else NOTHING
+def _unknown_method(machine: Machine, state: State, name: str, arguments: Arguments, place: Place, keep: Thing | None = None) -> Value:
+    """``anything.method(...)``: data flow through it, and it may switch the models it is given."""
+    if name not in HARMLESS_METHODS:
+        for model in (model for value in arguments.values() for model in models_in(machine, state, value)):
+            if model is not keep and model.kind == "module":
+                doubt(machine, state, model, place)
+    return gathered(machine, state, arguments.values())
 
 
 def _is_part(machine: Machine, thing: Thing, name: str) -> bool:
-    from normadvisor.script.library.iteration import redefines
-
-    return redefines(machine, thing, name) or name in thing.facts.get("parts", {})
+    assigned = structure_of(machine.project, thing.cls).assigned if thing.cls is not None else {}
+    return name in assigned or name in thing.facts.get("parts", {})
 
 
 def _given_data(machine: Machine, arguments: Arguments) -> bool:
     given = [*arguments.values()]
     return bool(given) and all(machine.thing(value) is None and not isinstance(value, Const) for value in given[:1])
-
-
-def _doubt(machine: Machine, state: State, thing: Thing, place: Place) -> None:
-    from normadvisor.script.library.modes import doubt
-
-    doubt(machine, state, thing, place)
 
 
 @lru_cache(maxsize=4096)
@@ -298,4 +290,6 @@ def _batch(machine: Machine, arguments: Arguments) -> tuple[int | None, int | No
                 thing = machine.things.get(member.about.address)
                 if thing is not None and thing.kind == "loader":
                     return thing.facts.get("batch_size"), thing.facts.get("last_batch"), thing
+            if isinstance(member, Data) and (rows := rows_of(member)) is not None:
+                return rows, None, None
     return None, None, None

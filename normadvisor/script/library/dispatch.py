@@ -5,11 +5,31 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-
-# Handlers are asked in the order in which they are registered: those of models stand before those of tensors, which take any data.
-from normadvisor.script.library import calls, forgetting, gradmode, iteration, models, modes, parts  # isort: split
-from normadvisor.script.library import exports, frameworks, wrappers  # noqa: F401 # isort: split
-from normadvisor.script.library import accumulation, backward, losses, optimizers, penalty, tensors  # noqa: F401 # isort: split
+from normadvisor.script.library import (
+    accumulation,
+    backward,
+    calls,
+    constructors,
+    copies,
+    dropout,
+    exports,
+    factories,
+    forgetting,
+    frameworks,
+    gradmode,
+    initialization,
+    iteration,
+    loaders,
+    losses,
+    models,
+    modes,
+    optimizers,
+    options,
+    parts,
+    penalty,
+    tensors,
+    wrappers,
+)
 from normadvisor.script.library.names import canonical
 from normadvisor.script.library.registry import (
     ASSIGNMENTS,
@@ -32,6 +52,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TorchLibrary"]
 
+HANDLERS = (accumulation, backward, copies, dropout, exports, frameworks, initialization, loaders, losses, optimizers, options, penalty, tensors, wrappers)
+"""Parts of the library that are only asked through the registries."""
+
 
 class TorchLibrary:
     """What libraries do, for the interpreter (:class:`normadvisor.script.protocol.Library`)."""
@@ -45,7 +68,7 @@ class TorchLibrary:
         for start in _starts(name):
             if (handler := PREFIXES.get(start)) is not None and (result := handler(machine, state, name, arguments, place)) is not None:
                 return result
-        built = parts.build_extern(machine, state, name, arguments, place)
+        built = factories.build_extern(machine, state, name, arguments, place)
         return built if built is not None else forgetting.harmless_call(machine, state, name, arguments, place)
 
     def build(self, machine: Machine, state: State, cls: ClassInfo, arguments: Arguments, place: Place) -> Value | None:
@@ -53,7 +76,7 @@ class TorchLibrary:
         for handler in BUILT:
             if (result := handler(machine, state, cls, arguments, place)) is not None:
                 return result
-        return parts.build_class(machine, state, cls, arguments, place)
+        return constructors.build_class(machine, state, cls, arguments, place)
 
     def call_object(self, machine: Machine, state: State, ref: Ref, arguments: Arguments, place: Place) -> Value | None:
         """Call of an object: ``model(x)``."""
@@ -71,7 +94,7 @@ class TorchLibrary:
         """Call of a method that the project does not define."""
         if isinstance(receiver, Choice):
             return self._on_each(machine, state, receiver, name, arguments, place)
-        for handler in (*METHODS.get(name, ()), *METHODS.get("*", ())):
+        for handler in [*METHODS.get(name, []), *METHODS.get("*", [])]:
             if (result := handler(machine, state, receiver, name, arguments, place)) is not None:
                 return result
         if isinstance(receiver, Extern):
@@ -92,7 +115,7 @@ class TorchLibrary:
         if isinstance(receiver, Choice):
             found = [self.attribute(machine, state, member, name, place) for member in members(receiver)]
             return choice([value for value in found if value is not None]) if any(found) else None
-        for handler in (*ATTRIBUTES.get(name, ()), *ATTRIBUTES.get("*", ())):
+        for handler in [*ATTRIBUTES.get(name, []), *ATTRIBUTES.get("*", [])]:
             if (result := handler(machine, state, receiver, name, place)) is not None:
                 return result
         return parts.attribute_of(machine, state, receiver, name, place)
@@ -104,21 +127,22 @@ class TorchLibrary:
 
     def subscript(self, machine: Machine, state: State, receiver: Value, key: Value, place: Place) -> Value | None:
         """``receiver[key]`` of something that is neither list, tuple nor dict."""
-        for handler in SUBSCRIPTS:
+        for handler in (iteration.item_of_parts, *SUBSCRIPTS):
             if (result := handler(machine, state, receiver, key, place)) is not None:
                 return result
         return parts.item_of(machine, state, receiver, key, place)
 
     def iterate(self, machine: Machine, state: State, value: Value, place: Place) -> tuple[list[Value], bool] | None:
         """Elements of an iteration, and whether these are all."""
-        for handler in ITERATIONS:
-            if (result := handler(machine, state, value, place)) is not None:
-                return result
-        return iteration.elements(machine, state, value, place)
+        found = iteration.elements(machine, state, value, place)
+        for handler in ITERATIONS if found is None else ():
+            if (found := handler(machine, state, value, place)) is not None:
+                break
+        return found
 
     def operation(self, machine: Machine, state: State, operator: str, operands: list[Value], place: Place) -> Value | None:
         """Arithmetic, comparison or subscript of data."""
-        for handler in OPERATIONS:
+        for handler in (iteration.name_test, *OPERATIONS):
             if (result := handler(machine, state, operator, operands, place)) is not None:
                 return result
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING
 
 from normadvisor.script.library.calls import add_model_places, model_attributes
@@ -43,8 +44,6 @@ def record_export(
 
 def _written(place: Place, *names: str) -> str:
     """The model as the call names it."""
-    import ast
-
     call = written_call(place)
     for name in names:
         node = argument(call, 0, name)
@@ -106,7 +105,7 @@ def _switches_itself(name: str, arguments: Arguments) -> bool | None:
     dynamo = arguments.get(None, "dynamo")
     if dynamo is None:
         return False if arguments.complete else None
-    return {Const(False): True, Const(True): False}.get(dynamo)
+    return not dynamo.value if isinstance(dynamo, Const) else None
 
 
 @method("to_torchscript", "to_onnx", "export", "save_torchscript")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from normadvisor.script.library import modes
 from normadvisor.script.library.flow import gathered
 from normadvisor.script.library.models import models_in
 from normadvisor.script.library.names import last
 from normadvisor.script.library.registry import extern
-from normadvisor.script.state import Mode
-from normadvisor.script.values import NOTHING, Arguments, Place, Ref, Value
+from normadvisor.script.values import NOTHING, Arguments, Place, Value
 
 if TYPE_CHECKING:
     from normadvisor.script.protocol import Machine
     from normadvisor.script.state import State
 
-__all__ = ["forget", "harmless_call", "is_harmless"]
+__all__ = ["HARMLESS_METHODS", "forget", "harmless_call", "is_harmless"]
 
 _HARMLESS_STARTS = (
     "torch.optim.", "torch.utils.data.", "torch.utils.tensorboard.", "torch.nn.utils.", "torch.nn.init.", "torch.nn.functional.", "torch.cuda.",
@@ -33,7 +33,7 @@ _HARMLESS = frozenset(
     {
         "print", "len", "isinstance", "issubclass", "id", "hash", "repr", "str", "type", "hasattr", "callable", "vars", "dir", "list", "tuple",
         "dict", "set", "zip", "enumerate", "sorted", "sum", "max", "min", "any", "all", "filter", "map", "iter", "next", "format", "bool",
-        "setattr", "getattr", "super", "range", "reversed", "abs", "round", "open", "input", "float", "int", "frozenset", "id",
+        "setattr", "getattr", "super", "range", "reversed", "abs", "round", "open", "input", "float", "int", "frozenset",
     }
 )  # fmt: skip
 _RESTORING = frozenset(
@@ -54,6 +54,17 @@ _HARMLESS_TAILS = (
 )  # fmt: skip
 
 
+HARMLESS_METHODS = frozenset(
+    {
+        "add_graph", "watch", "unwatch", "log", "info", "debug", "warning", "print", "save", "save_model", "save_checkpoint", "checkpoint", "register",
+        "append", "add", "add_param_group", "log_model", "add_module", "update", "step", "unscale_", "clip_grad_norm_", "clip_grad_value_", "backward",
+        "zero_grad", "set_model", "write", "summary", "no_sync", "accumulate", "join", "wait_for_everyone", "save_state", "load_state", "get_state_dict",
+        "register_for_checkpointing", "free_memory", "clear", "attach", "write_model", "add_histogram", "add_scalar", "add_text", "items", "keys", "put",
+    }
+)  # fmt: skip
+"""Methods of things nobody knows that by their name leave models as they are."""
+
+
 def is_harmless(name: str) -> bool:
     """Whether an external function is known to leave the mode of models it is given as it is."""
     return name in _HARMLESS or name in _RESTORING or name.startswith(_HARMLESS_STARTS) or last(name).endswith(_HARMLESS_TAILS)
@@ -62,15 +73,13 @@ def is_harmless(name: str) -> bool:
 def harmless_call(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
     """The data that flow through a function which leaves models as they are; ``None`` for any other, which is then to be forgotten."""
     del place
-    if name in _HARMLESS or not is_harmless(name):
-        return None  # builtins are the interpreter's own
+    if not is_harmless(name):
+        return None
     return gathered(machine, state, arguments.values())
 
 
 def forget(machine: Machine, state: State, values: list[Value], place: Place) -> None:
     """The modes of all models that can be reached from values become unknown."""
-    from normadvisor.script.library import modes
-
     done: set[int] = set()
     for value in values:
         for thing in models_in(machine, state, value):
@@ -97,9 +106,3 @@ def save(machine: Machine, state: State, name: str, arguments: Arguments, place:
     """A model or its weights are written; nothing changes."""
     del machine, state, name, arguments, place
     return NOTHING
-
-
-def switched_outside(state: State, ref: Ref, place: Place) -> None:
-    """The mode of a model after a framework had it."""
-    state.modes[ref.address] = Mode("unknown", "unknown", place)
-    state.fields.pop((ref.address, "training"), None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from normadvisor.script.library import modes
+from normadvisor.script.library.models import own_mode
 from normadvisor.script.library.names import canonical
 from normadvisor.script.library.registry import extern
 from normadvisor.script.state import Mode
@@ -109,11 +111,9 @@ def enter(machine: Machine, state: State, manager: Context, place: Place) -> Any
     if manager.kind in _SWITCHES:
         _switch(state, _SWITCHES[manager.kind], manager.place or place)
     elif manager.kind in {"eval", "train"} and isinstance(manager.value, Ref):
-        from normadvisor.script.library import modes
-
         thing = machine.things.get(manager.value.address)
         if thing is not None:
-            before.mode = modes.own_mode(machine, state, thing)
+            before.mode = own_mode(machine, state, thing)
             modes.set_mode(machine, state, thing, "eval" if manager.kind == "eval" else "train", manager.place or place)
     return before
 
@@ -132,6 +132,9 @@ def leave(machine: Machine, state: State, manager: Context, token: Any) -> None:
 def decorator(machine: Machine, state: State, value: Value, place: Place) -> Context | str | None:  # noqa: ARG001 - as the protocol has it
     """What an external decorator does: a context around every call, or a kind of function."""
     if isinstance(value, Context):
+        for origin in value.value.origins if isinstance(value.value, Data) else ():
+            if origin.startswith("grad:"):  # set_grad_enabled took effect when it was called, which decorating takes back
+                state.grad = {"grad:on": "on", "grad:off": "off"}.get(origin, "unknown")  # type: ignore[assignment]
         return value
     if not isinstance(value, Extern):
         return None

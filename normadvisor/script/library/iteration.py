@@ -9,17 +9,17 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from normadvisor.script.library.models import STAND_IN, as_model, children, contents_of
+from normadvisor.script.library.models import STAND_IN, as_model, children, contents_of, descendants
 from normadvisor.script.library.names import canonical, last
-from normadvisor.script.library.registry import assigned, extern, iterated, method, operation
-from normadvisor.script.library.structure import structure_of
+from normadvisor.script.library.parts import attribute_of, part_names, part_of
+from normadvisor.script.library.registry import assigned, extern, method
 from normadvisor.script.values import NOTHING, Arguments, Class, Const, Data, Extern, Place, Ref, Thing, Tuple, Value
 
 if TYPE_CHECKING:
     from normadvisor.script.protocol import Machine
     from normadvisor.script.state import State
 
-__all__ = ["elements", "is_instance", "narrow"]
+__all__ = ["elements", "is_instance", "item_of_parts", "name_test", "narrow"]
 
 _PARTS = "parts of a model"
 _BATCHNORM = frozenset({"BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "_BatchNorm", "_NormBase", "SyncBatchNorm", "LazyBatchNorm2d"})
@@ -75,7 +75,6 @@ def parts(machine: Machine, state: State, receiver: Value, name: str, arguments:
     return _sequence(name, thing)
 
 
-@iterated
 def elements(machine: Machine, state: State, value: Value, place: Place) -> tuple[list[Value], bool] | None:
     """Elements of what the iterators of a module return, of containers of modules, and of things nobody knows."""
     if isinstance(value, Data) and value.about is not None:
@@ -118,8 +117,6 @@ def _name_of(ref: Value) -> Value:
 
 def _children(machine: Machine, state: State, thing: Thing, place: Place) -> list[tuple[Value, Value]]:
     """Each child if the class says which there are, else one that stands for all."""
-    from normadvisor.script.library.parts import part_names, part_of
-
     if thing.facts.get("container"):
         return [(Const(name[1:-1]), item) for name, item in state.fields_of(thing.address).items() if name.startswith("[")]
     names = part_names(machine, thing)
@@ -127,6 +124,20 @@ def _children(machine: Machine, state: State, thing: Thing, place: Place) -> lis
         return [(NOTHING, _every_child(machine, state, thing, place))]
     found = [(name, part_of(machine, state, thing, name, place)) for name in names]
     return [(Const(name), ref) for name, ref in found if ref is not None]
+
+
+def item_of_parts(machine: Machine, state: State, receiver: Value, key: Value, place: Place) -> Value | None:
+    """``list(model.children())[:-1]``, which counts as all of them, and ``list(model.children())[0]``."""
+    if not isinstance(receiver, Data) or receiver.about is None or _PARTS not in receiver.origins:
+        return None
+    thing = machine.things.get(receiver.about.address)
+    if thing is None:
+        return None
+    if not isinstance(key, Const) or not isinstance(key.value, int):
+        return receiver
+    found = _modules(machine, state, thing, receiver.origins, place)
+    exact = "children" in receiver.origins and (thing.facts.get("container") or part_names(machine, thing) is not None)
+    return found[key.value] if exact and -len(found) <= key.value < len(found) else _every_child(machine, state, thing, place)
 
 
 def _every_child(machine: Machine, state: State, thing: Thing, place: Place) -> Ref:
@@ -158,8 +169,6 @@ def apply(machine: Machine, state: State, receiver: Value, name: str, arguments:
 @method("get_submodule")
 def get_submodule(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:  # noqa: ARG001
     """``model.get_submodule("layer4.1")``."""
-    from normadvisor.script.library.parts import attribute_of
-
     if as_model(machine, receiver) is None:
         return None
     path = arguments.get(0, "target")
@@ -228,7 +237,7 @@ def _stand_in_is(machine: Machine, state: State, thing: Thing, name: str) -> boo
     if name in _TOP:
         return True
     if tail in _BATCHNORM or tail in _BATCHNORM_NAMES:
-        return family == "batchnorm" and _of_rank(machine, state, thing, tail)
+        return _of_rank(machine, state, thing, tail) if family == "batchnorm" else False
     if tail in _REST:
         return family == "rest"
     return False if family == "batchnorm" else None if family == "plain" or "Norm" in tail else False
@@ -252,13 +261,13 @@ def type_of(machine: Machine, state: State, name: str, arguments: Arguments, pla
     value = arguments.get(0)
     thing = machine.thing(value) if value is not None else None
     if thing is None or len(arguments.positional) != 1:
-        return None
+        return NOTHING
     if thing.facts.get(STAND_IN) is not None:
         known = _class_name(machine, state, thing)
         return Extern(f"torch.nn.{known}") if known else NOTHING
     if thing.cls is not None:
         return Class(thing.cls)
-    return Extern(thing.extern) if thing.extern and thing.kind == "module" else None
+    return Extern(thing.extern) if thing.extern and thing.kind == "module" else NOTHING
 
 
 def _class_name(machine: Machine, state: State, thing: Thing) -> str | None:
@@ -271,7 +280,6 @@ def _class_name(machine: Machine, state: State, thing: Thing) -> str | None:
     return next((layer.name for layer in layers if layer.kind == "dropout"), "Dropout") if family == "rest" else None
 
 
-@operation
 def name_test(machine: Machine, state: State, operator: str, operands: list[Value], place: Place) -> Value | None:  # noqa: ARG001
     """``"bn" in name`` over ``named_modules()``: names of BatchNorm layers are as a rule ``bn1`` or ``norm``."""
     if operator not in {"in", "not in"} or len(operands) != 2:
@@ -332,8 +340,6 @@ def assign_requires_grad(machine: Machine, state: State, receiver: Value, name: 
 
 
 def _freeze(machine: Machine, state: State, thing: Thing, wanted: Value, place: Place) -> None:
-    from normadvisor.script.library.models import descendants
-
     if thing.facts.get(STAND_IN) is not None:
         state.marks[thing.facts["whole"], "partly_frozen"] = place
         return
@@ -341,12 +347,7 @@ def _freeze(machine: Machine, state: State, thing: Thing, wanted: Value, place: 
     for part in parts:
         for mark in ("frozen", "unfrozen", "partly_frozen"):
             state.marks.pop((part.address, mark), None)
-    mark = {Const(False): "frozen", Const(True): "unfrozen"}.get(wanted, "partly_frozen")
+    mark = "frozen" if wanted == Const(False) else "unfrozen" if wanted == Const(True) else "partly_frozen"
     for part in parts:
         if part is thing or part.parent is None:
             state.marks[part.address, mark] = place
-
-
-def redefines(machine: Machine, thing: Thing, name: str) -> bool:
-    """Whether the class of a model assigns an attribute."""
-    return thing.cls is not None and name in structure_of(machine.project, thing.cls).assigned

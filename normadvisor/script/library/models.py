@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from normadvisor.script.project.contents import UNKNOWN_CONTENTS, Contents, union
-from normadvisor.script.state import FRESH, Mode, State
-from normadvisor.script.values import Arguments, Choice, Const, Place, Ref, Thing, Tuple, Value, members
+from normadvisor.script.project.contents import UNKNOWN_CONTENTS, Contents, contents_of_class, contents_of_extern, union
+from normadvisor.script.state import FRESH, UNKNOWN_MODE, Mode, State
+from normadvisor.script.values import Arguments, Place, Ref, Thing, Tuple, Value, members
 
 if TYPE_CHECKING:
     from normadvisor.script.project.classes import ClassInfo
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODEL_KINDS", "STAND_IN", "ancestors", "as_model", "children", "contents_of", "descendants", "frozen_parameters", "models_in",
-    "new_module", "root_of", "weights_of",
+    "new_module", "own_mode", "root_of", "weights_of",
 ]  # fmt: skip
 
 MODEL_KINDS = frozenset({"module", "opaque", "ema"})
 """Kinds of things that can be in a mode."""
 STAND_IN = "stand_in"
 """Fact of a thing that stands for several layers of a model at once: ``batchnorm``, ``rest`` or ``plain``."""
+_HEADS = frozenset({"fc", "classifier", "head", "heads", "_fc", "last_linear"})
 _CONTAINERS = ("list", "dict", "set")
 
 
@@ -85,7 +87,7 @@ def forget_history(machine: Machine, state: State, ref: Ref) -> None:
 
 def children(machine: Machine, state: State, thing: Thing) -> dict[str, Ref]:
     """Parts of a model that the analysis has met, by attribute: built by its class, or handed to it from outside."""
-    found: dict[str, Ref] = {name: ref for name, ref in thing.facts.get("parts", {}).items() if not machine.things[ref.address].facts.get(STAND_IN)}
+    found: dict[str, Ref] = dict(thing.facts.get("parts", {}))
     for name, value in state.fields_of(thing.address).items():
         found.pop(name, None)
         for member in members(value):
@@ -117,6 +119,14 @@ def ancestors(machine: Machine, thing: Thing) -> Iterator[Thing]:
         current = machine.things.get(current.parent[0]) if current.parent else None
 
 
+def own_mode(machine: Machine, state: State, thing: Thing) -> Mode:
+    """The mode that the model, or the nearest whole it is a part of, was put into; parts of its own that differ are not looked at."""
+    for whole in ancestors(machine, thing):
+        if (mode := state.modes.get(whole.address)) is not None:
+            return mode
+    return UNKNOWN_MODE
+
+
 def root_of(machine: Machine, thing: Thing) -> Thing:
     """The whole that a part belongs to."""
     *_, root = ancestors(machine, thing)
@@ -128,8 +138,6 @@ def _own_contents(machine: Machine, thing: Thing) -> Contents | None:
     if thing.contents is not None:
         return thing.contents
     if "contents" not in thing.facts:
-        from normadvisor.script.project.contents import contents_of_class, contents_of_extern  # noqa: PLC0415 - TEMP
-
         found: Contents | None = None
         if thing.cls is not None:
             found = contents_of_class(machine.project, thing.cls, thing.arguments)
@@ -152,20 +160,27 @@ def contents_of(machine: Machine, state: State, thing: Thing, depth: int = 6) ->
             if part is not None and part is not thing and not part.facts.get(STAND_IN) and part.kind != "opaque":
                 handed.append(contents_of(machine, state, part, depth - 1))
     if own is None:
-        own = UNKNOWN_CONTENTS
+        whole = machine.things.get(thing.parent[0]) if thing.parent else None
+        own = within(contents_of(machine, state, whole, depth - 1)) if whole is not None else UNKNOWN_CONTENTS
     if not handed:
         return own
-    joined = union(own, *handed)
+    if thing.extern and not thing.facts.get("container") and own.dropout == "yes" and _HEADS & state.fields_of(thing.address).keys():
+        own = replace(own, dropout="unknown")  # dropout mostly stands in the head, which was replaced
+    joined = replace(union(own, *handed), ends_with=own.ends_with, ends_at=own.ends_at)
     if thing.facts.get("container"):
         last = contents_of_last(machine, state, thing, depth - 1)
         return last_layer(joined, last)
     return joined
 
 
+def within(whole: Contents) -> Contents:
+    """What is known of a part of which only the whole is known: it holds nothing that the whole does not hold."""
+    held = {kind: "no" if getattr(whole, kind) == "no" else "unknown" for kind in ("batchnorm", "dropout", "other", "batchnorm_over_features")}
+    return replace(UNKNOWN_CONTENTS, **held)  # type: ignore[arg-type]
+
+
 def last_layer(joined: Contents, last: Contents | None) -> Contents:
     """The layers of a whole that ends as its last part does."""
-    from dataclasses import replace
-
     return replace(joined, ends_with=last.ends_with if last else None, ends_at=last.ends_at if last else None)
 
 
@@ -209,8 +224,3 @@ def frozen_parameters(machine: Machine, state: State, thing: Thing) -> str:
         if (frozen and base != "all") or ((unfrozen or fresh_part) and base == "all"):
             return "some"
     return base
-
-
-def alternatives(values: list[Value]) -> Value:
-    """One of several values, ``None`` first if there is none."""
-    return Choice(tuple(values)) if len(values) > 1 else values[0] if values else Const(None)

@@ -5,26 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from normadvisor.script.library.models import STAND_IN, ancestors, as_model, children, contents_of, descendants
+from normadvisor.script.library.models import STAND_IN, ancestors, as_model, children, contents_of, descendants, own_mode
+from normadvisor.script.library.parts import overriding_parts, part_names, part_of
 from normadvisor.script.library.registry import assigned, attribute, method
-from normadvisor.script.state import UNKNOWN_MODE, Mode, Training, joined_training
-from normadvisor.script.values import Arguments, Bound, Class, Const, Data, Extern, Place, Ref, Thing, Value, members
+from normadvisor.script.state import Mode, Training, joined_training
+from normadvisor.script.values import Arguments, Bound, Const, Data, Place, Ref, Thing, Value, members
 
 if TYPE_CHECKING:
     from normadvisor.script.protocol import Machine
     from normadvisor.script.state import State
 
-__all__ = ["doubt", "doubt_changes", "flag_of", "mode_of", "own_mode", "restored", "set_mode", "switch_layers"]
+__all__ = ["doubt", "doubt_changes", "flag_of", "mode_of", "restored", "set_mode", "switch_layers"]
 
 _REMEMBERED = "training:"
-
-
-def own_mode(machine: Machine, state: State, thing: Thing) -> Mode:
-    """The mode that the model, or the nearest whole it is a part of, was put into; parts of its own that differ are not looked at."""
-    for whole in ancestors(machine, thing):
-        if (mode := state.modes.get(whole.address)) is not None:
-            return mode
-    return UNKNOWN_MODE
 
 
 def mode_of(machine: Machine, state: State, thing: Thing, depth: int = 6) -> Mode:
@@ -51,7 +44,8 @@ def mode_of(machine: Machine, state: State, thing: Thing, depth: int = 6) -> Mod
         batchnorm.append(base.batchnorm)
     if not _covered(machine, state, thing, set(met), "rest"):
         rest.append(base.rest)
-    return replace(base, batchnorm=_together(batchnorm, base.batchnorm), rest=_together(rest, base.rest), frozen=frozen, evaluated=evaluated)
+    together = _together(batchnorm, base.batchnorm), _together(rest, base.rest)
+    return replace(base, batchnorm=together[0], rest=together[1], frozen=frozen, evaluated=evaluated)
 
 
 def _together(found: list[Training], otherwise: Training) -> Training:
@@ -67,8 +61,6 @@ def _covered(machine: Machine, state: State, thing: Thing, met: set[str], which:
     """Whether the parts that were met hold every layer of the model that is asked for."""
     if thing.facts.get("container"):
         return True
-    from normadvisor.script.library.parts import part_names, part_of
-
     names = part_names(machine, thing)
     if names is None:
         return False
@@ -113,7 +105,7 @@ def set_mode(machine: Machine, state: State, thing: Thing, training: Training, p
     _hand_down(machine, state, thing)
     state.modes[thing.address] = _switched(previous, training, place)
     _remember_flag(state, thing, training)
-    for part in _overriding(machine, state, thing):
+    for part in overriding_parts(machine, state, thing):
         if training != "unknown":
             _call_override(machine, state, part, training, place)
     for part in descendants(machine, state, thing):
@@ -153,19 +145,8 @@ def _switched(previous: Mode, training: Training, place: Place) -> Mode:
     return Mode("unknown", "unknown", place)
 
 
-def _overriding(machine: Machine, state: State, thing: Thing) -> list[Thing]:
-    """Parts whose class says itself what ``train`` does."""
-    from normadvisor.script.library.parts import overriding_parts
-
-    return overriding_parts(machine, state, thing)
-
-
 def _call_override(machine: Machine, state: State, part: Thing, training: Training, place: Place) -> None:
-    method_value = machine.attribute(state, Ref(part.address), "train", place)
-    if isinstance(method_value, Bound):
-        set_mode(machine, state, part, training, place)
-    else:
-        machine.run(state, method_value, Arguments((Const(training == "train"),)), place)
+    machine.run(state, Bound(Ref(part.address), "train"), Arguments((Const(training == "train"),)), place)
 
 
 def switch_layers(machine: Machine, state: State, whole: Thing, family: str, training: Training, place: Place) -> None:
@@ -182,9 +163,8 @@ def switch_layers(machine: Machine, state: State, whole: Thing, family: str, tra
             state.modes[part.address] = replace(mode, rest=training)
         elif training == "eval":
             alone = mode.rest != "eval"
-            state.modes[part.address] = replace(
-                mode, batchnorm="eval", frozen=place if alone else mode.frozen, undone=None, froze=None, evaluated=None if alone else mode.evaluated
-            )
+            frozen, evaluated = (place, None) if alone else (mode.frozen, mode.evaluated)
+            state.modes[part.address] = replace(mode, batchnorm="eval", frozen=frozen, undone=None, froze=None, evaluated=evaluated)
         else:
             state.modes[part.address] = replace(mode, batchnorm=training, frozen=None)
 
@@ -261,10 +241,8 @@ def evaluate(machine: Machine, state: State, receiver: Value, name: str, argumen
     if thing is None:
         return None
     if thing.cls is not None and thing.cls.method("train") is not None:
-        method_value = machine.attribute(state, Ref(thing.address), "train", place)
-        if not isinstance(method_value, Bound | Extern | Class):
-            machine.run(state, method_value, Arguments((Const(False),)), place)
-            return Ref(thing.address)
+        machine.run(state, Bound(Ref(thing.address), "train"), Arguments((Const(False),)), place)
+        return Ref(thing.address)
     set_mode(machine, state, thing, "eval", place)
     return Ref(thing.address)
 

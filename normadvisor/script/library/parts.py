@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from normadvisor.script.library.factories import build_class, build_extern, is_module_name
-from normadvisor.script.library.models import STAND_IN, as_model, children
+from normadvisor.script.library.factories import CONTAINERS, is_module_name
+from normadvisor.script.library.models import STAND_IN, as_model, children, contents_of
+from normadvisor.script.library.names import last
 from normadvisor.script.library.structure import bound_arguments, structure_of
+from normadvisor.script.project.bases import module_kind
 from normadvisor.script.project.classes import ClassInfo
+from normadvisor.script.project.contents import UNKNOWN_CONTENTS, Contents
 from normadvisor.script.project.modules import SourceModule
-from normadvisor.script.values import NOTHING, Arguments, Bound, Const, Data, Extern, Place, Ref, Thing, Value, choice, members
+from normadvisor.script.values import NOTHING, Arguments, Const, Data, Extern, Place, Ref, Thing, Value, choice, members
 
 if TYPE_CHECKING:
     from normadvisor.script.protocol import Machine
     from normadvisor.script.state import State
+    from normadvisor.types import Location
 
-__all__ = [
-    "MODULE_METHODS", "attribute_of", "build_class", "build_extern", "item_of", "overriding_parts", "parameter", "part_names", "part_of",
-]  # fmt: skip
+__all__ = ["MODULE_METHODS", "attribute_of", "item_of", "overriding_parts", "parameter", "part_names", "part_of"]
 
 _PARAMETERS = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked", "weight_ih_l0", "weight_hh_l0"})
 _PLAIN = frozenset(
@@ -99,9 +102,9 @@ def overriding_parts(machine: Machine, state: State, thing: Thing) -> list[Thing
                 continue
             info = resolved_callee(machine, owner, node.func)
             if isinstance(info, ClassInfo) and info.is_module and info.method("train") is not None:
-                ref = part_of(machine, state, thing, name)
-                if ref is not None and all(part.address != ref.address for part in found):
-                    found.append(machine.things[ref.address])
+                made = part_of(machine, state, thing, name)
+                if made is not None and all(part.address != made.address for part in found):
+                    found.append(machine.things[made.address])
     return found
 
 
@@ -148,7 +151,7 @@ def _attribute(machine: Machine, state: State, thing: Thing, name: str, place: P
         return Extern(thing.extern)
     if name in _PLAIN or name.startswith("__"):
         return NOTHING
-    if thing.cls is not None and structure is not None and not structure.open and part_names(machine, thing) is not None:
+    if thing.cls is not None and not (structure and structure.open) and part_names(machine, thing) is not None:
         return _class_attribute(thing.cls, name)
     if thing.extern and name.islower() and thing.kind == "module" and name in {"config", "tokenizer", "transforms"}:
         return NOTHING
@@ -187,6 +190,24 @@ def _new_part(
     return parts[name]
 
 
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Where an expression that a class assigns to an attribute is evaluated."""
+
+    thing: Thing
+    """The model whose attribute it is."""
+    owner: ClassInfo
+    """The class whose code it stands in."""
+    label: str
+    """The attribute, made distinct where an expression has several parts."""
+    place: Place
+    depth: int = 5
+
+    def inner(self, suffix: str, steps: int = 1) -> _Site:
+        """The same for a part of the expression."""
+        return _Site(self.thing, self.owner, self.label + suffix, self.place, max(self.depth - steps, 0))
+
+
 def _assigned_value(
     machine: Machine, state: State, thing: Thing, name: str, assigned: list[tuple[ClassInfo, ast.expr]], place: Place
 ) -> Value:
@@ -194,49 +215,48 @@ def _assigned_value(
     distinct = assigned[:4]
     values = []
     for index, (owner, node) in enumerate(distinct):
-        label = name if index == 0 else f"{name}#{index}"
-        value = evaluate(machine, state, thing, owner, node, label, place)
+        value = _evaluate(machine, state, _Site(thing, owner, name if index == 0 else f"{name}#{index}", place), node)
         if not (isinstance(value, Const) and value.value is None and len(distinct) > 1):
             values.append(value)
     return choice(values) if values else Const(None)
 
 
-def evaluate(machine: Machine, state: State, thing: Thing, owner: ClassInfo, node: ast.expr, label: str, place: Place, depth: int = 5) -> Value:
+def _evaluate(machine: Machine, state: State, site: _Site, node: ast.expr) -> Value:
     """What an expression in the constructor of a model's class evaluates to, as far as modules are concerned."""
     if isinstance(node, ast.Constant):
         return Const(node.value)
     if isinstance(node, ast.Name):
-        return _named(machine, state, thing, owner, node.id, label, place, depth)
-    if isinstance(node, ast.IfExp) and depth:
-        return choice(
-            evaluate(machine, state, thing, owner, branch, f"{label}{mark}", place, depth - 1) for branch, mark in ((node.body, ""), (node.orelse, "!"))
-        )
+        return _named(machine, state, site, node.id)
+    if not site.depth:
+        return NOTHING
+    if isinstance(node, ast.IfExp):
+        return choice((_evaluate(machine, state, site.inner(""), node.body), _evaluate(machine, state, site.inner("!"), node.orelse)))
     if isinstance(node, ast.Call):
-        return _called(machine, state, thing, owner, node, label, place, depth)
-    if isinstance(node, ast.Attribute) and depth:
-        base = evaluate(machine, state, thing, owner, node.value, f"{label}^", place, depth - 1)
-        whole = as_model(machine, base)
-        if whole is thing and whole is not None and node.attr == label:
+        return _called(machine, state, site, node)
+    if isinstance(node, ast.Attribute):
+        whole = as_model(machine, _evaluate(machine, state, site.inner("^"), node.value))
+        if whole is None or (whole is site.thing and node.attr == site.label):
             return NOTHING
-        return (_attribute(machine, state, whole, node.attr, place) or NOTHING) if whole is not None else NOTHING
+        return _attribute(machine, state, whole, node.attr, site.place) or NOTHING
     return NOTHING
 
 
-def _named(machine: Machine, state: State, thing: Thing, owner: ClassInfo, name: str, label: str, place: Place, depth: int) -> Value:
-    constructor = owner.methods.get("__init__")
+def _named(machine: Machine, state: State, site: _Site, name: str) -> Value:
+    constructor = site.owner.methods.get("__init__")
     if name == "self":
-        return Ref(thing.address)
+        return Ref(site.thing.address)
     if constructor is None:
         return NOTHING
-    bound = bound_arguments(constructor, thing.arguments if thing.cls is owner or thing.arguments is None else None)
+    known = site.thing.cls is site.owner
+    bound = bound_arguments(constructor, site.thing.arguments if known else None)
     local = _local(constructor, name)
     if name in bound and local is None:
         return bound[name]
-    if local is not None and depth:
-        return evaluate(machine, state, thing, owner, local, label, place, depth - 1)
+    if local is not None and site.depth:
+        return _evaluate(machine, state, site.inner(""), local)
     parameters = {item.arg for item in (*constructor.args.args, *constructor.args.kwonlyargs)}
     if name in parameters and not any(word in name.lower() for word in _OPAQUE_DATA):
-        return _new_part(machine, state, thing, label, place, kind="opaque")
+        return _new_part(machine, state, site.thing, site.label, site.place, kind="opaque")
     return NOTHING
 
 
@@ -254,51 +274,72 @@ _KEEPING = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat16"
 _ALIASES = frozenset({"DataParallel", "DistributedDataParallel", "compile", "deepcopy", "script", "convert_sync_batchnorm"})
 
 
-def _called(machine: Machine, state: State, thing: Thing, owner: ClassInfo, node: ast.Call, label: str, place: Place, depth: int) -> Value:
-    found = resolved_callee(machine, owner, node.func)
+def _called(machine: Machine, state: State, site: _Site, node: ast.Call) -> Value:
+    found = resolved_callee(machine, site.owner, node.func)
     if isinstance(node.func, ast.Attribute) and node.func.attr in _KEEPING and not isinstance(found, str | ClassInfo):
-        return evaluate(machine, state, thing, owner, node.func.value, label, place, depth - 1) if depth else NOTHING
-    if isinstance(found, str) and found.rpartition(".")[2] in _ALIASES and node.args and depth:
-        return evaluate(machine, state, thing, owner, node.args[0], label, place, depth - 1)
-    arguments = _literal_arguments(machine, state, thing, owner, node, label, place, depth)
-    here = Place(owner.module.location(node), f"{owner.qualname}.__init__", text=owner.module.segment(node))
+        return _evaluate(machine, state, site.inner(""), node.func.value)
+    if isinstance(found, str) and last(found) in _ALIASES and node.args:
+        return _evaluate(machine, state, site.inner(""), node.args[0])
+    here = Place(site.owner.module.location(node), f"{site.owner.qualname}.__init__", text=site.owner.module.segment(node))
     if isinstance(found, ClassInfo):
         if found.is_module is False and found.method("forward") is None:
             return NOTHING
-        return _new_part(machine, state, thing, label, here, cls=found, arguments=arguments)
+        return _new_part(machine, state, site.thing, site.label, here, cls=found, arguments=_literal_arguments(machine, state, site, node))
     if isinstance(found, str):
-        if not is_module_name(found):
-            return NOTHING
-        ref = _new_part(machine, state, thing, label, here, extern=found, arguments=arguments)
-        _fill_container(machine, state, machine.things[ref.address], arguments)
-        return ref
+        return _external(machine, state, site, node, found, here)
     if isinstance(found, tuple | SourceModule) or not isinstance(node.func, ast.Name) or node.func.id not in _NO_MODULES:
-        return _new_part(machine, state, thing, label, here, kind="module" if isinstance(found, tuple) else "opaque")
+        return _new_part(machine, state, site.thing, site.label, here, kind="module" if isinstance(found, tuple) else "opaque")
     return NOTHING
 
 
-def _fill_container(machine: Machine, state: State, part: Thing, arguments: Arguments) -> None:
-    if part.extern in {"torch.nn.Sequential"} and arguments.complete:
-        for index, value in enumerate(arguments.positional):
-            if as_model(machine, value) is not None:
-                state.fields[part.address, f"[{index}]"] = value
+def _external(machine: Machine, state: State, site: _Site, node: ast.Call, name: str, place: Place) -> Value:
+    """A part made by a library."""
+    if not is_module_name(name):
+        unknown = module_kind(name) is None and last(name)[:1].isupper()
+        return _new_part(machine, state, site.thing, site.label, place, kind="opaque") if unknown else NOTHING
+    arguments = _literal_arguments(machine, state, site, node)
+    ref = _new_part(machine, state, site.thing, site.label, place, extern=name, arguments=arguments)
+    part = machine.things[ref.address]
+    if name in CONTAINERS and part.contents is None:
+        part.contents = _written_contents(machine, state, site, node)
+    return ref
 
 
-def _literal_arguments(
-    machine: Machine, state: State, thing: Thing, owner: ClassInfo, node: ast.Call, label: str, place: Place, depth: int
-) -> Arguments:
-    if not depth:
-        return Arguments(star=NOTHING)
-    positional = []
+def _written_contents(machine: Machine, state: State, site: _Site, node: ast.expr) -> Contents | None:
+    """Layers of a container that is written out in one expression: those of its class that stand inside; ``None`` if that is not sure."""
+    whole = contents_of(machine, state, site.thing) if site.thing.cls is not None else UNKNOWN_CONTENTS
+    for item in ast.walk(node):
+        if isinstance(item, ast.Starred) or (
+            isinstance(item, ast.Call) and not str(resolved_callee(machine, site.owner, item.func) or "?").startswith("torch.nn.")
+        ):
+            return None
+    span = site.owner.module.location(node)
+    layers = tuple(layer for layer in whole.layers if layer.location is not None and _inside(span, layer.location))
+    kinds = {layer.kind for layer in layers}
+    held = {kind: "yes" if kind in kinds else "no" for kind in ("batchnorm", "dropout", "other")}
+    if any(getattr(whole, kind) == "unknown" and held[kind] == "no" for kind in held):
+        return None
+    return Contents(held["batchnorm"], held["dropout"], held["other"], layers)  # type: ignore[arg-type]
+
+
+def _inside(span: Location, location: Location) -> bool:
+    start, end = (span.line, span.column), (span.end_line or span.line, span.end_column or span.column)
+    return span.path == location.path and span.cell == location.cell and start <= (location.line, location.column) < end
+
+
+def _literal_arguments(machine: Machine, state: State, site: _Site, node: ast.Call) -> Arguments:
+    """Arguments of a call in a constructor: constants and parameters of the constructor."""
+    positional: list[Value] = []
     for index, item in enumerate(node.args):
         if isinstance(item, ast.Starred):
             return Arguments(tuple(positional), star=NOTHING, double_star=NOTHING)
-        simple = isinstance(item, ast.Constant | ast.Name)
-        positional.append(evaluate(machine, state, thing, owner, item, f"{label}({index})", place, depth - 2 if depth > 1 else 0) if simple else NOTHING)
-    named = tuple(
-        (item.arg, Const(item.value.value) if isinstance(item.value, ast.Constant) else NOTHING) for item in node.keywords if item.arg is not None
-    )
+        positional.append(_simple(machine, state, site.inner(f"({index})", 2), item))
+    named = tuple((item.arg, _simple(machine, state, site.inner(f"({item.arg})", 2), item.value)) for item in node.keywords if item.arg is not None)
     return Arguments(tuple(positional), named, double_star=NOTHING if any(item.arg is None for item in node.keywords) else None)
+
+
+def _simple(machine: Machine, state: State, site: _Site, node: ast.expr) -> Value:
+    return _evaluate(machine, state, site, node) if isinstance(node, ast.Constant | ast.Name) else NOTHING
 
 
 def item_of(machine: Machine, state: State, receiver: Value, key: Value, place: Place) -> Value | None:
@@ -345,11 +386,3 @@ def parameter(machine: Machine, state: State, name: str, annotation: ast.expr | 
     elif name in _PLAIN_NAMES:
         return Data(origins=frozenset({"argument"}))
     return machine.new(state, kind, place, name=cls.name if cls is not None else "", cls=cls, tag=f"parameter {name}")
-
-
-def method_value(machine: Machine, state: State, thing: Thing, name: str, place: Place) -> Value | None:
-    """A method that the class of a model defines; ``None`` if it defines none."""
-    if thing.cls is None or thing.cls.method(name) is None:
-        return None
-    value = machine.attribute(state, Ref(thing.address), name, place)
-    return None if isinstance(value, Bound) else value

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from normadvisor.script.library.factories import deepcopy
+from normadvisor.script.library import modes
+from normadvisor.script.library.copies import deepcopy
+from normadvisor.script.library.distributed import record_conversion, record_wrap
+from normadvisor.script.library.flow import gathered
 from normadvisor.script.library.models import STAND_IN, as_model, models_in
-from normadvisor.script.library.names import last
-from normadvisor.script.library.registry import extern, method
+from normadvisor.script.library.names import canonical
+from normadvisor.script.library.registry import built, extern, method
 from normadvisor.script.values import NOTHING, Arguments, Choice, Const, Place, Ref, Thing, Tuple, Value, choice, members
 
 if TYPE_CHECKING:
+    from normadvisor.script.project.classes import ClassInfo
     from normadvisor.script.protocol import Machine
     from normadvisor.script.state import State
 
@@ -93,7 +97,7 @@ _MODEL_NAMES = ("module", "model", "net", "mod", "nn_module", "self", "models", 
     "ray.train.torch.prepare_model", "timm.utils.unwrap_model", "torch_xla.distributed.xla_multiprocessing.MpModelWrapper",
     "intel_extension_for_pytorch.optimize", "opacus.validators.ModuleValidator.fix", "accelerate.dispatch_model", "accelerate.cpu_offload",
     "accelerate.load_checkpoint_and_dispatch", "functorch.compile.memory_efficient_fusion", "torch.fx.GraphModule",
-    "apex.parallel.convert_syncbn_model", "kornia.x.configuration", "torch.nn.Module.to", "timm.models.convert_splitbn_model",
+    "torch.nn.Module.to", "timm.models.convert_splitbn_model",
     "timm.layers.convert_splitbn_model", "torch.ao.quantization.quantize_dynamic", "torch.quantization.quantize_dynamic",
     "bitsandbytes.nn.modules.replace_linear", "unsloth.FastLanguageModel.get_peft_model", "neptune.new.types.File",
 )  # fmt: skip
@@ -105,11 +109,51 @@ def wrap(machine: Machine, state: State, name: str, arguments: Arguments, place:
     thing = as_model(machine, model)
     if thing is not None:
         state.marks[thing.address, "compiled" if "compile" in name else "converted"] = place
-        if last(name).endswith("convert_syncbn_model"):
-            state.marks[thing.address, "synchronized"] = place
         if name.startswith("peft."):
             state.marks[thing.address, "partly_frozen"] = place
     return same_object(machine, model)
+
+
+@extern(
+    "torch.nn.DataParallel", "torch.nn.parallel.DistributedDataParallel", "torch.distributed.fsdp.FullyShardedDataParallel",
+    "apex.parallel.DistributedDataParallel", "fairscale.nn.FullyShardedDataParallel", "fairscale.nn.ShardedDataParallel",
+    "torch_xla.distributed.fsdp.XlaFullyShardedDataParallel", "horovod.torch.DistributedDataParallel",
+)  # fmt: skip
+def distribute(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
+    """``DataParallel(model)``: counts as the model itself, which is what ``.module`` leads to."""
+    model = arguments.get(0, "module")
+    if model is None:
+        return None
+    for member in members(model):
+        if isinstance(member, Ref) and as_model(machine, member) is not None:
+            record_wrap(machine, state, name, member, arguments, place)
+    return same_object(machine, model)
+
+
+@extern(
+    "torch.nn.SyncBatchNorm.convert_sync_batchnorm", "apex.parallel.convert_syncbn_model", "timm.layers.convert_sync_batchnorm",
+    "timm.models.layers.convert_sync_batchnorm",
+)  # fmt: skip
+def synchronize(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
+    """``SyncBatchNorm.convert_sync_batchnorm(model)``: BatchNorm layers are replaced, their modes stay."""
+    del name
+    model = arguments.get(0, "module")
+    if model is None:
+        return None
+    for member in members(model):
+        if isinstance(member, Ref) and as_model(machine, member) is not None:
+            record_conversion(machine, state, member, place)
+    return same_object(machine, model)
+
+
+@built
+def distributing_class(machine: Machine, state: State, cls: ClassInfo, arguments: Arguments, place: Place) -> Value | None:
+    """A project class that extends one of these wrappers."""
+    base = next((base for base in sorted(cls.externals) if canonical(base) in _WRAPPERS), None)
+    return distribute(machine, state, canonical(base), arguments, place) if base is not None else None
+
+
+_WRAPPERS = frozenset({"torch.nn.DataParallel", "torch.nn.parallel.DistributedDataParallel", "torch.distributed.fsdp.FullyShardedDataParallel"})
 
 
 @extern("deepspeed.initialize", "apex.amp.initialize", "intel_extension_for_pytorch.optimize_all")
@@ -154,8 +198,6 @@ def prepare_other(machine: Machine, state: State, receiver: Value, name: str, ar
 )  # fmt: skip
 def averaged(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
     """A moving average of a model's weights: a copy, which timm puts into eval mode and torch leaves as the model was."""
-    from normadvisor.script.library import modes
-
     model = arguments.get(0, "model")
     thing = as_model(machine, model) if model is not None else None
     if thing is None or name.startswith(("torch_ema.", "diffusers.")):
@@ -190,8 +232,6 @@ def update_average(machine: Machine, state: State, receiver: Value, name: str, a
 @method("mul_", "lerp_", "copy_", "add_", "sub_", "_foreach_lerp_")
 def update_weights(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:
     """``target.data.mul_(decay).add_(source.data)``: weights of one model follow those of another."""
-    from normadvisor.script.library.flow import gathered
-
     about = getattr(receiver, "about", None)
     if about is None or not getattr(receiver, "origins", frozenset()) & {"parameter", "state_dict"}:
         return None
