@@ -2,96 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from normadvisor.errors import ExpressionError, RuleError
-from normadvisor.rulebook.expression import Expression
+from normadvisor.errors import RuleError
+from normadvisor.match.conditions import CompiledAdjustment, Condition, Text, place_of
 from normadvisor.rulebook.model import Chain, Clause, ModulePattern, Pattern, Relation, Rule
-from normadvisor.rulebook.template import Template
-from normadvisor.types import OPS, Confidence, Location, Severity, expand
+from normadvisor.types import OPS, expand
 
 __all__ = [
-    "CompiledAdjustment", "CompiledChain", "CompiledClause", "CompiledModulePattern", "CompiledPattern", "CompiledRelation", "CompiledRule",
-    "Condition", "Text", "compile_rule",
+    "CompiledChain", "CompiledClause", "CompiledModulePattern", "CompiledPattern", "CompiledRelation", "CompiledRule", "compile_rule",
 ]  # fmt: skip
 
-Scope = Mapping[str, Any]
 ANY = "any"
 """Stands for every operation."""
-
-
-def _place(source: str, text: str) -> Location | None:
-    """Where a rule file holds an expression, as far as a search for its first line can tell; the file alone otherwise."""
-    if not source:
-        return None
-    first = next(iter(text.strip().splitlines()), "")
-    try:
-        lines = Path(source).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return Location(source, 1)
-    for number, line in enumerate(lines, 1):
-        if first and first in line:
-            return Location(source, number, line.index(first) + 1)
-    return Location(source, 1)
-
-
-class _Evaluable:
-    """What conditions and templates share: the rule they belong to, for errors."""
-
-    def __init__(self, rule: Rule, what: str, text: str) -> None:
-        self._rule = rule
-        self._what = what
-        self.text = text
-
-    def guarded(self, run: Callable[[], Any]) -> Any:
-        """The result of ``run``.
-
-        Raises:
-            RuleError: evaluation failed; the message names the rule, the part of it and the expression.
-
-        """
-        try:
-            return run()
-        except ExpressionError as error:
-            message = f"{self._rule.id}: {self._what}: {error.message}"
-            raise RuleError(message, location=error.location or _place(self._rule.source, self.text), hint=error.hint) from error
-
-
-class Condition(_Evaluable):
-    """An expression of a rule."""
-
-    def __init__(self, rule: Rule, what: str, text: str) -> None:
-        super().__init__(rule, what, text)
-        self._expression: Expression = self.guarded(lambda: Expression(text))
-
-    def __call__(self, scope: Scope) -> Any:
-        """Evaluate.
-
-        Raises:
-            RuleError: evaluation failed.
-
-        """
-        return self.guarded(lambda: self._expression.evaluate(scope))
-
-
-class Text(_Evaluable):
-    """A template of a rule."""
-
-    def __init__(self, rule: Rule, what: str, text: str) -> None:
-        super().__init__(rule, what, text)
-        self._template: Template = self.guarded(lambda: Template(text))
-
-    def __call__(self, scope: Scope) -> str:
-        """Fill in the placeholders.
-
-        Raises:
-            RuleError: evaluation failed.
-
-        """
-        return str(self.guarded(lambda: self._template.render(scope)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +77,6 @@ class CompiledModulePattern:
 
 
 @dataclass(frozen=True, slots=True)
-class CompiledAdjustment:
-    """An :class:`~normadvisor.rulebook.model.Adjustment`, ready to run."""
-
-    when: Condition
-    severity: Severity | None
-    confidence: Confidence | None
-    message: Text | None
-
-
-@dataclass(frozen=True, slots=True)
 class CompiledRule:
     """A :class:`~normadvisor.rulebook.model.Rule`, ready to run."""
 
@@ -193,7 +107,7 @@ class _Compiler:
     def _local(self, name: str, path: tuple[str, ...]) -> frozenset[str]:
         if name in path:
             message = f"{self.rule.id}: group `{name}` is defined by itself"
-            raise RuleError(message, location=_place(self.rule.source, name))
+            raise RuleError(message, location=place_of(self.rule.source, name))
         members = self.rule.define.ops[name]
         return frozenset[str]().union(*(self._one(member, (*path, name)) for member in members))
 
@@ -206,7 +120,7 @@ class _Compiler:
             return expand((name,))
         except KeyError:
             message = f"{self.rule.id}: `{name}` is neither an operation nor a group"
-            raise RuleError(message, location=_place(self.rule.source, name)) from None
+            raise RuleError(message, location=place_of(self.rule.source, name)) from None
 
     def ops(self, names: str | Sequence[str]) -> frozenset[str]:
         """Expand operations and groups, local ones included."""

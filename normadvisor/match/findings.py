@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from normadvisor.graph.model import ModelGraph, ModuleInfo, NodeInfo
-from normadvisor.match.compiled import CompiledPattern, CompiledRule, Text
+from normadvisor.match.compiled import CompiledPattern, CompiledRule
+from normadvisor.match.conditions import Text
 from normadvisor.match.matcher import Match
 from normadvisor.match.places import Place, Places
 from normadvisor.match.views import ChainView, ModuleView, NodeView

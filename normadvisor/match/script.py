@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from normadvisor.errors import TargetError
-from normadvisor.match.compiled import CompiledAdjustment
+from normadvisor.match.conditions import CompiledAdjustment
 from normadvisor.match.fingerprints import fingerprinted
 from normadvisor.match.script_rules import ScriptRule, context_values, script_rules
 from normadvisor.rulebook.model import Rule

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from dataclasses import fields as fields_of
 from typing import Any
 
-from normadvisor.match.compiled import CompiledAdjustment, Condition, Text
-from normadvisor.rulebook.check_script import of_graph
+from normadvisor.match.conditions import CompiledAdjustment, Condition, Text
 from normadvisor.rulebook.model import Clause, ModulePattern, Rule, ScriptSide
+from normadvisor.rulebook.script_values import of_graph
 from normadvisor.types import RunContext, Severity
 
 __all__ = ["ScriptRule", "context_values", "script_rules"]

@@ -10,17 +10,17 @@ from normadvisor.errors import ExpressionError, RuleError
 from normadvisor.rulebook.expression import Expression
 from normadvisor.rulebook.language import Names
 from normadvisor.rulebook.model import Clause, ModulePattern, Pattern, Rule, ScriptSide
+from normadvisor.rulebook.script_values import of_graph
 from normadvisor.rulebook.template import Template
 from normadvisor.rulebook.vocabulary import CONTEXT, event_attributes
 from normadvisor.rulebook.yamlfile import Document, KeyPath
 from normadvisor.types.events import EDITS, EVENTS, PLACES
 from normadvisor.types.words import nearest
 
-__all__ = ["check_script_side", "of_graph"]
+__all__ = ["check_script_side"]
 
 _NO_MODEL = "a script has no traced model"
 _COUNT = re.compile(r"\bcount\s*\(")
-_WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 class Checker(Protocol):
@@ -35,16 +35,6 @@ class Checker(Protocol):
 
     def new_name(self, name: str, path: KeyPath, taken: Collection[str], *, key: bool = False) -> None:
         """Check a name that the rule gives."""
-
-
-def of_graph(rule: Rule) -> frozenset[str]:
-    """Values of ``define.values`` that need the traced model, which a script does not have."""
-    found: set[str] = set()
-    for name, text in rule.define.values.items():
-        words = set(_WORD.findall(text))
-        if "model" in words or "count" in words or words & found:
-            found.add(name)
-    return frozenset(found)
 
 
 def check_script_side(checker: Checker, side: Rule | ScriptSide, prefix: KeyPath) -> None:

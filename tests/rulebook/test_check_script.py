@@ -6,8 +6,8 @@ import pytest
 
 from normadvisor.errors import RuleError
 from normadvisor.rulebook import RuleErrors, load_text
-from normadvisor.rulebook.check_script import of_graph
 from normadvisor.rulebook.explain import explain_markdown
+from normadvisor.rulebook.script_values import of_graph
 
 SCRIPT = """\
 id: AC001

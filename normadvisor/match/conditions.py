@@ -1,0 +1,99 @@
+"""Conditions and templates of a rule, made ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from normadvisor.errors import ExpressionError, RuleError
+from normadvisor.rulebook.expression import Expression
+from normadvisor.rulebook.model import Rule
+from normadvisor.rulebook.template import Template
+from normadvisor.types import Confidence, Location, Severity
+
+__all__ = ["CompiledAdjustment", "Condition", "Scope", "Text", "place_of"]
+
+Scope = Mapping[str, Any]
+
+
+def place_of(source: str, text: str) -> Location | None:
+    """Where a rule file holds an expression, as far as a search for its first line can tell; the file alone otherwise."""
+    if not source:
+        return None
+    first = next(iter(text.strip().splitlines()), "")
+    try:
+        lines = Path(source).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return Location(source, 1)
+    for number, line in enumerate(lines, 1):
+        if first and first in line:
+            return Location(source, number, line.index(first) + 1)
+    return Location(source, 1)
+
+
+class _Evaluable:
+    """What conditions and templates share: the rule they belong to, for errors."""
+
+    def __init__(self, rule: Rule, what: str, text: str) -> None:
+        self._rule = rule
+        self._what = what
+        self.text = text
+
+    def guarded(self, run: Callable[[], Any]) -> Any:
+        """The result of ``run``.
+
+        Raises:
+            RuleError: evaluation failed; the message names the rule, the part of it and the expression.
+
+        """
+        try:
+            return run()
+        except ExpressionError as error:
+            message = f"{self._rule.id}: {self._what}: {error.message}"
+            raise RuleError(message, location=error.location or place_of(self._rule.source, self.text), hint=error.hint) from error
+
+
+class Condition(_Evaluable):
+    """An expression of a rule."""
+
+    def __init__(self, rule: Rule, what: str, text: str) -> None:
+        super().__init__(rule, what, text)
+        self._expression: Expression = self.guarded(lambda: Expression(text))
+
+    def __call__(self, scope: Scope) -> Any:
+        """Evaluate.
+
+        Raises:
+            RuleError: evaluation failed.
+
+        """
+        return self.guarded(lambda: self._expression.evaluate(scope))
+
+
+class Text(_Evaluable):
+    """A template of a rule."""
+
+    def __init__(self, rule: Rule, what: str, text: str) -> None:
+        super().__init__(rule, what, text)
+        self._template: Template = self.guarded(lambda: Template(text))
+
+    def __call__(self, scope: Scope) -> str:
+        """Fill in the placeholders.
+
+        Raises:
+            RuleError: evaluation failed.
+
+        """
+        return str(self.guarded(lambda: self._template.render(scope)))
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledAdjustment:
+    """An :class:`~normadvisor.rulebook.model.Adjustment`, ready to run."""
+
+    when: Condition
+    severity: Severity | None
+    confidence: Confidence | None
+    message: Text | None
