@@ -145,6 +145,9 @@ def _relative(report: Report, folder: str) -> Report:
             finding,
             path=finding.path and finding.path.removeprefix(folder),
             related=tuple(replace(place, path=place.path.removeprefix(folder)) for place in finding.related),
+            fix=finding.fix and replace(
+                finding.fix, edits=tuple(replace(edit, path=edit.path.removeprefix(folder)) for edit in finding.fix.edits)
+            ),
         )
         for finding in report.findings
     ]
