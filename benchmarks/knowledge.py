@@ -52,7 +52,8 @@ def contents(model: nn.Module) -> str:
             counts["N"][name] += 1
         elif rate(module) > 0:
             counts["D"][name] += 1
-    return "; ".join(f"{kind} " + ", ".join(f"{name} {number}" for name, number in sorted(found.items())) for kind, found in counts.items() if found)
+    parts = {kind: ", ".join(f"{name} {number}" for name, number in sorted(found.items())) for kind, found in counts.items()}
+    return "; ".join(f"{kind} {part}" for kind, part in parts.items() if part)
 
 
 def built(build: Any, *names: Any, device: str = "meta", **arguments: Any) -> str | None:
@@ -69,8 +70,8 @@ def built(build: Any, *names: Any, device: str = "meta", **arguments: Any) -> st
 
 def torchvision_one(name: str) -> tuple[str, str | None, str]:
     """One model of torchvision, with its default arguments."""
-    from torchvision import models
-    from torchvision.models import _api
+    from torchvision import models  # noqa: PLC0415 - only what is asked for
+    from torchvision.models import _api  # noqa: PLC0415 - only what is asked for
 
     _api.WeightsEnum.get_state_dict = lambda *_, **__: {}
     nn.Module.load_state_dict = lambda *_, **__: None
@@ -80,7 +81,7 @@ def torchvision_one(name: str) -> tuple[str, str | None, str]:
 
 def timm_one(name: str) -> tuple[str, str | None, str]:
     """One model of timm, with its default arguments; which rates it takes notice of."""
-    import timm
+    import timm  # noqa: PLC0415 - only what is asked for
 
     default = built(timm.create_model, name)
     flags = ""
@@ -93,7 +94,7 @@ def timm_one(name: str) -> tuple[str, str | None, str]:
 
 def transformers_one(name: str) -> tuple[str, str | None, str]:
     """The base model of one model type of transformers, from its default configuration, made shallow."""
-    import transformers
+    import transformers  # noqa: PLC0415 - only what is asked for
 
     transformers.logging.set_verbosity_error()
     config = transformers.CONFIG_MAPPING[name]()
@@ -120,21 +121,21 @@ def guarded(job: tuple[Any, str]) -> tuple[str, str | None, str]:
 def listed(library: str) -> tuple[Any, list[str], str]:
     """How to build one model of a library, the names of all, and its version."""
     if library == "torchvision":
-        import torchvision
+        import torchvision  # noqa: PLC0415 - only what is asked for
 
         return torchvision_one, torchvision.models.list_models(), torchvision.__version__
     if library == "timm":
-        import timm
+        import timm  # noqa: PLC0415 - only what is asked for
 
         return timm_one, timm.list_models(), timm.__version__
-    import transformers
+    import transformers  # noqa: PLC0415 - only what is asked for
 
     return transformers_one, sorted(transformers.CONFIG_MAPPING.keys()), transformers.__version__
 
 
 def classes_of(name: str) -> str:
     """Prefix of the class names of a model type of transformers: ``Bert``."""
-    import transformers
+    import transformers  # noqa: PLC0415 - only what is asked for
 
     with contextlib.suppress(Exception):
         return type(transformers.CONFIG_MAPPING[name]()).__name__.removesuffix("Config")
@@ -158,7 +159,8 @@ def main() -> None:
                     shown = classes_of(name) if library == "transformers" else name
                     if shown:
                         groups.setdefault(found, []).append(f"{shown}:{flags}" if flags else shown)
-        table = {"library": library, "version": version.partition("+")[0], "groups": {key: " ".join(sorted(set(groups[key]))) for key in sorted(groups)}}
+        lines = {key: " ".join(sorted(set(groups[key]))) for key in sorted(groups)}
+        table = {"library": library, "version": version.partition("+")[0], "groups": lines}
         (options.folder / f"{library}.json").write_text(json.dumps(table, indent=0) + "\n", encoding="utf-8")
         print(f"{library} {version}: {sum(map(len, groups.values()))} of {len(names)} models in {len(groups)} groups")
 

@@ -9,15 +9,15 @@ from normadvisor.script.knowledge.known import UNDECIDED, Arguments, Held, Known
 __all__ = ["adjusted", "detector"]
 
 _RATES = frozenset(
-    ["drop_rate", "drop_path_rate", "attn_drop_rate", "proj_drop_rate", "pos_drop_rate", "patch_drop_rate", "drop_block_rate"]
-    + ["dropout", "stochastic_depth_prob", "attention_dropout", "p_dropout"]
+    "drop_rate drop_path_rate attn_drop_rate proj_drop_rate pos_drop_rate patch_drop_rate drop_block_rate "  # noqa: SIM905 - reads better
+    "dropout stochastic_depth_prob attention_dropout p_dropout".split()
 )
 _HARMLESS = frozenset(
-    ["pretrained", "weights", "weights_backbone", "pretrained_backbone", "num_classes", "progress", "in_chans", "img_size", "global_pool"]
-    + ["pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "scriptable", "exportable", "no_jit", "aux_logits"]
-    + ["aux_loss", "model_name", "name", "init_weights", "transform_input", "zero_init_residual", "trainable_backbone_layers", "min_size"]
-    + ["max_size", "image_mean", "image_std", "output_stride", "patch_size", "window_size", "dynamic_img_size", "quantize", "num_keypoints"]
-    + ["bn_momentum", "bn_eps", "memory_efficient", "device", "dtype", "image_size", "groups", "width_per_group"]
+    "pretrained weights weights_backbone pretrained_backbone num_classes progress in_chans img_size global_pool pretrained_cfg "  # noqa: SIM905
+    "pretrained_cfg_overlay checkpoint_path cache_dir scriptable exportable no_jit aux_logits aux_loss model_name name init_weights "
+    "transform_input zero_init_residual trainable_backbone_layers min_size max_size image_mean image_std output_stride patch_size "
+    "window_size dynamic_img_size quantize num_keypoints bn_momentum bn_eps memory_efficient device dtype image_size groups "
+    "width_per_group".split()
 )
 _NORMS = frozenset(["norm_layer", "norm", "act_norm", "bn_layer"])
 
@@ -39,7 +39,8 @@ def adjusted(default: KnownContents, flags: str, arguments: Arguments, *, comple
         dropout = "unknown" if dropout == "no" else dropout
     if (batchnorm, dropout, other) == (default.batchnorm, default.dropout, default.other):
         return default
-    layers = {kind: names for kind, names in default.layers.items() if {"batchnorm": batchnorm, "dropout": dropout, "other": other}[kind] == "yes"}
+    held = {"batchnorm": batchnorm, "dropout": dropout, "other": other}
+    layers = {kind: names for kind, names in default.layers.items() if held[kind] == "yes"}
     if dropout == "yes" and "dropout" not in layers:
         layers["dropout"] = ("Dropout",) if any("path" not in name and name != "stochastic_depth_prob" for name in rates) else ("DropPath",)
     if batchnorm == "yes" and "batchnorm" not in layers:

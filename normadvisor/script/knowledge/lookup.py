@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache, partial
 
 from normadvisor.script.knowledge.adjust import adjusted, detector
@@ -13,6 +14,9 @@ __all__ = ["lookup"]
 
 _BATCHNORM = KnownContents("yes", "unknown", "unknown", {"batchnorm": ("BatchNorm2d",)})
 _BATCHNORM_DROPOUT = KnownContents("yes", "yes", "no", {"batchnorm": ("BatchNorm2d",), "dropout": ("Dropout",)})
+_BATCHNORM_CLASSES = frozenset(
+    ["ResNet", "DenseNet", "MobileNetV2", "MobileNetV3", "EfficientNet", "RegNet", "ShuffleNetV2", "MNASNet", "GoogLeNet", "Inception3"]
+)
 _DETECTORS = ("fasterrcnn_", "maskrcnn_", "keypointrcnn_", "retinanet_", "fcos_")
 _TRANSFORMERS_MODEL = re.compile(
     r"(Model|PreTrainedModel|LMHeadModel|DoubleHeadsModel|For[A-Z]\w*|Encoder|Decoder|Backbone|VisionModel\w*|TextModel\w*|MaskedLM)$"
@@ -42,8 +46,7 @@ def _torchvision(name: str) -> Known | None:
     if last == "create_feature_extractor":
         return Known(name, "wrapper", "unknown")
     if last[:1].isupper():
-        classes = {"ResNet", "DenseNet", "MobileNetV2", "MobileNetV3", "EfficientNet", "RegNet", "ShuffleNetV2", "MNASNet", "GoogLeNet", "Inception3"}
-        return Known(name, "class", "train", _fixed(_BATCHNORM) if last in classes else None, "fresh")
+        return Known(name, "class", "train", _fixed(_BATCHNORM) if last in _BATCHNORM_CLASSES else None, "fresh")
     key = f"quantized_{last}" if "quantization" in parts[2:-1] else last
     if key not in names_of("torchvision"):
         return None
@@ -113,7 +116,7 @@ def _configured(prefix: str, arguments: Arguments, complete: bool) -> KnownConte
     if entry is None:
         return None
     default = entry[0]
-    return KnownContents(default.batchnorm, "yes" if default.dropout == "yes" else "unknown", default.other, default.layers, default.norms, default.counts)
+    return replace(default, dropout="yes" if default.dropout == "yes" else "unknown")
 
 
 def _torch(name: str) -> Known | None:
@@ -133,7 +136,7 @@ def _hub(arguments: Arguments, complete: bool) -> KnownContents | None:  # noqa:
 
 def _diffusers(name: str) -> Known | None:
     parts = name.split(".")
-    if parts[-1] in _PRETRAINED and re.search(r"(Model|Model2D|Transformer\w*|Autoencoder\w*|VQModel)$|2DConditionModel|ControlNet", parts[-2]):
+    if parts[-1] in _PRETRAINED and re.search(r"Model|Transformer|Autoencoder|ControlNet", parts[-2]):
         return Known(name, "factory", "eval", None, "loaded")
     if re.match(r"(UNet\w*Model|Autoencoder\w+|ControlNetModel|VQModel|\w*Transformer2DModel)$", parts[-1]):
         return Known(name, "class", "train", None, "fresh")
@@ -141,21 +144,28 @@ def _diffusers(name: str) -> Known | None:
 
 
 def _segmentation_models(name: str) -> Known | None:
-    """Documented: decoders use BatchNorm unless ``decoder_use_batchnorm`` or ``decoder_use_norm`` says otherwise; fresh modules train."""
+    """Documented: decoders use BatchNorm unless ``decoder_use_batchnorm`` or ``decoder_use_norm`` says otherwise."""
     last = name.rpartition(".")[2]
     if last == "from_pretrained":
         return Known(name, "factory", "eval", None, "loaded")
-    if last in {"Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet", "create_model"}:
+    if last in _SEGMENTATION:
         return Known(name, "class" if last[0].isupper() else "factory", "train", _segmentation_contents, "argument")
     return None
+
+
+_SEGMENTATION = frozenset(
+    ["Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet", "create_model"]
+)
 
 
 def _segmentation_contents(arguments: Arguments, complete: bool) -> KnownContents | None:  # noqa: FBT001 - see above
     if not complete or any(name in arguments for name in ("decoder_use_batchnorm", "decoder_use_norm", "decoder_norm")):
         return None
     encoder = arguments.get("encoder_name", arguments.get(0, "resnet34"))
-    plain = isinstance(encoder, str) and re.match(r"(resnet|resnext|se_resn|densenet|vgg\d+_bn|efficientnet|mobilenet|timm-efficientnet)", encoder)
-    return _BATCHNORM if plain else None
+    return _BATCHNORM if isinstance(encoder, str) and re.match(_BATCHNORM_ENCODERS, encoder) else None
+
+
+_BATCHNORM_ENCODERS = re.compile(r"resnet|resnext|se_resn|densenet|vgg\d+_bn|efficientnet|mobilenet|timm-efficientnet")
 
 
 def _fixed(contents: KnownContents) -> partial[KnownContents]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from normadvisor.types.location import Location
 
 __all__ = [
-    "PLAIN", "SELF", "UNKNOWN", "Abstract", "Built", "Call", "Code", "Either", "Items", "PartialCall", "Table", "either", "frozen",
-    "holds_unknown", "imported", "options", "truth",
+    "PLAIN", "SELF", "UNKNOWN", "Abstract", "Built", "Call", "Code", "Either", "Items", "PartialCall", "Piece", "Share", "Table", "either",
+    "frozen", "holds_unknown", "imported", "options", "settle", "truth",
 ]  # fmt: skip
 
 _MOST_OPTIONS = 6
@@ -56,6 +56,21 @@ class PartialCall:
 
 
 @dataclass(slots=True, eq=False)
+class Share:
+    """What one model adds to the whole; ``partial``: only a piece of it is used, so its head may be left out."""
+
+    contents: Contents
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a model: ``vgg.features``, ``resnet.children()``."""
+
+    share: Share
+
+
+@dataclass(slots=True, eq=False)
 class Built:
     """A module that was built."""
 
@@ -68,6 +83,7 @@ class Built:
     layer: Layer | None = None
     location: Location | None = None
     call: Call | None = None
+    share: Share | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -121,7 +137,7 @@ class Call:
         return Call(self.positional + other.positional, tuple({**dict(self.named), **dict(other.named)}.items()), self.open or other.open)
 
 
-Abstract: TypeAlias = "_Marker | Const | Class | Extern | ModuleValue | Code | PartialCall | Built | Items | Table | Either | Tuple"
+Abstract: TypeAlias = "_Marker | Const | Class | Extern | ModuleValue | Code | PartialCall | Built | Piece | Items | Table | Either | Tuple"
 
 
 def options(value: Abstract) -> tuple[Abstract, ...]:
@@ -157,6 +173,18 @@ def holds_unknown(value: Abstract, depth: int = 4) -> bool:
     return False
 
 
+def settle(value: Abstract, depth: int = 4) -> None:
+    """Pieces among these values are used by themselves: the models they are taken from are no longer whole."""
+    if isinstance(value, Piece):
+        value.share.partial = True
+    elif depth and isinstance(value, Either | Items):
+        for item in value.values:
+            settle(item, depth - 1)
+    elif depth and isinstance(value, Table):
+        for item in value.values.values():
+            settle(item, depth - 1)
+
+
 def truth(value: Abstract) -> bool | None:
     """Whether a value counts as true; ``None`` if that is open."""
     if isinstance(value, Const):
@@ -166,12 +194,12 @@ def truth(value: Abstract) -> bool | None:
         return found.pop() if len(found) == 1 else None
     if isinstance(value, Items | Table):
         return True if value.values else None if value.open else False
-    return True if isinstance(value, Class | Extern | Code | PartialCall | Built | ModuleValue) else None
+    return True if isinstance(value, Class | Extern | Code | PartialCall | Built | Piece | ModuleValue) else None
 
 
 def frozen(value: Abstract, depth: int = 4) -> Any:
     """A hashable stand-in, to compare arguments by."""
-    if isinstance(value, Built):
+    if isinstance(value, Built | Piece):
         return "built"
     if isinstance(value, Items | Table | Either) and depth == 0:
         return UNKNOWN

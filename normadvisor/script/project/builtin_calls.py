@@ -15,6 +15,7 @@ from normadvisor.script.project.abstract import (
     Code,
     Items,
     PartialCall,
+    Piece,
     Table,
     either,
 )
@@ -74,6 +75,8 @@ def _same(evaluator: Evaluator, first: Abstract | None) -> Abstract:
         return Items(list(first.items) or [PLAIN], open=not first.items)
     if isinstance(first, Const) and isinstance(first.value, str):
         return Items(evaluator.elements(first)[0])
+    if isinstance(first, Piece):
+        return Items([first], open=True)
     return UNKNOWN if first is UNKNOWN else PLAIN
 
 
@@ -128,6 +131,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _LISTS = frozenset(["builtins.list", "builtins.tuple", "collections.abc.Iterable", "collections.abc.Sequence", "typing.Sequence"])
 
 
+_OBJECTS = Class | Extern | Code | PartialCall | ModuleValue | Built
+
+
 def _is_instance(call: Call) -> Abstract:
     if len(call.positional) != 2:
         return PLAIN
@@ -137,8 +143,10 @@ def _is_instance(call: Call) -> Abstract:
     if isinstance(value, Const) and all(name in _TYPES or name in _LISTS for name in names):
         return Const(any(isinstance(value.value, _TYPES[name]) for name in names if name in _TYPES))
     if isinstance(value, Items):
-        return Const(value=True) if any(name in _LISTS for name in names) else Const(value=False) if all(name in _TYPES for name in names) else PLAIN
-    if isinstance(value, Class | Extern | Code | PartialCall | ModuleValue | Built) and all(name in _TYPES or name in _LISTS for name in names):
+        if any(name in _LISTS for name in names):
+            return Const(value=True)
+        return Const(value=False) if all(name in _TYPES for name in names) else PLAIN
+    if isinstance(value, _OBJECTS) and all(name in _TYPES or name in _LISTS for name in names):
         return Const(value=False)
     return PLAIN
 

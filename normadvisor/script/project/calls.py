@@ -16,16 +16,18 @@ from normadvisor.script.project.abstract import (
     Either,
     Items,
     PartialCall,
+    Piece,
     Table,
     either,
     holds_unknown,
     options,
+    settle,
 )
 from normadvisor.script.project.builtin_calls import call_builtin, call_item_method
 from normadvisor.script.project.contents import Layer
 from normadvisor.script.project.deciding import decided_layer
 from normadvisor.script.project.evaluate import Evaluator, Frame
-from normadvisor.script.project.externals import STANDARD, external_name
+from normadvisor.script.project.externals import STANDARD
 from normadvisor.script.project.gather import Gather
 from normadvisor.script.project.known import contents_of_extern_call
 from normadvisor.script.project.layers import CONTAINERS, LAYERS, WRAPPERS
@@ -41,9 +43,14 @@ _MOST_DEPTH = 24
 _KEEPERS = frozenset(
     ["to", "cuda", "cpu", "eval", "train", "float", "half", "double", "bfloat16", "apply", "requires_grad_", "to_empty", "type"]
 )
+_PIECES = frozenset(["children", "named_children", "get_submodule"])
 _ADDERS = frozenset(["append", "extend", "insert", "add_module", "register_module", "update"])
-_NO_MODULES = frozenset(["numpy", "np", "scipy", "pandas", "sklearn", "einops", "omegaconf", "tqdm", "matplotlib", "cv2", "PIL", "wandb", "yaml"])
-_PLAIN_LIBRARIES = frozenset(["torchmetrics", "torchinfo", "loguru", "termcolor", "packaging", "typing_extensions", "absl", "huggingface_hub"])
+_NO_MODULES = frozenset(
+    ["numpy", "np", "scipy", "pandas", "sklearn", "einops", "omegaconf", "tqdm", "matplotlib", "cv2", "PIL", "wandb", "yaml"]
+)
+_PLAIN_LIBRARIES = frozenset(
+    ["torchmetrics", "torchinfo", "loguru", "termcolor", "packaging", "typing_extensions", "absl", "huggingface_hub"]
+)
 
 
 class Caller(Evaluator):
@@ -110,6 +117,7 @@ class Caller(Evaluator):
 
     def attach(self, value: Abstract) -> None:
         """A value becomes a part of the model: one that nothing is known of makes the whole unknown."""
+        settle(value)
         if holds_unknown(value):
             self.gather.unknown()
 
@@ -126,13 +134,17 @@ class Caller(Evaluator):
                     values = value.values if isinstance(value, Items) else [value]
                     owner.items.extend(item for item in values if not isinstance(item, Const))
                 return owner
-            return owner if name in _KEEPERS else PLAIN
+            if name in _KEEPERS or owner.share is None:
+                return owner if name in _KEEPERS else PLAIN
+            return Piece(owner.share) if name in _PIECES else PLAIN
+        if isinstance(owner, Piece):
+            return owner if name in _KEEPERS or name in _PIECES else PLAIN
         if isinstance(owner, Const):
             return call_builtin(self, frame, f"str.{name}", Call((owner, *self.arguments(frame, node).positional))) or PLAIN
         return None
 
     def _own_method(self, frame: Frame, name: str, node: ast.Call) -> Abstract | None:
-        if name in {"add_module", "register_module", "append", "extend", "insert"} and (frame.info is None or frame.info.method(name) is None):
+        if name in _ADDERS and (frame.info is None or frame.info.method(name) is None):
             for value in self.arguments(frame, node).values():
                 self.attach(value)
             return PLAIN
@@ -174,7 +186,7 @@ class Caller(Evaluator):
 
     def _parts(self, value: Abstract) -> list[Abstract]:
         if isinstance(value, Items):
-            return [part for item in value.values for part in ([item.values[-1]] if _is_pair(item) else [item])]
+            return [item.values[-1] if isinstance(item, Items) and _is_pair(item) else item for item in value.values]
         return list(value.values.values()) if isinstance(value, Table) else [value]
 
     def _wrapped(self, frame: Frame, name: str, call: Call, node: ast.Call) -> Abstract:
@@ -187,8 +199,7 @@ class Caller(Evaluator):
             return self._wrapped(frame, name, call, node)
         contents = contents_of_extern_call(name, call)
         if contents is not None:
-            self.gather.add_contents(contents)
-            return Built(name, contents, location=frame.module.location(node), call=call)
+            return Built(name, contents, location=frame.module.location(node), call=call, share=self.gather.share(contents))
         top = name.partition(".")[0]
         if top in _NO_MODULES and not name.startswith("einops.layers"):
             return PLAIN
@@ -201,10 +212,14 @@ class Caller(Evaluator):
         return UNKNOWN
 
 
-def _is_pair(value: Abstract) -> bool:
-    return isinstance(value, Items) and len(value.values) == 2 and isinstance(value.values[0], Const)
+def _is_pair(value: Items) -> bool:
+    return len(value.values) == 2 and isinstance(value.values[0], Const)
 
 
 def _is_helper(name: str) -> bool:
-    last = external_name(name).rpartition(".")[2]
-    return last in {"to_2tuple", "to_ntuple", "trunc_normal_", "lecun_normal_", "make_divisible", "checkpoint_seq", "named_apply", "init_weights"}
+    return name.rpartition(".")[2] in _HELPERS
+
+
+_HELPERS = frozenset(
+    ["to_2tuple", "to_ntuple", "trunc_normal_", "lecun_normal_", "make_divisible", "checkpoint_seq", "named_apply", "init_weights"]
+)

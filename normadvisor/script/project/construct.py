@@ -5,7 +5,21 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from normadvisor.script.project.abstract import PLAIN, SELF, UNKNOWN, Abstract, Built, Call, Code, Items, Table, either, frozen, truth
+from normadvisor.script.project.abstract import (
+    PLAIN,
+    SELF,
+    UNKNOWN,
+    Abstract,
+    Built,
+    Call,
+    Code,
+    Items,
+    Table,
+    either,
+    frozen,
+    settle,
+    truth,
+)
 from normadvisor.script.project.calls import Caller
 from normadvisor.script.project.evaluate import Frame
 from normadvisor.script.project.facts import facts_of
@@ -46,8 +60,7 @@ class Builder(Caller):
         if known is ...:
             known = self._read_class(info, call or Call(), depth, key)
         known = relocated(known, info, location)
-        self.gather.add_contents(known)
-        return Built(info.name, known, location=location, call=call)
+        return Built(info.name, known, location=location, call=call, share=self.gather.share(known))
 
     def _read_class(self, info: ClassInfo, call: Call, depth: int, key: tuple[object, ...]) -> Contents:
         from normadvisor.script.project.endings import with_ending  # noqa: PLC0415 - it follows calls with this class
@@ -190,7 +203,9 @@ class Builder(Caller):
                 if self._branch(frame, node, body[index + 1 :]):
                     return
             elif isinstance(node, ast.Return):
-                frame.returns.append(self.value(frame, node.value) if node.value is not None else Const(None))
+                returned = self.value(frame, node.value) if node.value is not None else Const(None)
+                settle(returned)
+                frame.returns.append(returned)
                 return
             elif isinstance(node, ast.Raise | ast.Continue | ast.Break):
                 return
@@ -271,6 +286,7 @@ class Builder(Caller):
 
     def assign(self, frame: Frame, target: ast.expr, value: Abstract) -> None:
         """Assign; what becomes an attribute that is called belongs to the model."""
+        settle(value)
         if isinstance(target, ast.Attribute):
             owner = self.value(frame, target.value)
             if owner is SELF:
@@ -279,6 +295,8 @@ class Builder(Caller):
                     self.attach(value)
             elif isinstance(owner, Built):
                 self.attach(value)
+                if owner.share is not None:
+                    owner.share.partial = True  # the head may be what is replaced
         elif isinstance(target, ast.Tuple | ast.List):
             known = value.values if isinstance(value, Items) and not value.open and len(value.values) == len(target.elts) else None
             for index, item in enumerate(target.elts):

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from normadvisor.script.values import Arguments
 
 __all__ = [
-    "NOTHING_HELD", "UNKNOWN_CONTENTS", "Contents", "Held", "Layer", "contents_of_class", "contents_of_extern", "contents_of_function", "union",
+    "NOTHING_HELD", "UNKNOWN_CONTENTS", "Contents", "Held", "Layer", "contents_of_class", "contents_of_extern", "contents_of_function",
+    "union",
 ]  # fmt: skip
 
 Held: TypeAlias = Literal["yes", "no", "unknown"]

@@ -31,8 +31,8 @@ class Tensor:
 
 _NONE = Tensor()
 _SHAPERS = frozenset(
-    ["view", "reshape", "squeeze", "unsqueeze", "transpose", "permute", "contiguous", "float", "half", "double", "to", "type", "clone", "cpu"]
-    + ["cuda", "flatten", "view_as", "reshape_as", "expand", "t", "narrow", "unflatten", "bfloat16", "type_as", "index_select"]
+    "view reshape squeeze unsqueeze transpose permute contiguous float half double to type clone cpu cuda flatten view_as reshape_as "  # noqa: SIM905
+    "expand t narrow unflatten bfloat16 type_as index_select".split()
 )
 _GLOBAL_POOLS = frozenset(f"torch.nn.Adaptive{kind}Pool{size}d" for kind in ("Avg", "Max") for size in (1, 2, 3))
 _FEATURES = frozenset(["torch.nn.Linear", "torch.nn.LazyLinear", "torch.nn.Bilinear", "torch.nn.Embedding", "torch.nn.EmbeddingBag"])
@@ -160,8 +160,8 @@ class _Flow:
         for value in values[-2:]:
             self.builder.bind(frame, node.target, value)
             self._block(frame, node.body, tensors, ends)
-        for name in {**before, **tensors}:
-            tensors[name] = _agreed([before.get(name, tensors.get(name, _NONE)), tensors.get(name, _NONE)]) if not values else tensors.get(name, _NONE)
+        if not values:
+            tensors.update(before)
 
     def _assign(self, frame: Frame, target: ast.expr, value: Tensor, node: ast.expr, tensors: dict[str, Tensor]) -> None:
         if isinstance(target, ast.Name):

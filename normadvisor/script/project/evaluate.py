@@ -16,6 +16,7 @@ from normadvisor.script.project.abstract import (
     Code,
     Either,
     Items,
+    Piece,
     Table,
     either,
     options,
@@ -35,6 +36,9 @@ __all__ = ["Evaluator", "Frame", "TooMuchError"]
 
 _MOST_STEPS = 150_000
 _MOST_ROUNDS = 12
+_NUMBERS = frozenset(
+    ["in_features", "out_features", "in_channels", "out_channels", "num_features", "weight", "bias", "config", "embed_dim", "hidden_size"]
+)
 
 
 class TooMuchError(Exception):
@@ -131,6 +135,9 @@ class Evaluator:
             return self.resolved(self.project.attribute(owner.module, [name]))
         if isinstance(owner, Class):
             return self._member(owner.info, name, bound=False)
+        if isinstance(owner, Piece) or (isinstance(owner, Built) and owner.share is not None):
+            share = owner.share
+            return PLAIN if share is None or name in _NUMBERS else Piece(share)
         return UNKNOWN if owner is UNKNOWN else PLAIN
 
     def _own_attribute(self, frame: Frame, name: str) -> Abstract:
@@ -281,7 +288,7 @@ class Evaluator:
             return [Const(letter) for letter in value.value[:_MOST_ROUNDS]], True
         if isinstance(value, Either):
             return [item for option in value.values for item in self.elements(option)[0]], False
-        return [UNKNOWN if value is UNKNOWN else PLAIN], False
+        return [value if value is UNKNOWN or isinstance(value, Piece) else PLAIN], False
 
     def bind(self, frame: Frame, target: ast.expr, value: Abstract) -> None:
         """Assign to names; assignments to attributes are the business of statements."""
@@ -346,6 +353,8 @@ def _item(owner: Abstract, key: Abstract, node: ast.expr) -> Abstract:
         if isinstance(key, Const):
             return owner.values.get(key.value, UNKNOWN)
         return UNKNOWN if owner.open else either(list(owner.values.values()))
+    if isinstance(owner, Piece):
+        return owner
     values = owner.items if isinstance(owner, Built) else owner.values if isinstance(owner, Items) else None
     if values is None:
         return UNKNOWN if owner is UNKNOWN else owner if isinstance(owner, Extern) else PLAIN

@@ -63,7 +63,8 @@ def _call(facts: ClassFacts, node: ast.Call) -> None:
     function = node.func
     _use(facts, function)
     name = function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
-    if name in _FUNCTIONAL and not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "self"):
+    own = isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "self"
+    if name in _FUNCTIONAL and not own:
         facts.functional.append((node, name))
     elif isinstance(function, ast.Attribute):
         _use(facts, function.value)  # self.net.forward(x), self.net.features(x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from normadvisor.script.project.abstract import Share
 from normadvisor.script.project.contents import Contents, Held, Layer
 
 __all__ = ["Gather"]
@@ -16,13 +17,14 @@ _MOST_LAYERS = 400
 class Gather:
     """Layers held so far, for certain or perhaps."""
 
-    __slots__ = ("held", "layers", "norms", "reads_training")
+    __slots__ = ("held", "layers", "norms", "reads_training", "shares")
 
     def __init__(self) -> None:
         self.held: dict[str, Held] = {}
         self.layers: dict[Layer, None] = {}
         self.norms: dict[Layer, None] = {}
         self.reads_training = False
+        self.shares: list[Share] = []
 
     def mark(self, kind: str, held: Held) -> None:
         """Note that a kind is held; ``yes`` is never taken back."""
@@ -37,6 +39,21 @@ class Gather:
                 self.layers[layer] = None
         if layer.kind in {"batchnorm", "norm"} or "Norm" in layer.name:
             self.norms[layer] = None
+
+    def share(self, contents: Contents) -> Share:
+        """All that another model holds, unless it turns out that only a piece of it is used."""
+        share = Share(contents)
+        self.shares.append(share)
+        return share
+
+    def settle(self) -> None:
+        """Count the shares of other models."""
+        for share in self.shares:
+            found = share.contents
+            if share.partial and found.dropout == "yes":  # dropout mostly stands in the head, which a piece leaves out
+                found = replace(found, dropout="unknown")
+            self.add_contents(found)
+        self.shares.clear()
 
     def add_contents(self, contents: Contents) -> None:
         """All that another model holds."""
@@ -55,6 +72,8 @@ class Gather:
 
     def alternatives(self, branches: Sequence[Gather]) -> None:
         """One of several branches is taken: only what all of them hold is certain."""
+        for branch in branches:
+            branch.settle()
         for kind in _KINDS:
             found = [branch.held.get(kind, "no") for branch in branches]
             if any(held != "no" for held in found):
@@ -66,6 +85,7 @@ class Gather:
 
     def contents(self) -> Contents:
         """What was found."""
+        self.settle()
         features = self.held.get("features", "no")
         return replace(
             Contents(),

@@ -22,7 +22,8 @@ _PLAIN_BASES = frozenset(
         "diffusers.models.modeling_utils.ModelMixin", "mmengine.model.BaseModule", "mmengine.model.BaseModel", "mmcv.runner.BaseModule",
         "torchmetrics.Metric", "torch_geometric.nn.MessagePassing", "torch_geometric.nn.conv.MessagePassing", "torch.jit.ScriptModule",
         "fairseq.models.BaseFairseqModel", "fairseq.models.FairseqEncoder", "fairseq.models.FairseqDecoder", "torch.fx.GraphModule",
-        "fairseq.models.FairseqIncrementalDecoder", "fastai.layers.Module", "transformers.PreTrainedModel", "huggingface_hub.PyTorchModelHubMixin",
+        "fairseq.models.FairseqIncrementalDecoder", "fastai.layers.Module", "transformers.PreTrainedModel",
+        "huggingface_hub.PyTorchModelHubMixin",
         "diffusers.ConfigMixin", "diffusers.configuration_utils.ConfigMixin", "transformers.modeling_utils.PreTrainedModel",
     ]
 )  # fmt: skip
@@ -40,7 +41,7 @@ def contents_of_extern_call(name: str, call: Call) -> Contents | None:
         return None
     literals: dict[int | str, Any] = {index: _literal(value) for index, value in enumerate(call.positional)}
     literals.update({key: _literal(value) for key, value in call.named})
-    return converted(known.contents(literals, complete=not call.open), name)
+    return converted(known.contents(literals, complete=not call.open))
 
 
 def _literal(value: Abstract) -> Any:
@@ -49,7 +50,7 @@ def _literal(value: Abstract) -> Any:
     return value.name if isinstance(value, Extern) else UNDECIDED
 
 
-def converted(found: KnownContents | None, name: str) -> Contents:
+def converted(found: KnownContents | None) -> Contents:
     """Known contents as contents of a model; its layers have no place in the project."""
     if found is None:
         return UNKNOWN_CONTENTS
@@ -66,7 +67,8 @@ def contents_of_layer(name: str, call: Call) -> Contents | None:
     spec = LAYERS.get(name)
     last = name.rpartition(".")[2]
     if spec is None:
-        plain = name.startswith("torch.nn.") and name.count(".") == 2 and last[:1].isupper() and name not in CONTAINERS and name not in WRAPPERS
+        single = name.startswith("torch.nn.") and name.count(".") == 2 and last[:1].isupper()
+        plain = single and name not in CONTAINERS and name not in WRAPPERS
         return Contents() if plain else None
     held = decided_layer(spec, call)
     if held == "no":

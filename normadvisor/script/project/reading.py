@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from normadvisor.files.notebook import Notebook
 from normadvisor.files.source import read_source
 from normadvisor.types.location import Location
 
@@ -14,12 +15,14 @@ __all__ = ["Cells", "read_tree"]
 class Cells:
     """Where the lines of a file stand; in a notebook, in which cell."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, notebook: Notebook | None = None) -> None:
         self._path = path
+        self._notebook = notebook
 
     def location(self, line: int, column: int, end_line: int, end_column: int) -> Location:
         """The place of a span that was found in the text."""
-        return Location(self._path, line, column, end_line, end_column)
+        location = Location(self._path, line, column, end_line, end_column)
+        return location if self._notebook is None else self._notebook.located(location)
 
 
 def read_tree(path: Path) -> tuple[str, ast.Module, Cells]:
@@ -30,4 +33,4 @@ def read_tree(path: Path) -> tuple[str, ast.Module, Cells]:
 
     """
     source = read_source(path)
-    return source.text, source.tree, Cells(str(path))
+    return source.text, source.tree, Cells(str(path), source.notebook)
