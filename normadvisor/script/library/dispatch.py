@@ -9,6 +9,7 @@ from normadvisor.script.library import (
     accumulation,
     backward,
     calls,
+    classnames,
     constructors,
     copies,
     dropout,
@@ -61,6 +62,8 @@ class TorchLibrary:
 
     def call_extern(self, machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
         """Call of an external function or class by its dotted name."""
+        if (named := classnames.name_method(name, arguments)) is not None:
+            return named
         name = canonical(name)
         handler = EXTERNS.get(name)
         if handler is not None and (result := handler(machine, state, name, arguments, place)) is not None:
@@ -142,7 +145,7 @@ class TorchLibrary:
 
     def operation(self, machine: Machine, state: State, operator: str, operands: list[Value], place: Place) -> Value | None:
         """Arithmetic, comparison or subscript of data."""
-        for handler in (iteration.name_test, *OPERATIONS):
+        for handler in (classnames.class_test, iteration.name_test, *OPERATIONS):
             if (result := handler(machine, state, operator, operands, place)) is not None:
                 return result
         return None

@@ -197,7 +197,8 @@ def contents_of_last(machine: Machine, state: State, thing: Thing, depth: int) -
 
 def weights_of(machine: Machine, state: State, thing: Thing) -> str:
     """``trained``, ``loaded``, ``fresh`` or ``unknown``: where the weights come from."""
-    whole = [*ancestors(machine, thing), *descendants(machine, state, thing)]
+    parts = descendants(machine, state, thing)
+    whole = dict.fromkeys(one for part in (thing, *parts) for one in ancestors(machine, part))
     for mark in ("trained", "loaded"):
         if any((part.address, mark) in state.marks for part in whole):
             return mark

@@ -114,7 +114,7 @@ def attribute_of(machine: Machine, state: State, receiver: Value, name: str, pla
     if thing is None:
         return Extern(f"{receiver.name}.{name}") if isinstance(receiver, Extern) else None
     if thing.facts.get(STAND_IN) is not None:
-        return _stand_in_attribute(machine, state, thing, name)
+        return _stand_in_attribute(thing, name)
     if thing.kind in {"module", "opaque", "ema"}:
         return _attribute(machine, state, thing, name, place)
     if thing.kind == "instance" and name not in MODULE_METHODS:
@@ -122,7 +122,7 @@ def attribute_of(machine: Machine, state: State, receiver: Value, name: str, pla
     return None
 
 
-def _stand_in_attribute(machine: Machine, state: State, thing: Thing, name: str) -> Value | None:  # noqa: ARG001 - as its siblings
+def _stand_in_attribute(thing: Thing, name: str) -> Value | None:
     if name in MODULE_METHODS:
         return None
     if name == "__class__":
@@ -147,8 +147,8 @@ def _attribute(machine: Machine, state: State, thing: Thing, name: str, place: P
         return None
     if name in _PARAMETERS:
         return Data(origins=frozenset({"parameter"}), about=Ref(thing.address))
-    if name == "__class__" and thing.cls is None and thing.extern:
-        return Extern(thing.extern)
+    if name == "__class__" and thing.kind == "module":
+        return Extern(thing.cls.name if thing.cls is not None else thing.extern or "torch.nn.Module")
     if name in _PLAIN or name.startswith("__"):
         return NOTHING
     if thing.cls is not None and not (structure and structure.open) and part_names(machine, thing) is not None:
