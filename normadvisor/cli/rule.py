@@ -79,7 +79,7 @@ def list_rules(
         table.add_column(name, no_wrap=name != "summary")
     for rule in chosen:
         severity = Text(rule.severity, style=_COLOURS[rule.severity])
-        table.add_row(rule.id, rule.name, severity, rule.scope, Text(rule.summary.strip()))
+        table.add_row(rule.id, rule.name, severity, f"{rule.scope}{', script' if rule.script else ''}", Text(rule.summary.strip()))
     _print_table(table)
 
 

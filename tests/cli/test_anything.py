@@ -165,6 +165,31 @@ def test_python_files(place, content):
     call("check", "net.py", "--format", "json")
 
 
+NOTEBOOK = """{"cells": [{"cell_type": "markdown", "source": ["# Title"]}, {"cell_type": "code", "source": ["%matplotlib inline\\n", "import torch\\n"]},
+ {"cell_type": "code", "source": "!ls\\nmodel = torch.nn.BatchNorm2d(3)  # noqa: NA102\\n%time model(torch.ones(2, 3, 4, 4))"}],
+ "metadata": {"kernelspec": {"language": "python"}}, "nbformat": 4, "nbformat_minor": 5}"""
+
+
+@settings(max_examples=300, suppress_health_check=OTHERS)
+@given(content=damaged_bytes(NOTEBOOK) | st.binary(max_size=80) | st.text(max_size=80))
+@example(content="[" * 200_000)
+@example(content='{"cells": [{"cell_type": "code", "source": ["def f():\\n", "    return ("]}]}')
+@example(content='{"cells": [{"cell_type": "code", "source": "# normadvisor: nonsense\\nx = 1"}]}')
+def test_notebooks(place, content):
+    write(place / "net.ipynb", content)
+    call("check", "net.ipynb", "--format", "concise", *(["--static"] if len(content) % 2 else []))
+
+
+@settings(max_examples=300, suppress_health_check=OTHERS)
+@given(content=damaged_bytes(MODEL) | st.binary(max_size=80) | st.text(max_size=80))
+@example(content="from torch import nn\nx = " + "-" * 5000 + "1")
+@example(content="x = " + "[" * 150 + "]" * 150)
+@example(content="if x:\n" + "".join("    " * depth + "if x:\n" for depth in range(1, 99)) + "    " * 99 + "pass\n")
+def test_scripts(place, content):
+    write(place / "script.py", content)
+    call("check", "--static", "script.py", "--format", "json")
+
+
 WORDS = st.sampled_from(
     ["net.py", "net", ":", "Net", "(", ")", "(width=4)", "(1, 2)", ".", "torch.nn", "torch", "os", "path", "=", "'", "[", "**", " ", "é", "\\", "\n", "1"]
 )
@@ -194,7 +219,7 @@ def test_inputs(place, text):
 
 
 FLAGS = ["--batch-size", "--task", "--loss", "--world-size", "--precision", "--distributed", "--select", "--ignore", "--extend-select", "--severity",
-         "--format", "--fail-on", "--exclude", "--timeout", "--memory", "--jobs", "--color", "--config", "--baseline", "--rules", "--unknown"]  # fmt: skip
+         "--format", "--fail-on", "--exclude", "--timeout", "--memory", "--jobs", "--color", "--config", "--baseline", "--rules", "--cache-dir", "--unknown"]  # fmt: skip
 VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     ["", "0", "-1", "nan", "inf", "1e400", "9" * 5000, "NA", "NA1", "NA102=", "NA102=off", "=", ",", "json", "none", "ALL", "\0", "*", "[", "./.", "a/b"]
 )

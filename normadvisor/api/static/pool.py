@@ -79,8 +79,9 @@ class _Readers:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
         self._closed = False
-        for _ in range(jobs):
-            threading.Thread(target=self._serve, daemon=True).start()
+        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(jobs)]
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> Self:
         return self
@@ -90,8 +91,14 @@ class _Readers:
             self._closed = True
             for process in self._processes:
                 process.kill()
+        for thread in self._threads:  # with its process gone, each is at its end
+            thread.join(timeout=1.0)
         for process in self._processes:
             process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with contextlib.suppress(OSError):  # what could not be written any more
+                        stream.close()
 
     def results(self, timeout: float) -> Iterator[tuple[int, FileResult]]:
         """What came of every file, as it comes."""
