@@ -55,12 +55,17 @@ def _texts(node: ast.expr) -> list[str]:
 
 
 class _Shortened(ast.NodeTransformer):
-    """``bn.module`` as ``bn``, ``drop.p`` as ``p``."""
+    """``bn.module`` as ``bn``, ``drop.p`` as ``p``, ``call.layers[:3]`` as ``layers``."""
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         inner: ast.expr = self.visit(node.value)
         name = "class" if node.attr == "cls" else node.attr.replace("_", " ")
         return inner if node.attr in _NAMING else ast.Name(name)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        """The first few of a list are the list, to a reader."""
+        self.generic_visit(node)
+        return node.value if isinstance(node.slice, ast.Slice) else node
 
 
 def first_sentence(text: str) -> str:
