@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from normadvisor.script.values import NOTHING, Choice, Const, Data, Place, Ref, Tuple, Value, members
+from normadvisor.script.values import NOTHING, Choice, Const, Data, Extern, Partial, Place, Ref, Tuple, Value, members
 
 if TYPE_CHECKING:
     from normadvisor.script.events import Event
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from normadvisor.script.state import State
 
 __all__ = [
-    "calls_in", "detached", "gathered", "integer", "keeping", "leaves", "made", "maker_of", "mark_backward", "mark_used", "number",
+    "ABOUT", "PARAMETERS", "calls_in", "detached", "gathered", "integer", "keeping", "leaves", "made", "maker_of", "mark_backward", "mark_used", "number",
     "option", "plain_data", "resized", "rows_of",
 ]  # fmt: skip
 
@@ -25,6 +25,14 @@ _DEFAULT = "default:"
 """Prefix of an origin that names the default of a command line option: ``default:64``."""
 _ROWS = "rows:"
 """Prefix of an origin that tells how many samples a tensor holds: ``rows:100``."""
+
+
+ABOUT = "about:"
+"""Prefix of an origin that names a model whose parameters flowed in, beside those of others: ``about:12``."""
+PARAMETERS = frozenset({"parameter", "parameters", "named_parameters"})
+"""Origins of parameters of a model."""
+_LAZY = {"filter": 1, "map": 1, "itertools.chain": 0, "enumerate": 0, "zip": 0}
+"""Functions that go through their arguments, and which of these is the first."""
 
 
 def leaves(machine: Machine, state: State, value: Value, depth: int = 4) -> Iterator[Value]:
@@ -39,6 +47,9 @@ def leaves(machine: Machine, state: State, value: Value, depth: int = 4) -> Iter
                 yield member
                 continue
             for item in state.fields_of(member.address).values():
+                yield from leaves(machine, state, item, depth - 1)
+        elif isinstance(member, Partial) and isinstance(member.function, Extern) and member.function.name in _LAZY and depth:
+            for item in member.positional[_LAZY[member.function.name] :]:
                 yield from leaves(machine, state, item, depth - 1)
         else:
             yield member
@@ -60,6 +71,8 @@ def gathered(machine: Machine, state: State, values: Iterable[Value], *, keep: b
                 origins |= leaf.origins
                 if leaf.about is not None:
                     about.add(leaf.about)
+                    if leaf.origins & PARAMETERS:
+                        origins.add(f"{ABOUT}{leaf.about.address}")
                 activations.setdefault(leaf.activation, leaf.activation_at)
     if not keep:
         origins = {origin for origin in origins if not origin.startswith((_DEFAULT, _ROWS))}
@@ -139,6 +152,9 @@ def mark_backward(machine: Machine, state: State, values: Iterable[Value], place
         address = event.attributes.get("_model")
         if isinstance(address, int):
             state.marks[(address, "backward")] = place
+    # Pseudo-labels, targets of a teacher: the output counts for the training although no gradient reaches it.
+    for event in _events(machine, calls_in(data) - data.calls):
+        event.attributes["_feeds_backward"] = True
     return data
 
 

@@ -1,0 +1,33 @@
+"""What an optimizer step in eval mode means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from normadvisor.script.events import Event
+    from normadvisor.script.judge.history import History
+
+__all__ = ["judge_step"]
+
+
+def judge_step(event: Event, history: History) -> None:
+    """Fill in ``deliberate`` and ``after_evaluation`` of an optimizer step."""
+    attributes = event.attributes
+    model = history.of(event)
+    switched = attributes.get("_switched")
+    attributes["freeze_undone"] = attributes.get("_undone") is not None
+    evaluated = attributes.get("_evaluated") is not None or (switched is not None and switched.location in model.evaluated)
+    attributes["after_evaluation"] = bool(evaluated and switched is not None)
+    if attributes.get("deliberate") is None:
+        attributes["deliberate"] = _deliberate(event, frozen=model.frozen)
+
+
+def _deliberate(event: Event, *, frozen: bool) -> str | None:
+    """Why eval mode is meant; ``None`` if nothing shows that it is."""
+    attributes = event.attributes
+    if attributes["mode"] == "mixed" or attributes.get("_frozen") is not None:
+        return "frozen_batchnorm"
+    if frozen and attributes["mode"] == "eval" and not attributes["after_evaluation"]:
+        return "linear_probe"
+    return None
