@@ -108,7 +108,7 @@ def contents_of_class(project: Project, info: ClassInfo, arguments: Arguments | 
         found = getattr(built, "contents", None)
         return found if isinstance(found, Contents) else builder.gather.contents()
 
-    return NOTHING_HELD if info.is_module is False else _guarded(read)
+    return NOTHING_HELD if info.is_module is False else _remembered(project, info, arguments, read)
 
 
 def contents_of_function(project: Project, module: SourceModule, node: FunctionNode, arguments: Arguments | None = None) -> Contents:
@@ -125,7 +125,7 @@ def contents_of_function(project: Project, module: SourceModule, node: FunctionN
         end = function_ending(builder, list(options(returned)))
         return replace(builder.gather.contents(), ends_with=end.activation, ends_at=end.location if end.activation else None)
 
-    return _guarded(read)
+    return _remembered(project, node, arguments, read)
 
 
 def contents_of_extern(name: str, arguments: Arguments | None = None) -> Contents | None:
@@ -137,11 +137,19 @@ def contents_of_extern(name: str, arguments: Arguments | None = None) -> Content
     return contents_of_layer(name, call) or contents_of_extern_call(name, call)
 
 
-def _guarded(read: Callable[[], Contents]) -> Contents:
-    """Run an analysis; code that is too deep or too long for it is not known."""
-    from normadvisor.script.project.evaluate import TooMuchError  # noqa: PLC0415 - as above
+def _remembered(project: Project, thing: object, arguments: Arguments | None, read: Callable[[], Contents]) -> Contents:
+    """Run an analysis once for the same arguments; what code holds that is too deep or too long for it is not known."""
+    from normadvisor.script.project.abstract import Items, Table, frozen, imported  # noqa: PLC0415 - as above
+    from normadvisor.script.project.evaluate import TooMuchError  # noqa: PLC0415
 
-    try:
-        return read()
-    except (RecursionError, TooMuchError):
-        return UNKNOWN_CONTENTS
+    call = imported(arguments)
+    given = None if call is None else (frozen(Items(list(call.positional))), frozen(Table(dict(call.named))), call.open)
+    known = project.memory.setdefault("contents", {})
+    found = known.get((thing, given))
+    if not isinstance(found, Contents):
+        try:
+            found = read()
+        except (RecursionError, TooMuchError):
+            found = UNKNOWN_CONTENTS
+        known[thing, given] = found
+    return found

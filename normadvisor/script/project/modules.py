@@ -66,10 +66,12 @@ class SourceModule:
 
     def segment(self, node: ast.AST) -> str:
         """The text of a node."""
-        line, end_line = getattr(node, "lineno", None), getattr(node, "end_lineno", None)
+        line: int | None = getattr(node, "lineno", None)
+        end_line: int | None = getattr(node, "end_lineno", None)
         if line is None or end_line is None or end_line > len(self.lines):
             return ""
-        start, end = self._points(line, node.col_offset), self._points(end_line, node.end_col_offset or 0)  # type: ignore[attr-defined]
+        start: int = self._points(line, getattr(node, "col_offset", 0))
+        end: int = self._points(end_line, getattr(node, "end_col_offset", None) or 0)
         if line == end_line:
             return self.lines[line - 1][start:end]
         return "\n".join([self.lines[line - 1][start:], *self.lines[line : end_line - 1], self.lines[end_line - 1][:end]])
