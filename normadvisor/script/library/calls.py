@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from normadvisor.script.project.contents import Contents
     from normadvisor.script.protocol import Machine
     from normadvisor.script.state import State
+    from normadvisor.types import Location
 
 __all__ = ["add_model_places", "call_model", "call_other_method", "model_attributes", "model_text", "record_call", "relevant_mode"]
 
@@ -62,7 +63,8 @@ def run_model(machine: Machine, state: State, thing: Thing, arguments: Arguments
     flow = gathered(machine, state, [value for value in arguments.values() if as_model(machine, value) is None])
     if thing.facts.get(STAND_IN) is not None or _inside_model(machine) or (thing.kind == "opaque" and _other_callable(thing, place)):
         return replace(flow, activation=None, activation_at=None, about=None)
-    event = record_call(machine, state, thing, arguments, place, method=method)
+    whole, where = _as_seen_outside(machine, thing, place)
+    event = record_call(machine, state, whole, arguments, where, method=method if whole is thing else "forward")
     contents = contents_of(machine, state, thing)
     ends = contents.ends_with if method in {"", "forward", "__call__"} else None
     ends_at = Place(contents.ends_at, thing.name) if ends and contents.ends_at is not None else place if ends else None
@@ -76,6 +78,36 @@ def _inside_model(machine: Machine) -> bool:
     """Whether the ``forward`` of a model is being executed: its calls of parts are its own business."""
     running = (function.owner for function in machine.stack() if _name(function) in {"forward", "__call__"})
     return any(owner is not None and owner.is_module for owner in running)
+
+
+_RUNS_ITSELF = re.compile(r"backward\(|\.step\(|\.eval\(|\.train\(|no_grad|inference_mode|set_grad_enabled|optimizer")
+
+
+def _as_seen_outside(machine: Machine, thing: Thing, place: Place) -> tuple[Thing, Place]:
+    """A part that a method of its whole calls: for who called that method, the whole was called, ``model.embed(x)``."""
+    depth = 0
+    for function in machine.stack():
+        owner = function.owner
+        if owner is None or not owner.is_module or owner.framework or _RUNS_ITSELF.search(function.module.segment(function.node)):
+            break
+        depth += 1
+    whole = next((one for one in ancestors(machine, thing) if one is not thing and one.cls is not None), None)
+    if not depth or whole is None or len(place.callers) < depth or machine.stack()[depth - 1].owner not in (whole.cls.mro() if whole.cls else ()):
+        return thing, place
+    location = place.callers[depth - 1]
+    around = machine.stack()[depth].qualname if len(machine.stack()) > depth else "<module>"
+    return whole, Place(location, around, place.callers[depth:], None, _source(machine, location))
+
+
+def _source(machine: Machine, location: Location) -> str:
+    """The text at a place."""
+    for function in machine.stack():
+        if function.module.path == location.path and location.end_line is not None and location.cell is None:
+            lines = function.module.lines[location.line - 1 : location.end_line]
+            if lines:
+                lines = [*lines[:-1], lines[-1][: (location.end_column or len(lines[-1]) + 1) - 1]]
+                return "\n".join([lines[0][location.column - 1 :], *lines[1:]])
+    return ""
 
 
 def _name(function: Function) -> str:
@@ -164,7 +196,8 @@ def model_attributes(machine: Machine, state: State, thing: Thing | None, text: 
         mode, contents, weights = UNKNOWN_MODE, None, "unknown"
     else:
         mode, contents, weights = mode_of(machine, state, thing), contents_of(machine, state, thing), weights_of(machine, state, thing)
-        if thing.kind == "opaque" and thing.facts.get("fresh"):
+        root = root_of(machine, thing)
+        if root.kind == "opaque" and root.facts.get("fresh"):
             mode = UNKNOWN_MODE  # a class out of reach that was not used like a model yet
     unknown = "unknown"
     return {
