@@ -256,6 +256,8 @@ def merged_data(values: Iterable[Value]) -> Data:
             if isinstance(member, Data):
                 calls |= member.calls
                 origins |= member.origins
+                if member.about is not None and member.origins & {"parameter", "parameters", "named_parameters"}:
+                    origins.add(f"about:{member.about.address}")
                 activations.add(member.activation)
                 place = place or member.activation_at
     activation = activations.pop() if len(activations) == 1 else None

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from normadvisor.script.state import State
 
 __all__ = [
-    "ABOUT", "PARAMETERS", "calls_in", "detached", "gathered", "integer", "keeping", "leaves", "made", "maker_of", "mark_backward", "mark_used", "number",
-    "option", "plain_data", "resized", "rows_of",
+    "ABOUT", "PARAMETERS", "calls_in", "detached", "gathered", "integer", "keeping", "leaves", "made", "maker_of", "mark_backward",
+    "mark_used", "number", "option", "plain_data", "resized", "rows_of",
 ]  # fmt: skip
 
 _DETACHED = "detached:"

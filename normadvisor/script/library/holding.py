@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from normadvisor.script.library.flow import leaves, number
+from normadvisor.script.library.flow import ABOUT, PARAMETERS, leaves, number
 from normadvisor.script.library.models import MODEL_KINDS
 from normadvisor.script.library.syntax import argument, written_call
 from normadvisor.script.values import NOTHING, Arguments, Const, Data, Place, Ref, Tuple, Value, members
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Holding", "covers_norms", "decay_of", "groups_in", "holding_of"]
 
-_MARK = "parameter:"
-"""Prefix of an origin that names a model whose parameters flowed in: ``parameter:12``."""
 _DEFAULT_DECAY = {"AdamW": 0.01, "Lion": 0.0, "SparseAdam": 0.0}
 _DECAY_POSITION = {"SGD": 4, "Adam": 4, "AdamW": 4, "RMSprop": 4, "Adamax": 4, "NAdam": 4, "RAdam": 4, "Adadelta": 4, "Adagrad": 3}
 
@@ -59,9 +57,9 @@ def _add_object(machine: Machine, ref: Ref, found: Holding) -> None:
 
 
 def _add_data(machine: Machine, data: Data, found: Holding) -> None:
-    marked = {int(origin[len(_MARK) :]) for origin in data.origins if origin.startswith(_MARK)}
+    marked = {int(origin[len(ABOUT) :]) for origin in data.origins if origin.startswith(ABOUT)}
     about = machine.things.get(data.about.address) if data.about is not None else None
-    if data.origins & {"parameter", "parameters", "named_parameters"} or marked:
+    if data.origins & PARAMETERS:
         if about is not None and about.kind in MODEL_KINDS:
             marked.add(about.address)
         found.models |= {_whole(machine, address) for address in marked}

@@ -26,7 +26,7 @@ _INIT_NAME = re.compile(r"^_*(init|reset|weights?)_?(weights?|params?|parameters
 _NORM = re.compile(r"norm|(^|[._])(bn|ln|gn|layernorm|gamma|scale)\d*([._]|$)|BatchNorm", re.IGNORECASE)
 _HEAD = re.compile(r"head|classif|(^|[._])(fc|out|output|last|final|logits?|pred)\w*([._]|$)|cls_score|bbox|_out\b", re.IGNORECASE)
 _ADAPTER = re.compile(r"lora|adapter|zero_conv|controlnet|prompt|gate|alpha|_B([._]|$)|modulation|ada", re.IGNORECASE)
-_RESIDUAL = re.compile(r"(^|[._])(conv[23]|fc2|proj|out_proj|c_proj|to_out|w2|linear2)([._]|$)|residual|zero_|offset|mask|flow", re.IGNORECASE)
+_RESIDUAL = re.compile(r"(^|[._])(conv[23]|fc2|proj|out_proj|c_proj|to_out|w2|linear2)([._]|$)|residual|zero_|offset|mask", re.IGNORECASE)
 _LOOPED = frozenset({"modules", "named_modules", "parameters", "named_parameters", "children", "named_children"})
 _LATER = frozenset({"add_", "copy_", "normal_", "uniform_", "lerp_", "data"})
 

@@ -205,26 +205,6 @@ def batches(machine: Machine, state: State, value: Value, place: Place) -> tuple
     return None
 
 
-@extern("tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.std.tqdm", "tqdm.asyncio.tqdm", "tqdm.rich.tqdm", "rich.progress.track",
-        "fastprogress.progress_bar", "fastprogress.master_bar", "itertools.islice", "itertools.cycle", "alive_progress.alive_it",
-        "tqdm.tqdm_notebook", "progressbar.progressbar", "accelerate.skip_first_batches")  # fmt: skip
-def passed_through(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
-    """Progress bars and slices give the elements of what they are given."""
-    del machine, state, name, place
-    return arguments.get(0, "iterable", "it", "dataloader", "sequence")
-
-
-@extern("iter", "next")
-def iterator(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
-    """``next(iter(loader))``."""
-    given = arguments.get(0)
-    thing = machine.thing(given) if given is not None else None
-    if thing is None or thing.kind not in {"loader", "dataset"}:
-        return None
-    found = batches(machine, state, given or NOTHING, place)
-    return given if name == "iter" else found[0][0] if found else None
-
-
 @method("__iter__", "__next__", "next")
 def next_batch(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:
     """``iter(loader).next()``."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normadvisor.script.library.flow import gathered, maker_of
-from normadvisor.script.library.registry import built, called, extern, prefix
+from normadvisor.script.library.registry import built, called, extern, method, prefix
 from normadvisor.script.library.syntax import called_as
 from normadvisor.script.values import NOTHING, Arguments, Bound, Data, Place, Ref, Value
 
@@ -116,6 +116,7 @@ def record_loss(machine: Machine, state: State, kind: str, value: Value, place: 
         model=maker.attributes.get("model") if maker is not None else None,
         class_name=maker.attributes.get("class_name") if maker is not None else None,
         function=place.function,
+        _model=maker.attributes.get("_model") if maker is not None else None,
     )
     if data.activation is not None and data.activation_at is not None:
         what = f"{data.activation} is the last layer of the model" if inside else f"{data.activation} is applied here"
@@ -191,11 +192,11 @@ def project_loss(machine: Machine, state: State, cls: ClassInfo, arguments: Argu
     kind = _base_kind(cls)
     if kind is None and not (cls.is_module and _LOSS_CLASS.search(cls.name) and not cls.framework and _only_computes(machine, cls)):
         return None
-    ref = machine.new(state, "loss", place, name=cls.name, cls=cls, arguments=arguments)
+    # An instance, not a module: its methods are executed, as nothing in them depends on the mode.
+    ref = machine.new(state, "instance", place, name=cls.name, cls=cls, arguments=arguments)
     machine.things[ref.address].facts["loss"] = kind or "other"
-    constructor = machine.attribute(state, ref, "__init__", place) if cls.method("__init__") is not None else NOTHING
-    if not isinstance(constructor, (Data, Bound)):
-        machine.run(state, constructor, arguments, place)
+    if cls.method("__init__") is not None:
+        machine.run(state, Bound(ref, "__init__"), arguments, place)
     return ref
 
 
@@ -207,11 +208,13 @@ def _only_computes(machine: Machine, cls: ClassInfo) -> bool:
     return "yes" not in {contents.batchnorm, contents.dropout, contents.other}
 
 
-@called("loss")
-def loss_call(machine: Machine, state: State, ref: Ref, arguments: Arguments, place: Place) -> Value:
+@called("loss", "instance")
+def loss_call(machine: Machine, state: State, ref: Ref, arguments: Arguments, place: Place) -> Value | None:
     """``criterion(output, target)``."""
     thing = machine.things[ref.address]
-    kind = thing.facts.get("loss", "other")
+    kind = thing.facts.get("loss")
+    if kind is None:
+        return None
     if thing.cls is not None and thing.cls.method("forward") is not None:
         return _project_call(machine, state, ref, kind, arguments, place)
     if kind != "other":
@@ -219,11 +222,22 @@ def loss_call(machine: Machine, state: State, ref: Ref, arguments: Arguments, pl
     return _loss_data(machine, state, arguments)
 
 
+@method("forward", "__call__")
+def loss_forward(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:
+    """``criterion.forward(output, target)``, and ``super().forward(output, target)`` in a class that extends a loss."""
+    del name
+    thing = machine.thing(receiver)
+    if thing is None or "loss" not in thing.facts:
+        return None
+    if thing.facts["loss"] != "other":
+        record_loss(machine, state, thing.facts["loss"], _input(arguments), place, thing.place)
+    return _loss_data(machine, state, arguments)
+
+
 def _project_call(machine: Machine, state: State, ref: Ref, kind: str, arguments: Arguments, place: Place) -> Value:
     """Run the ``forward`` of a loss of the project. A subclass that computes all by itself counts as what it extends."""
     before = len(machine.events)
-    forward = machine.attribute(state, ref, "forward", place)
-    result = machine.run(state, forward, arguments, place) if not isinstance(forward, (Data, Bound)) else NOTHING
+    result = machine.run(state, Bound(ref, "forward"), arguments, place)
     if kind != "other" and not any(event.kind == "loss_call" for event in machine.events[before:]):
         record_loss(machine, state, kind, _input(arguments), place, machine.things[ref.address].place)
     data = gathered(machine, state, [result, *arguments.values()])

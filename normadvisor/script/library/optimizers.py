@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from normadvisor.script.library.holding import Holding, covers_norms, decay_of, 
 from normadvisor.script.library.models import ancestors, as_model, contents_of, root_of
 from normadvisor.script.library.modes import mode_of
 from normadvisor.script.library.registry import built, called, extern, method, prefix
-from normadvisor.script.library.syntax import receiver_text
+from normadvisor.script.library.syntax import receiver_text, written_call
 from normadvisor.script.values import NOTHING, Arguments, Data, Function, Partial, Place, Ref, Thing, Tuple, Value, members
 
 if TYPE_CHECKING:
@@ -44,13 +45,24 @@ def new_optimizer(machine: Machine, state: State, name: str, given: Value, argum
         weight_decay=decay_of(short, arguments),
         grouped=bool(groups),
         covers_norm=covers if covers == "no" or (whole is not None and whole.address in holding.models) else "unknown",
-        model=text_of(machine, whole) if whole is not None else None,
+        model=_written_model(place) or (text_of(machine, whole) if whole is not None else None),
         class_name=(whole.name or None) if whole is not None else None,
         norm_layers=[_shown(layer.name, layer.location) for layer in norms],
         function=place.function,
         _model=whole.address if whole is not None else None,
     )
     return ref
+
+
+def _written_model(place: Place) -> str | None:
+    """``self.model`` of ``Adam(self.model.parameters())``."""
+    call = written_call(place)
+    owners = {
+        ast.unparse(node.func.value)
+        for node in (ast.walk(call) if call is not None else ())
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"parameters", "named_parameters"}
+    }
+    return owners.pop() if len(owners) == 1 else None
 
 
 def text_of(machine: Machine, thing: Thing) -> str:
