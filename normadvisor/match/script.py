@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ Spot: TypeAlias = tuple[str, int | None, int, int]
 _CAUSES = ("switch", "activation", "built")
 """Places that tell why; the first that an event has is its cause."""
 _CALLER = "called_from"
+_LAYERS = ("layers", "norm_layers")
+"""Attributes that list layers: ``BatchNorm2d at net.py:14``."""
+_FOLDERS = re.compile(r" at .*[/\\](?=[^/\\]+$)")
 _MOST_ELSEWHERE = 6
 """Further places of one finding shown at most."""
 
@@ -108,11 +112,21 @@ def _hits(rule: ScriptRule, by_kind: Mapping[str, Sequence[Event]], context: Map
     scopes = []
     for kind in sorted(rule.kinds & by_kind.keys()):
         for event in by_kind[kind]:
-            view = _EventView(event.attributes, op=event.kind, text=event.text, places=list(event.places))
+            view = _view(event)
             scope = {**ground, rule.node: view}
             if rule.matches(scope):
                 scopes.append((event, scope))
     return [_judged(rule, event, {**scope, "matches": len(scopes)}, path, root) for event, scope in scopes]
+
+
+def _view(event: Event) -> _EventView:
+    """What expressions see of an event; layers are named once each, by file and line without the folders of this machine."""
+    view = _EventView(event.attributes, op=event.kind, text=event.text, places=list(event.places))
+    for key in _LAYERS:
+        layers = view.get(key)
+        if isinstance(layers, list | tuple):
+            view[key] = list(dict.fromkeys(_FOLDERS.sub(" at ", layer) if isinstance(layer, str) else layer for layer in layers))
+    return view
 
 
 def _pointed_at(rule: ScriptRule, event: Event, script: str, root: Path) -> str:

@@ -253,3 +253,9 @@ def test_matching_scripts_imports_neither_torch_nor_what_graphs_need():
         "print([finding.rule for finding in found], sorted({'torch', 'pydantic', 'normadvisor.match.engine', 'normadvisor.graph'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "['NA508'] []\n"
+
+
+def test_layers_are_named_by_file_and_line(rule):
+    layers = ["BatchNorm2d at /home/me/my at home/net.py:3", "BatchNorm2d at C:\\me\\net.py:3", "Dropout", "BatchNorm2d at net.py:4"]
+    (finding,) = check([call(9, layers=layers)], rule(evidence={"layers": "call.layers"}))
+    assert finding.evidence == {"layers": ["BatchNorm2d at net.py:3", "Dropout", "BatchNorm2d at net.py:4"]}
