@@ -87,6 +87,9 @@ class Library(Protocol):
     def call_object(self, machine: Machine, state: State, ref: Ref, arguments: Arguments, place: Place) -> Value | None:
         """Call of an object that is not a project instance with ``__call__``: ``model(x)``, ``criterion(output, target)``."""
 
+    def run_method(self, machine: Machine, state: State, ref: Ref, name: str, arguments: Arguments, place: Place) -> Value:
+        """Call of a method of a project's model that does what ``forward`` does: ``net.embed(x)``."""
+
     def call_method(
         self, machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place
     ) -> Value | None:

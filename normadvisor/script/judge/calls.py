@@ -29,7 +29,11 @@ def judge_call(event: Event, history: History, module: SourceModule | None) -> N
     """Fill in ``purpose``, ``purpose_reason`` and ``deliberate`` of a model call."""
     attributes = event.attributes
     if spot(event) in history.backward:
-        attributes["purpose"], attributes["purpose_reason"] = "training", "a backward pass reaches its output"
+        model = history.of(event)
+        if attributes["weights"] == "loaded" and not model.stepped and not history.any_optimizer:
+            attributes["purpose"], attributes["purpose_reason"] = "inference", "gradients are taken, but no optimizer steps"
+        else:
+            attributes["purpose"], attributes["purpose_reason"] = "training", "a backward pass reaches its output"
         return
     attributes["deliberate"] = _deliberate(event, history, module)
     if spot(event) in history.feeding:
@@ -122,9 +126,17 @@ def _recalibrates(event: Event, statements: list[ast.stmt]) -> bool:
     last = statements[-1] if statements else None
     return (
         isinstance(last, ast.Expr)
+        and _spans_exactly(last.value, event)
         and bool(event.attributes["updates_statistics"] or event.attributes["batchnorm"] == "unknown")
         and event.attributes.get("_switched") is not None
         and not event.attributes.get("_input_calls")
+    )
+
+
+def _spans_exactly(node: ast.expr, event: Event) -> bool:
+    """Whether an expression is the call itself."""
+    return (node.lineno, node.end_lineno) == (event.location.line, event.location.end_line) and isinstance(node, ast.Call) and (
+        node.end_col_offset == (event.location.end_column or 0) - 1 or not event.text.isascii()
     )
 
 

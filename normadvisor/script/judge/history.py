@@ -29,6 +29,8 @@ class ModelHistory:
     """An optimizer that holds it, or may, takes a step."""
     evaluated: set[Location] = field(default_factory=set)
     """Switches into eval mode after which it was used without a backward pass."""
+    batch_size: int | None = None
+    """Samples per forward pass in training, the fewest if there are several."""
     frozen: bool = False
     """Some of its parameters were frozen where it is trained."""
 
@@ -41,16 +43,40 @@ class History:
         self.backward: set[tuple[Location, tuple[Location, ...]]] = set()
         self.feeding: set[tuple[Location, tuple[Location, ...]]] = set()
         self.any_backward = False
+        self.any_optimizer = any(event.kind in {"optimizer", "optimizer_step"} for event in events)
+        self._first_uses: dict[tuple[int | None, Location], tuple[int, bool]] = {}
         for event in events:
             if event.kind == "model_call":
                 self._note_call(event)
             elif event.kind == "optimizer_step" and event.attributes.get("holds_model") != "no":
                 self.of(event).stepped = True
         for event in events:
-            if event.kind == "model_call" and spot(event) not in self.backward and event.attributes["mode"] in {"eval", "mixed"}:
-                switched = event.attributes.get("_switched")
-                if switched is not None:
-                    self.of(event).evaluated.add(switched.location)
+            if event.kind == "model_call":
+                self._note_evaluation(event)
+
+    def _note_evaluation(self, event: Event) -> None:
+        switched = event.attributes.get("_switched")
+        if switched is None:
+            return
+        training = spot(event) in self.backward
+        if not training:
+            self.of(event).evaluated.add(switched.location)
+        place = event.attributes["_place"]
+        if place.function == switched.function and place.location.path == switched.location.path and place.location.line > switched.location.line:
+            key = (event.attributes.get("_root"), switched.location)
+            line = place.location.line
+            if key not in self._first_uses or line < self._first_uses[key][0]:
+                self._first_uses[key] = (line, training)
+
+    def switched_to_evaluate(self, event: Event) -> bool:
+        """Whether the mode that the model of an event is in was chosen for an evaluation: the first use after the switch is none in training."""
+        switched = event.attributes.get("_switched")
+        if switched is None:
+            return False
+        first = self._first_uses.get((event.attributes.get("_root"), switched.location))
+        if first is not None:
+            return not first[1]
+        return event.attributes.get("_evaluated") is not None or switched.location in self.of(event).evaluated
 
     def _note_call(self, event: Event) -> None:
         attributes: dict[str, Any] = event.attributes
@@ -59,6 +85,9 @@ class History:
             self.backward.add(spot(event))
             model = self.of(event)
             model.trained = True
+            size = attributes.get("batch_size")
+            if isinstance(size, int):
+                model.batch_size = size if model.batch_size is None else min(size, model.batch_size)
             model.frozen = model.frozen or attributes.get("frozen_parameters") in {"all", "some"}
         if attributes.get("_feeds_backward"):
             self.feeding.add(spot(event))

@@ -30,6 +30,8 @@ def judged(events: Sequence[Event], project: Project) -> list[Event]:
             judge_call(event, history, _module(project, event.location, modules))
         elif event.kind == "optimizer_step":
             judge_step(event, history)
+        elif event.kind == "distributed_wrap" and event.attributes.get("batch_size") is None:
+            event.attributes["batch_size"] = history.of(event).batch_size
     found: dict[object, Event] = {}
     for event in events:
         known = EVENTS[event.kind]

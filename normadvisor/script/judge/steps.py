@@ -15,10 +15,9 @@ def judge_step(event: Event, history: History) -> None:
     """Fill in ``deliberate`` and ``after_evaluation`` of an optimizer step."""
     attributes = event.attributes
     model = history.of(event)
-    switched = attributes.get("_switched")
-    attributes["freeze_undone"] = attributes.get("_undone") is not None
-    evaluated = attributes.get("_evaluated") is not None or (switched is not None and switched.location in model.evaluated)
-    attributes["after_evaluation"] = bool(evaluated and switched is not None)
+    froze = attributes.get("_froze")
+    attributes["freeze_undone"] = attributes.get("_undone") is not None and not (froze is not None and froze.location in model.evaluated)
+    attributes["after_evaluation"] = history.switched_to_evaluate(event)
     if attributes.get("deliberate") is None:
         attributes["deliberate"] = _deliberate(event, frozen=model.frozen)
 

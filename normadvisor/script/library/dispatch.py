@@ -91,6 +91,14 @@ class TorchLibrary:
                 return result
         return calls.call_model(machine, state, ref, arguments, place)
 
+    def run_method(self, machine: Machine, state: State, ref: Ref, name: str, arguments: Arguments, place: Place) -> Value:
+        """Call of a method of a project's model that does what ``forward`` does."""
+        before = len(machine.events)
+        result = calls.run_model(machine, state, machine.things[ref.address], arguments, place, name)
+        for event in machine.events[before:]:
+            event.attributes["model"] = str(event.attributes["model"]).removesuffix(f".{name}")
+        return result
+
     def call_method(
         self, machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place
     ) -> Value | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from normadvisor.script.machine.attributes import SUPER, Attributes
@@ -161,12 +162,18 @@ class Calls(Attributes):
                 if result is not None:
                     return [(state, result)]
             if thing.cls is not None and (found := thing.cls.method(name)) is not None and not (thing.kind != "instance" and name in _NOT_EXECUTED):
+                if thing.kind == "module" and computes(*found) and not self._inside(found[0]):
+                    return [(state, self.library.run_method(self, state, receiver, name, arguments, place))]  # type: ignore[arg-type]
                 return self._invoke_own(state, receiver, found, arguments, place)
             if thing.cls is not None and thing.kind == "instance" and thing.cls.member(name) is not None:
                 return self.invoke(state, self.attribute(state, receiver, name, place), arguments, place)
         if isinstance(receiver, Const) and isinstance(receiver.value, str):
             return [(state, text_method(receiver.value, name, arguments))]
         return [(state, self._library_method(state, receiver, name, arguments, place))]
+
+    def _inside(self, info: ClassInfo) -> bool:
+        """Whether a method of the same object's class is being executed: its calls of itself are its own business."""
+        return bool(self.frames) and self.frame.owner is not None and self.frame.owner in info.mro()
 
     def _own_method(self, state: State, value: Value, name: str) -> bool:
         """Whether a method call leads into code of the project."""
@@ -326,6 +333,36 @@ class Calls(Attributes):
     def fewer(self, outcomes: Outcomes) -> Outcomes:
         """Outcomes with states joined that agree in every mode."""
         raise NotImplementedError
+
+
+_ACTIVE = re.compile(r"\.eval\(|\.train\(|\.training\s*=|backward\(|\.step\(|no_grad|inference_mode|optim\.|\.requires_grad|load_state_dict")
+
+
+def computes(info: ClassInfo, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a method of a model is another ``forward``: takes data, runs parts, returns something, and does nothing else."""
+    known = getattr(node, "_normadvisor_computes", None)
+    if known is None:
+        text = info.module.segment(node)
+        parameters = len(node.args.posonlyargs) + len(node.args.args) + (node.args.vararg is not None)
+        decorated = any(not (isinstance(item, ast.Attribute | ast.Name) and "no_grad" not in ast.unparse(item)) for item in node.decorator_list)
+        runs = any(
+            isinstance(inner, ast.Call)
+            and (isinstance(inner.func, ast.Name) and inner.func.id == "self" or _is_part_call(inner.func, info))
+            for inner in ast.walk(node)
+        )
+        returns = any(isinstance(inner, ast.Return) and inner.value is not None for inner in ast.walk(node))
+        known = parameters > 1 and runs and returns and not decorated and _ACTIVE.search(text) is None
+        node._normadvisor_computes = known  # type: ignore[union-attr]  # noqa: SLF001 - found out once per node
+    return bool(known)
+
+
+def _is_part_call(function: ast.expr, info: ClassInfo) -> bool:
+    """``self.encoder(...)``, where ``encoder`` is no method, or ``self.forward(...)``."""
+    if isinstance(function, ast.Subscript):
+        function = function.value
+    if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "self"):
+        return False
+    return function.attr == "forward" or info.method(function.attr) is None
 
 
 def _keeps_environment(node: ast.AST) -> bool:

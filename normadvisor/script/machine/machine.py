@@ -45,7 +45,7 @@ class Machine(Statements):
             if index >= _MOST_ROOTS:
                 given_up.append(f"{node.name} and what follows")
                 break
-            if node not in self.reached and TRIGGERS.search(module.segment(node)):
+            if node not in self.reached and (info is None or info.is_module is False or TRIGGERS.search(module.segment(node))):
                 self._root(module, info, node, state.copy(), given_up)
         return given_up
 

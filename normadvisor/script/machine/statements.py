@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from normadvisor.script.machine.builtin_functions import CONTAINER_METHODS
 from normadvisor.script.machine.calls import Calls
 from normadvisor.script.machine.core import Flow, Outcomes
 from normadvisor.script.values import (
@@ -132,13 +133,15 @@ class Statements(Calls):
 
     def _augmented(self, node: ast.AugAssign, state: State) -> Flow:
         load = _as_load(node.target)
-        left = self.evaluate(load, state)
-        value = self.arithmetic(state, node.op, left, self.evaluate(node.value, state), self.place(node))
+        left, right = self.evaluate(load, state), self.evaluate(node.value, state)
+        thing = self.thing(left)
+        if thing is not None and thing.kind == "list" and isinstance(left, Ref) and isinstance(node.op, ast.Add):
+            extend = CONTAINER_METHODS["extend"]
+            extend(self, state, left, Arguments((right,)), self.place(node))
+            return Flow(normal=[state])
+        value = self.arithmetic(state, node.op, left, right, self.place(node))
         if isinstance(left, Const) and self.frame.loops:
             value = NOTHING  # a counter: another number in every turn
-        thing = self.thing(left)
-        if thing is not None and thing.kind == "list" and isinstance(left, Ref):
-            value = left
         self.assign(node.target, value, state)
         return Flow(normal=[state])
 
