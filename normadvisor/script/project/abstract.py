@@ -84,6 +84,8 @@ class Built:
     location: Location | None = None
     call: Call | None = None
     share: Share | None = None
+    open: bool = False
+    """A container to which further elements may have been added, or not all of these."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +94,8 @@ class Items:
 
     values: list[Abstract] = field(default_factory=list)
     open: bool = False
+    level: int = 0
+    """Undecided branches around the place where it was made."""
 
 
 @dataclass(slots=True, eq=False)

@@ -119,7 +119,8 @@ def _getattr(evaluator: Evaluator, frame: Frame, call: Call) -> Abstract:
         return UNKNOWN
     owner, name = call.positional[0], call.positional[1]
     if not isinstance(name, Const):
-        return PLAIN if owner is SELF else UNKNOWN
+        functions = isinstance(owner, Extern) and owner.name in {"torch", "torch.nn.functional", "torch.nn.init", "torch.optim"}
+        return PLAIN if owner is SELF or functions else UNKNOWN
     found = evaluator.attribute_of(frame, owner, str(name.value))
     return call.positional[2] if found is PLAIN and len(call.positional) > 2 else found
 

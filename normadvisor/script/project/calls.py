@@ -126,6 +126,8 @@ class Caller(Evaluator):
         if owner is SELF:
             return self._own_method(frame, name, node)
         if isinstance(owner, Items | Table):
+            if isinstance(owner, Items) and owner.level < self.undecided:
+                owner.open = True  # nobody knows whether the path that adds to it is taken
             return call_item_method(owner, name, self.arguments(frame, node))
         if isinstance(owner, Built):
             if name in _ADDERS:
@@ -133,6 +135,7 @@ class Caller(Evaluator):
                     self.attach(value)
                     values = value.values if isinstance(value, Items) else [value]
                     owner.items.extend(item for item in values if not isinstance(item, Const))
+                owner.open = owner.open or self.undecided > 0
                 return owner
             if name in _KEEPERS or owner.share is None:
                 return owner if name in _KEEPERS else PLAIN
@@ -171,6 +174,8 @@ class Caller(Evaluator):
             for value in call.positional:
                 self.attach(value)
                 built.items.extend(self._parts(value))
+                built.open = built.open or (isinstance(value, Items | Table) and value.open)
+            built.open = built.open or call.open
             return built
         spec = LAYERS.get(name)
         if spec is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from normadvisor.script.project.abstract import (
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Builder"]
 
 _MOST_DEPTH = 22
+_NO_LAYERS = re.compile(r"loss|criter|metric|tokeniz|logger|optim|schedul|transform(s|_fn)?$|augment")
+"""Attributes that are called but are no part of the network, whatever was put into them."""
 _MOST_ROUNDS = 12
 
 
@@ -225,6 +228,7 @@ class Builder(Caller):
         outer, names, attributes = self.gather, dict(frame.names), dict(frame.attributes)
         gathers: list[Gather] = []
         ends: list[tuple[dict[str, Abstract], dict[str, Abstract]]] = []
+        self.undecided += 1
         try:
             for path in kept:
                 self.gather = Gather()
@@ -235,6 +239,7 @@ class Builder(Caller):
                 gathers.append(self.gather)
                 ends.append((frame.names, dict(frame.attributes)))
         finally:
+            self.undecided -= 1
             self.gather = outer
         outer.alternatives(gathers)
         frame.names = _met([names for names, _ in ends], names)
@@ -291,7 +296,7 @@ class Builder(Caller):
             owner = self.value(frame, target.value)
             if owner is SELF:
                 frame.attributes[target.attr] = value
-                if target.attr in frame.used:
+                if target.attr in frame.used and not _NO_LAYERS.search(target.attr.lower()):
                     self.attach(value)
             elif isinstance(owner, Built):
                 self.attach(value)

@@ -155,13 +155,16 @@ class _Flow:
             frame.names[node.name] = Code(frame.module, node, frame.owner, closure=frame)
 
     def _loop(self, frame: Frame, node: ast.For | ast.AsyncFor, tensors: dict[str, Tensor], ends: list[Tensor]) -> None:
-        before = dict(tensors)
-        values = self.builder.elements(self._plain(frame, node.iter))[0]
+        before, bound = dict(tensors), set(frame.names)
+        values, closed = self.builder.elements(self._plain(frame, node.iter))
         for value in values[-2:]:
             self.builder.bind(frame, node.target, value)
             self._block(frame, node.body, tensors, ends)
-        if not values:
-            tensors.update(before)
+        if not closed:  # nobody knows which round is the last, nor whether there is one
+            layers = any(isinstance(value, Built) for value in values)
+            for name, end in tensors.items():
+                start = before.get(name, _NONE if name in bound else end)
+                tensors[name] = _NONE if layers else _agreed([start, end])
 
     def _assign(self, frame: Frame, target: ast.expr, value: Tensor, node: ast.expr, tensors: dict[str, Tensor]) -> None:
         if isinstance(target, ast.Name):
@@ -275,7 +278,7 @@ class _Flow:
         if not isinstance(layer, Built):
             return _NONE
         if layer.name == "torch.nn.Sequential":
-            return self.sequence(Items(layer.items), first)
+            return self.sequence(Items(layer.items, layer.open), first)
         if layer.contents is not None:
             return Tensor(layer.contents.ends_with, layer.contents.ends_at)
         if layer.name in PASS_THROUGH_LAYERS:

@@ -71,6 +71,8 @@ class Evaluator:
         self.project = project
         self.gather = Gather()
         self.steps = 0
+        self.undecided = 0
+        """Undecided branches around the current place."""
         self._globals: dict[tuple[int, str], Abstract] = {}
 
     def call(self, frame: Frame, node: ast.Call) -> Abstract:
@@ -167,12 +169,14 @@ class Evaluator:
     def branches(self, frame: Frame, nodes: list[ast.expr]) -> Abstract:
         """One of several expressions, nobody knows which."""
         outer, gathers, values = self.gather, [], []
+        self.undecided += 1
         try:
             for node in nodes:
                 self.gather = Gather()
                 values.append(self.value(frame, node))
                 gathers.append(self.gather)
         finally:
+            self.undecided -= 1
             self.gather = outer
         outer.alternatives(gathers)
         return either(values)
@@ -214,7 +218,7 @@ class Evaluator:
         return arithmetic(node.op, self.value(frame, node.left), self.value(frame, node.right))
 
     def _list(self, frame: Frame, node: ast.List | ast.Tuple | ast.Set) -> Abstract:
-        items = Items()
+        items = Items(level=self.undecided)
         for item in node.elts:
             if isinstance(item, ast.Starred):
                 values, closed = self.elements(self.value(frame, item.value))
@@ -283,7 +287,7 @@ class Evaluator:
         if isinstance(value, Table):
             return [Const(key) for key in value.values], not value.open
         if isinstance(value, Built) and value.items:
-            return _distinct(value.items), True
+            return _distinct(value.items), not value.open
         if isinstance(value, Const) and isinstance(value.value, str):
             return [Const(letter) for letter in value.value[:_MOST_ROUNDS]], True
         if isinstance(value, Either):

@@ -17,6 +17,7 @@ BODY = """class N(nn.Module):
         self.seq = nn.Sequential(nn.Linear(1, 2), nn.Sigmoid(), nn.Dropout())
         self.inner = Inner()
         self.act = None
+        self.layers = nn.ModuleList([nn.ReLU() for _ in range(len(self.names))])
         self.probabilities = probabilities
     def head(self, x):
         return F.log_softmax(x, 1)
@@ -34,32 +35,35 @@ def ending(written, forward: str):
 @pytest.mark.parametrize(
     ("forward", "expected"),
     [
-        ("return F.softmax(x, dim=1)", ("softmax", 23)),
-        ("return torch.softmax(self.fc(x), 1)", ("softmax", 23)),
-        ("return self.fc(x).softmax(-1)", ("softmax", 23)),
+        ("return F.softmax(x, dim=1)", ("softmax", 24)),
+        ("return torch.softmax(self.fc(x), 1)", ("softmax", 24)),
+        ("return self.fc(x).softmax(-1)", ("softmax", 24)),
         ("return self.softmax(self.fc(x))", ("softmax", 15)),
-        ("x = self.fc(x)\nx = torch.sigmoid(x)\nreturn x.squeeze(1)", ("sigmoid", 24)),
+        ("x = self.fc(x)\nx = torch.sigmoid(x)\nreturn x.squeeze(1)", ("sigmoid", 25)),
         ("return self.seq(x)", ("sigmoid", 16)),
-        ("return nn.LogSoftmax(dim=1)(x)", ("log_softmax", 23)),
-        ("return self.head(x)", ("log_softmax", 21)),
+        ("return nn.LogSoftmax(dim=1)(x)", ("log_softmax", 24)),
+        ("return self.head(x)", ("log_softmax", 22)),
         ("return self.inner(x)", ("sigmoid", 6)),
-        ("return F.logsigmoid(x)", ("log_sigmoid", 23)),
-        ("return F.dropout(torch.tanh(x), training=self.training)", ("tanh", 23)),
+        ("return F.logsigmoid(x)", ("log_sigmoid", 24)),
+        ("return F.dropout(torch.tanh(x), training=self.training)", ("tanh", 24)),
         ("return self.fc(x)", (None, None)),
         ("return F.softmax(self.fc(x), 1) * 2", (None, None)),
         ("return self.fc(F.softmax(x, 1))", (None, None)),
         ("return x if self.training else F.softmax(x, 1)", (None, None)),
         ("if self.training:\n    return x\nreturn F.softmax(x, 1)", (None, None)),
         ("if not self.training:\n    x = F.softmax(x, 1)\nreturn x", (None, None)),
-        ("if self.probabilities:\n    x = F.softmax(x, 1)\nreturn x", ("softmax", 24)),
-        ("if self.act is not None:\n    x = self.act(x)\nreturn torch.sigmoid(x)", ("sigmoid", 25)),
-        ("if x.sum() > 0:\n    return F.softmax(x, 1)\nreturn F.softmax(x, 0)", ("softmax", 24)),
+        ("if self.probabilities:\n    x = F.softmax(x, 1)\nreturn x", ("softmax", 25)),
+        ("if self.act is not None:\n    x = self.act(x)\nreturn torch.sigmoid(x)", ("sigmoid", 26)),
+        ("if x.sum() > 0:\n    return F.softmax(x, 1)\nreturn F.softmax(x, 0)", ("softmax", 25)),
         ("if x.sum() > 0:\n    return F.softmax(x, 1)\nreturn x", (None, None)),
         ("return torch.sigmoid(x), x", (None, None)),
-        ("return torch.sigmoid(x), x.sigmoid()", ("sigmoid", 23)),
+        ("return torch.sigmoid(x), x.sigmoid()", ("sigmoid", 24)),
         ("return {'out': torch.sigmoid(x)}", (None, None)),
         ("p = torch.sigmoid(x)\nreturn x", (None, None)),
-        ("for _ in range(2):\n    x = torch.relu(x)\nreturn x", ("relu", 24)),
+        ("for _ in range(2):\n    x = torch.relu(x)\nreturn x", ("relu", 25)),
+        ("for _ in range(len(x)):\n    x = torch.relu(x)\nreturn x", (None, None)),
+        ("for layer in [self.fc, self.softmax]:\n    x = layer(x)\nreturn x", ("softmax", 15)),
+        ("for layer in self.layers:\n    x = layer(x)\nreturn x", (None, None)),
         ("return self.absent(x)", (None, None)),
         ("raise NotImplementedError", (None, None)),
     ],
@@ -67,6 +71,19 @@ def ending(written, forward: str):
 def test_the_activation_of_every_output(written, forward, expected):
     found = ending(written, forward)
     assert (found.ends_with, found.ends_at.line if found.ends_at else None) == expected
+
+
+def test_a_last_layer_that_may_be_left_out_is_no_ending(written):
+    body = (
+        "class N(nn.Module):\n    def __init__(self, last):\n        super().__init__()\n        layers = [nn.Linear(1, 2)]\n"
+        "        if last:\n            layers.append(nn.Sigmoid())\n        self.net = nn.Sequential(*layers)\n"
+        "    def forward(self, x):\n        return self.net(x)\n"
+    )
+    ends = []
+    for number, text in enumerate((body, body.replace("last)", "last=True)"), body.replace("last)", "last=False)"))):
+        project, load = written({f"a{number}.py": HEAD + text})
+        ends.append(contents_of_class(project, project.lookup("N", load(f"a{number}.py"))).ends_with)
+    assert ends == [None, "sigmoid", None]
 
 
 @pytest.mark.parametrize(
