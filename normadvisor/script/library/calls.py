@@ -64,7 +64,7 @@ def run_model(machine: Machine, state: State, thing: Thing, arguments: Arguments
     if thing.facts.get(STAND_IN) is not None or _inside_model(machine) or (thing.kind == "opaque" and _other_callable(thing, place)):
         return replace(flow, activation=None, activation_at=None, about=None)
     whole, where = _as_seen_outside(machine, thing, place)
-    event = record_call(machine, state, whole, arguments, where, method=method if whole is thing else "forward")
+    event = record_call(machine, state, whole, arguments, where, method=method, through_method=whole is not thing)
     contents = contents_of(machine, state, thing)
     ends = contents.ends_with if method in {"", "forward", "__call__"} else None
     ends_at = Place(contents.ends_at, thing.name) if ends and contents.ends_at is not None else place if ends else None
@@ -92,7 +92,9 @@ def _as_seen_outside(machine: Machine, thing: Thing, place: Place) -> tuple[Thin
             break
         depth += 1
     whole = next((one for one in ancestors(machine, thing) if one is not thing and one.cls is not None), None)
-    if not depth or whole is None or len(place.callers) < depth or machine.stack()[depth - 1].owner not in (whole.cls.mro() if whole.cls else ()):
+    if not depth or whole is None or whole.cls is None or len(place.callers) < depth:
+        return thing, place
+    if machine.stack()[depth - 1].owner not in whole.cls.mro():
         return thing, place
     location = place.callers[depth - 1]
     around = machine.stack()[depth].qualname if len(machine.stack()) > depth else "<module>"
@@ -165,7 +167,7 @@ def _given_data(machine: Machine, arguments: Arguments) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def model_text(text: str) -> str:
+def model_text(text: str, *, through_method: bool = False) -> str:
     """The expression that names the model in the text of a call: ``self.model`` of ``self.model(x)`` and of ``self.model.forward(x)``."""
     try:
         node = ast.parse(f"({text}\n)", mode="eval").body
@@ -176,7 +178,7 @@ def model_text(text: str) -> str:
     if not isinstance(node, ast.Call):
         return text
     called = node.func
-    if isinstance(called, ast.Attribute) and called.attr in RUNNING_METHODS | {"eval", "train", "step"}:
+    if isinstance(called, ast.Attribute) and (through_method or called.attr in RUNNING_METHODS):
         called = called.value
     return ast.unparse(called)
 
@@ -202,7 +204,7 @@ def model_attributes(machine: Machine, state: State, thing: Thing | None, text: 
     unknown = "unknown"
     return {
         "model": text,
-        "class_name": (thing.name or None) if thing is not None else None,
+        "class_name": next((one.name for one in ancestors(machine, thing) if one.name), None) if thing is not None else None,
         "mode": relevant_mode(mode, contents) if contents is not None else unknown,
         "batchnorm_mode": mode.batchnorm,
         "dropout_mode": mode.rest,
@@ -251,8 +253,10 @@ def add_model_places(machine: Machine, state: State, event: Event, thing: Thing 
     freeze = mode.frozen or mode.froze
     if freeze is not None:
         event.places.setdefault("freeze", (freeze.location, "BatchNorm is put into eval mode here"))
-    elif (frozen := next((state.marks[whole.address, "frozen"] for whole in ancestors(machine, thing) if (whole.address, "frozen") in state.marks), None)):
-        event.places.setdefault("freeze", (frozen.location, "parameters are frozen here"))
+    else:
+        for whole in ancestors(machine, thing):
+            if (frozen := state.marks.get((whole.address, "frozen"))) is not None:
+                event.places.setdefault("freeze", (frozen.location, "parameters are frozen here"))
     if mode.undone is not None:
         event.places.setdefault("undone", (mode.undone.location, "train() undoes the freeze here"))
 
@@ -261,11 +265,13 @@ def _short(name: str) -> str:
     return name or "the model"
 
 
-def record_call(machine: Machine, state: State, thing: Thing, arguments: Arguments, place: Place, *, method: str = "") -> Event:
+def record_call(
+    machine: Machine, state: State, thing: Thing, arguments: Arguments, place: Place, *, method: str = "", through_method: bool = False
+) -> Event:
     """Note a call of a model with all that is known about it now; its purpose is judged later."""
     contents = contents_of(machine, state, thing)
     flow = gathered(machine, state, arguments.values())
-    known = model_attributes(machine, state, thing, model_text(place.text), place)
+    known = model_attributes(machine, state, thing, model_text(place.text, through_method=through_method), place)
     batch_size, last_batch, loader = _batch(machine, arguments)
     function = machine.enclosing()
     event = machine.record(

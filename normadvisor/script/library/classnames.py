@@ -52,10 +52,7 @@ def class_test(machine: Machine, state: State, operator: str, operands: list[Val
     left, right = operands
     if not any(isinstance(item, Extern) for item in operands):
         return None
-    if operator in {"in", "not in"}:
-        found = _contained(machine, state, left, right)
-    else:
-        found = _same(left, right)
+    found = _contained(machine, state, left, right) if operator in {"in", "not in"} else _same(left, right)
     return None if found is None else Const(found if operator in {"==", "is", "in"} else not found)
 
 

@@ -130,16 +130,15 @@ def _replay_call(machine: Machine, state: State, thing: Thing, owner: ClassInfo,
 
 
 def _touches_modes(node: ast.AST) -> bool:
-    return any(
-        (isinstance(item, ast.Attribute) and item.attr in {"eval", "train", "requires_grad", "requires_grad_", "load_state_dict"}) for item in ast.walk(node)
-    )
+    names = {"eval", "train", "requires_grad", "requires_grad_", "load_state_dict"}
+    return any(isinstance(item, ast.Attribute) and item.attr in names for item in ast.walk(node))
 
 
 def _constants(node: ast.Call) -> Arguments:
-    return Arguments(
-        tuple(Const(item.value) if isinstance(item, ast.Constant) else NOTHING for item in node.args),
-        tuple((item.arg, Const(item.value.value) if isinstance(item.value, ast.Constant) else NOTHING) for item in node.keywords if item.arg),
-    )
+    def known(item: ast.expr) -> Value:
+        return Const(item.value) if isinstance(item, ast.Constant) else NOTHING
+
+    return Arguments(tuple(known(item) for item in node.args), tuple((item.arg, known(item.value)) for item in node.keywords if item.arg))
 
 
 def _self_path(node: ast.expr) -> list[str] | None:

@@ -53,7 +53,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TorchLibrary"]
 
-HANDLERS = (accumulation, backward, copies, dropout, exports, frameworks, initialization, loaders, losses, optimizers, options, penalty, tensors, wrappers)
+HANDLERS = (
+    accumulation, backward, copies, dropout, exports, frameworks, initialization, loaders, losses, optimizers, options,
+    penalty, tensors, wrappers,
+)  # fmt: skip
 """Parts of the library that are only asked through the registries."""
 
 
@@ -184,7 +187,7 @@ class TorchLibrary:
 
     def narrow(self, machine: Machine, state: State, test: ast.expr, value: Value, truth: bool) -> None:  # noqa: FBT001 - the branch
         """A branch on a test over elements of ``modules()`` was entered."""
-        iteration.narrow(machine, state, test, value, truth=truth)
+        iteration.narrow(machine, test, value, truth=truth)
 
 
 def _starts(name: str) -> list[str]:

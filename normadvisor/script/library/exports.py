@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["record_export"]
 
+_OF_EXPORTED = frozenset({"coremltools.convert", "openvino.convert_model", "torch.utils.mobile_optimizer.optimize_for_mobile"})
+"""Exporters that are mostly given what another exporter made."""
 _GIVING_BACK = frozenset({"torch.jit.trace", "torch.jit.script", "torch.jit.freeze", "torch.jit.trace_module"})
 
 
@@ -53,10 +55,12 @@ def _written(place: Place, *names: str) -> str:
 
 
 @extern(
-    "torch.jit.trace", "torch.jit.trace_module", "torch.jit.script", "torch.jit.freeze", "torch.export.export", "torch.export.export_for_training",
+    "torch.jit.trace", "torch.jit.trace_module", "torch.jit.script", "torch.jit.freeze", "torch.export.export",
+    "torch.export.export_for_training",
     "torch.onnx.dynamo_export", "torch.onnx.export", "torch.onnx.utils.export", "torch.onnx._export", "torch.onnx.export_to_pretty_string",
     "torch2trt.torch2trt", "torch_tensorrt.compile", "torch_tensorrt.dynamo.compile", "coremltools.convert", "openvino.convert_model",
-    "openvino.tools.mo.convert_model", "torch.utils.mobile_optimizer.optimize_for_mobile", "torch._export.aot_compile", "torch.ao.quantization.quantize_fx.convert_fx",
+    "openvino.tools.mo.convert_model", "torch.utils.mobile_optimizer.optimize_for_mobile", "torch._export.aot_compile",
+    "torch.ao.quantization.quantize_fx.convert_fx",
     "ai_edge_torch.convert", "torch.export.aot_compile", "tensorrt.export", "nncf.export", "pnnx.export", "executorch.exir.capture",
     "torch_neuron.trace", "torch_neuronx.trace", "onnxruntime.training.ORTModule", "hls4ml.converters.convert_from_pytorch_model",
 )  # fmt: skip
@@ -65,7 +69,7 @@ def export(machine: Machine, state: State, name: str, arguments: Arguments, plac
     model = arguments.get(0, "model", "obj", "mod", "func", "module", "example_model", "input_model")
     if model is None:
         return None
-    if name in {"coremltools.convert", "openvino.convert_model", "torch.utils.mobile_optimizer.optimize_for_mobile"} and _is_exported(machine, model):
+    if name in _OF_EXPORTED and _is_exported(machine, model):
         return NOTHING
     if name == "torch.jit.freeze" or name.startswith(("onnxruntime.", "torch.ao.")):
         return model  # freezing refuses a model in train mode by itself
@@ -88,15 +92,16 @@ def _is_exported(machine: Machine, value: Value) -> bool:
 
 def _frozen_program(machine: Machine, state: State, name: str, thing: Thing, arguments: Arguments, place: Place) -> Ref:
     """A traced model: it does for ever what the model did in the mode it was traced in, and is of that mode."""
-    mode = mode_of(machine, state, thing)
-    ref = new_module(machine, state, place, name=thing.name or name, mode=Mode(mode.batchnorm, mode.rest, place), arguments=arguments, tag="traced")
+    was = mode_of(machine, state, thing)
+    mode = Mode(was.batchnorm, was.rest, place)
+    ref = new_module(machine, state, place, name=thing.name or name, mode=mode, arguments=arguments, tag="traced")
     machine.things[ref.address].facts["exported"] = thing.address
     machine.things[ref.address].extern = name
     return ref
 
 
 def _switches_itself(name: str, arguments: Arguments) -> bool | None:
-    """Whether the exporter puts the model into eval mode: the older ONNX exporter does, which is no longer the default. ``None`` if unknown."""
+    """Whether the exporter puts the model into eval mode, as the older ONNX exporter does, no longer the default; ``None`` if unknown."""
     if not name.startswith("torch.onnx.") or name == "torch.onnx.dynamo_export":
         return False
     training = arguments.get(None, "training")

@@ -24,9 +24,12 @@ __all__ = ["build_extern", "fill_container", "initial_mode", "is_module_name"]
 CONTAINERS = frozenset({"torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict"})
 _EVALUATED_WHEN_LOADED = ("transformers.", "diffusers.", "peft.", "optimum.")
 _NO_MODELS = (
-    "Tokenizer", "TokenizerFast", "Processor", "Config", "FeatureExtractor", "Scheduler", "GenerationConfig", "Trainer", "Arguments", "Collator",
-    "Dataset", "DataLoader", "Callback", "Parser", "Logger", "Writer", "Error", "Transform", "Compose", "Meter", "Metric", "Loss", "Criterion",
-    "Optimizer", "Sampler", "Counter", "Path", "Timer", "Augmentation", "Streamer", "Args", "Params", "Options", "Environment", "Env", "Buffer",
+    "Tokenizer", "TokenizerFast", "Processor", "Config", "FeatureExtractor", "Scheduler", "GenerationConfig", "Trainer", "Arguments",
+    "Collator",
+    "Dataset", "DataLoader", "Callback", "Parser", "Logger", "Writer", "Error", "Transform", "Compose", "Meter", "Metric", "Loss",
+    "Criterion",
+    "Optimizer", "Sampler", "Counter", "Path", "Timer", "Augmentation", "Streamer", "Args", "Params", "Options", "Environment", "Env",
+    "Buffer",
 )  # fmt: skip
 
 
@@ -63,7 +66,8 @@ def build_extern(machine: Machine, state: State, name: str, arguments: Arguments
         if name in CONTAINERS:
             fill_container(machine, state, machine.things[ref.address], arguments)
         return ref
-    if kind is None and tail[:1].isupper() and not tail.isupper() and not tail.endswith(_NO_MODELS) and name.partition(".")[0] not in STANDARD:
+    camel = tail[:1].isupper() and not tail.isupper()
+    if kind is None and camel and not tail.endswith(_NO_MODELS) and name.partition(".")[0] not in STANDARD:
         # A class out of reach. It is a model if it is used like one, and then it was built in train mode.
         ref = machine.new(state, "opaque", place, name=name, extern=name, arguments=arguments)
         machine.things[ref.address].facts["fresh"] = True

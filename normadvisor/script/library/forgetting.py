@@ -18,20 +18,25 @@ if TYPE_CHECKING:
 __all__ = ["HARMLESS_METHODS", "forget", "harmless_call", "is_harmless"]
 
 _HARMLESS_STARTS = (
-    "torch.optim.", "torch.utils.data.", "torch.utils.tensorboard.", "torch.nn.utils.", "torch.nn.init.", "torch.nn.functional.", "torch.cuda.",
+    "torch.optim.", "torch.utils.data.", "torch.utils.tensorboard.", "torch.nn.utils.", "torch.nn.init.", "torch.nn.functional.",
+    "torch.cuda.",
     "torch.distributed.", "torch.backends.", "torch.random.", "torch.amp.", "torch.profiler.", "torch.autograd.", "torch.save", "torch.sum",
-    "numpy.", "pandas.", "matplotlib.", "seaborn.", "PIL.", "cv2.", "sklearn.metrics.", "scipy.", "os.", "sys.", "logging.", "json.", "yaml.",
+    "numpy.", "pandas.", "matplotlib.", "seaborn.", "PIL.", "cv2.", "sklearn.metrics.", "scipy.", "os.", "sys.", "logging.", "json.",
+    "yaml.",
     "time.", "math.", "random.", "collections.", "itertools.", "functools.", "pathlib.", "shutil.", "argparse.", "warnings.", "re.", "gc.",
     "typing.", "dataclasses.", "inspect.", "pprint.", "copy.", "pickle.", "string.", "datetime.", "contextlib.", "operator.", "types.",
-    "torchmetrics.", "torchvision.transforms.", "torchvision.utils.", "torchvision.ops.", "torchvision.datasets.", "timm.data.", "timm.optim.",
-    "timm.scheduler.", "timm.loss.", "transformers.get_", "transformers.optimization.", "wandb.", "mlflow.log", "tensorboardX.", "comet_ml.",
+    "torchmetrics.", "torchvision.transforms.", "torchvision.utils.", "torchvision.ops.", "torchvision.datasets.", "timm.data.",
+    "timm.optim.",
+    "timm.scheduler.", "timm.loss.", "transformers.get_", "transformers.optimization.", "wandb.", "mlflow.log", "tensorboardX.",
+    "comet_ml.",
     "neptune.", "loguru.", "rich.", "tqdm", "psutil.", "accelerate.utils.", "torch_optimizer.", "bitsandbytes.optim.", "lion_pytorch.",
     "safetensors.", "einops.", "imageio.", "skimage.", "nltk.", "sacrebleu.", "evaluate.", "peft.utils.", "torch.nn.parameter.", "pdb.",
     "torch.futures.", "multiprocessing.shared_memory.", "hydra.utils.instantiate.", "omegaconf.", "click.", "fvcore.nn.flop",
 )  # fmt: skip
 _HARMLESS = frozenset(
     {
-        "print", "len", "isinstance", "issubclass", "id", "hash", "repr", "str", "type", "hasattr", "callable", "vars", "dir", "list", "tuple",
+        "print", "len", "isinstance", "issubclass", "id", "hash", "repr", "str", "type", "hasattr", "callable", "vars", "dir", "list",
+        "tuple",
         "dict", "set", "zip", "enumerate", "sorted", "sum", "max", "min", "any", "all", "filter", "map", "iter", "next", "format", "bool",
         "setattr", "getattr", "super", "range", "reversed", "abs", "round", "open", "input", "float", "int", "frozenset",
     }
@@ -48,18 +53,25 @@ _RESTORING = frozenset(
 )  # fmt: skip
 """Functions that look at a model, or that put back its mode when they are done."""
 _HARMLESS_TAILS = (
-    "Optimizer", "Adam", "AdamW", "SGD", "LRScheduler", "Scheduler", "Loss", "Criterion", "SummaryWriter", "Logger", "GradScaler", "EarlyStopping",
-    "Meter", "Metric", "count_parameters", "num_params", "get_parameters", "save_checkpoint", "save_model", "load_checkpoint", "print_model",
-    "set_seed", "seed_everything", "save_state_dict", "get_optimizer", "create_optimizer", "build_optimizer", "make_optimizer", "create_optimizer_v2",
+    "Optimizer", "Adam", "AdamW", "SGD", "LRScheduler", "Scheduler", "Loss", "Criterion", "SummaryWriter", "Logger", "GradScaler",
+    "EarlyStopping",
+    "Meter", "Metric", "count_parameters", "num_params", "get_parameters", "save_checkpoint", "save_model", "load_checkpoint",
+    "print_model",
+    "set_seed", "seed_everything", "save_state_dict", "get_optimizer", "create_optimizer", "build_optimizer", "make_optimizer",
+    "create_optimizer_v2",
 )  # fmt: skip
 
 
 HARMLESS_METHODS = frozenset(
     {
-        "add_graph", "watch", "unwatch", "log", "info", "debug", "warning", "print", "save", "save_model", "save_checkpoint", "checkpoint", "register",
-        "append", "add", "add_param_group", "log_model", "add_module", "update", "step", "unscale_", "clip_grad_norm_", "clip_grad_value_", "backward",
-        "zero_grad", "set_model", "write", "summary", "no_sync", "accumulate", "join", "wait_for_everyone", "save_state", "load_state", "get_state_dict",
-        "register_for_checkpointing", "free_memory", "clear", "attach", "write_model", "add_histogram", "add_scalar", "add_text", "items", "keys", "put",
+        "add_graph", "watch", "unwatch", "log", "info", "debug", "warning", "print", "save", "save_model", "save_checkpoint",
+        "checkpoint", "register",
+        "append", "add", "add_param_group", "log_model", "add_module", "update", "step", "unscale_", "clip_grad_norm_",
+        "clip_grad_value_", "backward",
+        "zero_grad", "set_model", "write", "summary", "no_sync", "accumulate", "join", "wait_for_everyone", "save_state", "load_state",
+        "get_state_dict",
+        "register_for_checkpointing", "free_memory", "clear", "attach", "write_model", "add_histogram", "add_scalar", "add_text", "items",
+        "keys", "put",
     }
 )  # fmt: skip
 """Methods of things nobody knows that by their name leave models as they are."""

@@ -25,8 +25,10 @@ _RUNS = (
 
 @prefix(
     "pytorch_lightning.", "lightning.", "transformers.", "fastai.", "ignite.", "catalyst.", "keras.", "mmengine.", "mmcv.", "skorch.",
-    "sentence_transformers.", "trl.", "ultralytics.", "composer.", "super_gradients.", "torchtnt.", "poutyne.", "torchbearer.", "detectron2.engine.",
-    "pytorch_metric_learning.trainers.", "pytorch_metric_learning.testers.", "stable_baselines3.", "flair.", "simpletransformers.", "mmdet.", "mmseg.",
+    "sentence_transformers.", "trl.", "ultralytics.", "composer.", "super_gradients.", "torchtnt.", "poutyne.", "torchbearer.",
+    "detectron2.engine.",
+    "pytorch_metric_learning.trainers.", "pytorch_metric_learning.testers.", "stable_baselines3.", "flair.", "simpletransformers.",
+    "mmdet.", "mmseg.",
 )  # fmt: skip
 def trainer(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
     """``Trainer(model=model)``, ``Learner(loaders, model)``, ``create_supervised_trainer(model, optimizer)``: remembers its models."""
@@ -40,7 +42,9 @@ def trainer(machine: Machine, state: State, name: str, arguments: Arguments, pla
 
 
 _TRAINERS = ("Trainer", "Learner", "Engine", "Runner", "NeuralNet", "NeuralNetClassifier", "NeuralNetRegressor", "Tester")
-_LEARNERS = frozenset({"vision_learner", "cnn_learner", "unet_learner", "tabular_learner", "text_classifier_learner", "language_model_learner"})
+_LEARNERS = frozenset(
+    {"vision_learner", "cnn_learner", "unet_learner", "tabular_learner", "text_classifier_learner", "language_model_learner"}
+)
 
 
 def _is_trainer(tail: str) -> bool:

@@ -1,4 +1,4 @@
-"""Whether gradients are recorded: ``no_grad``, ``inference_mode``, ``enable_grad``, ``set_grad_enabled``, as contexts, decorators and calls."""
+"""Whether gradients are recorded: ``no_grad``, ``inference_mode``, ``set_grad_enabled``, as contexts, decorators and calls."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ __all__ = ["elements", "is_instance", "item_of_parts", "name_test", "narrow"]
 
 _PARTS = "parts of a model"
 _BATCHNORM = frozenset({"BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "_BatchNorm", "_NormBase", "SyncBatchNorm", "LazyBatchNorm2d"})
-_BATCHNORM_NAMES = ("BatchNorm", "BatchNorm2d", "BatchNormAct2d", "SynchronizedBatchNorm2d", "SyncBatchNorm", "InPlaceABN", "ABN", "FrozenBatchNorm2d")
+_BATCHNORM_NAMES = frozenset({"BatchNorm", "BatchNormAct2d", "SynchronizedBatchNorm2d", "InPlaceABN", "ABN", "FrozenBatchNorm2d"})
 _REST = frozenset(
     {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout", "_DropoutNd", "DropPath", "StochasticDepth"}
     | {"StochDropout", "Dropout2D"}
@@ -35,7 +35,8 @@ def _stand_in(machine: Machine, state: State, whole: Thing, family: str, place: 
     """What stands for all layers of one kind; the same object for the same model."""
     known: dict[str, Ref] = whole.facts.setdefault("stand_ins", {})
     if family not in known:
-        known[family] = machine.new(state, "module", place, parent=(whole.address, f"modules() {family}"), tag=f"{family} of {whole.address}")
+        parent = (whole.address, f"modules() {family}")
+        known[family] = machine.new(state, "module", place, parent=parent, tag=f"{family} of {whole.address}")
     thing = machine.things[known[family].address]
     thing.facts.update({STAND_IN: family, "whole": whole.address})
     return known[family]
@@ -56,7 +57,9 @@ def _sequence(kind: str, thing: Thing) -> Data:
     return Data(origins=frozenset({_PARTS, kind}), about=Ref(thing.address))
 
 
-@method("modules", "named_modules", "children", "named_children", "parameters", "named_parameters", "buffers", "named_buffers", "state_dict")
+@method(
+    "modules", "named_modules", "children", "named_children", "parameters", "named_parameters", "buffers", "named_buffers", "state_dict"
+)
 def parts(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:  # noqa: ARG001
     """The iterators of a module, and its ``state_dict``."""
     thing = as_model(machine, receiver)
@@ -233,7 +236,8 @@ def _is_project_class(thing: Thing, cls: Class) -> bool | None:
 
 def _stand_in_is(machine: Machine, state: State, thing: Thing, name: str) -> bool | None:
     """Whether the layers that a stand-in stands for are of an external class."""
-    tail, family = last(name), thing.facts[STAND_IN]
+    tail = last(name)
+    family: str = thing.facts[STAND_IN]
     if name in _TOP:
         return True
     if tail in _BATCHNORM or tail in _BATCHNORM_NAMES:
@@ -300,7 +304,7 @@ def name_test(machine: Machine, state: State, operator: str, operands: list[Valu
     return None if inside is None else Const(inside if operator == "in" else not inside)
 
 
-def narrow(machine: Machine, state: State, test: ast.expr, value: Value, *, truth: bool) -> None:
+def narrow(machine: Machine, test: ast.expr, value: Value, *, truth: bool) -> None:
     """A branch on an undecided test was entered. Stand-ins are narrow already; a thing nobody knows becomes a model if the test says so."""
     thing = machine.thing(value)
     if thing is None or thing.kind != "opaque" or not truth or not isinstance(test, ast.Call) or len(test.args) != 2:

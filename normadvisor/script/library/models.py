@@ -50,7 +50,7 @@ def models_in(machine: Machine, state: State, value: Value, depth: int = 3) -> I
                     yield from models_in(machine, state, item, depth - 1)
 
 
-def new_module(
+def new_module(  # noqa: PLR0913 - what is known of a model when it is built
     machine: Machine,
     state: State,
     place: Place,
@@ -161,7 +161,9 @@ def contents_of(machine: Machine, state: State, thing: Thing, depth: int = 6) ->
                 handed.append(contents_of(machine, state, part, depth - 1))
     if own is None:
         whole = machine.things.get(thing.parent[0]) if thing.parent else None
-        own = within(contents_of(machine, state, whole, depth - 1)) if whole is not None else UNKNOWN_CONTENTS
+        own = UNKNOWN_CONTENTS
+        if whole is not None and thing.parent is not None:
+            own = within(contents_of(machine, state, whole, depth - 1), thing.parent[1])
     if not handed:
         return own
     if thing.extern and not thing.facts.get("container") and own.dropout == "yes" and _HEADS & state.fields_of(thing.address).keys():
@@ -173,10 +175,21 @@ def contents_of(machine: Machine, state: State, thing: Thing, depth: int = 6) ->
     return joined
 
 
-def within(whole: Contents) -> Contents:
+_TRUNKS = frozenset(
+    {"features", "layer1", "layer2", "layer3", "layer4", "backbone", "body", "encoder", "trunk", "stages", "blocks", "[*]", "visual"}
+)
+"""Parts of library models that hold the BatchNorm layers of these, as a rule."""
+
+
+def within(whole: Contents, label: str) -> Contents:
     """What is known of a part of which only the whole is known: it holds nothing that the whole does not hold."""
-    held = {kind: "no" if getattr(whole, kind) == "no" else "unknown" for kind in ("batchnorm", "dropout", "other", "batchnorm_over_features")}
-    return replace(UNKNOWN_CONTENTS, **held)  # type: ignore[arg-type]
+    kinds = ("batchnorm", "dropout", "other", "batchnorm_over_features")
+    held = {kind: "no" if getattr(whole, kind) == "no" else "unknown" for kind in kinds}
+    part = replace(UNKNOWN_CONTENTS, **held)  # type: ignore[arg-type]
+    if label in _TRUNKS and whole.batchnorm == "yes":
+        layers = tuple(layer for layer in whole.layers if layer.kind == "batchnorm")
+        return replace(part, batchnorm="yes", layers=layers, norms=whole.norms)
+    return replace(part, batchnorm="no") if label in _HEADS and all(layer.location is None for layer in whole.layers) else part
 
 
 def last_layer(joined: Contents, last: Contents | None) -> Contents:

@@ -9,9 +9,10 @@ from normadvisor.script.project.externals import external_name
 
 __all__ = ["canonical", "last"]
 
+_FSDP = "FullyShardedDataParallel"
 _PATTERNS = (
     (re.compile(r"^torch\.nn\.parallel\.(?:scatter_gather)\.(\w+)$"), r"torch.nn.\1"),
-    (re.compile(r"^torch\.distributed\.fsdp\.(?:fully_sharded_data_parallel\.\w+|FSDP)$"), "torch.distributed.fsdp.FullyShardedDataParallel"),
+    (re.compile(r"^torch\.distributed\.fsdp\.(?:fully_sharded_data_parallel\.\w+|FSDP)$"), f"torch.distributed.fsdp.{_FSDP}"),
     (re.compile(r"^torch\.serialization\.load$"), "torch.load"),
     (re.compile(r"^timm\.models\.(?:_?registry|_?factory|helpers)\.create_model$"), "timm.create_model"),
     (re.compile(r"^timm\.models\.create_model$"), "timm.create_model"),

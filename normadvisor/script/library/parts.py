@@ -25,9 +25,12 @@ __all__ = ["MODULE_METHODS", "attribute_of", "item_of", "overriding_parts", "par
 
 _PARAMETERS = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked", "weight_ih_l0", "weight_hh_l0"})
 _PLAIN = frozenset(
-    {"device", "dtype", "config", "shape", "name", "in_features", "out_features", "in_channels", "out_channels", "num_features", "num_classes"}
-    | {"kernel_size", "stride", "padding", "eps", "momentum", "affine", "p", "hparams", "current_epoch", "global_step", "logger", "__name__"}
-    | {"default_cfg", "pretrained_cfg", "__dict__", "__doc__", "generation_config", "names", "stoi", "itos", "affine", "inplace", "hidden_size"}
+    {"device", "dtype", "config", "shape", "name", "in_features", "out_features", "in_channels", "out_channels", "num_features"}
+    | {"num_classes"}
+    | {"kernel_size", "stride", "padding", "eps", "momentum", "affine", "p", "hparams", "current_epoch", "global_step", "logger"}
+    | {"__name__"}
+    | {"default_cfg", "pretrained_cfg", "__dict__", "__doc__", "generation_config", "names", "stoi", "itos", "affine", "inplace"}
+    | {"hidden_size"}
 )
 MODULE_METHODS = frozenset(
     {"train", "eval", "to", "cuda", "cpu", "half", "float", "double", "bfloat16", "type", "apply", "modules", "named_modules", "children"}
@@ -67,7 +70,9 @@ def _makes_module(machine: Machine, owner: ClassInfo, node: ast.expr) -> bool:
     return isinstance(node, ast.Name | ast.Attribute | ast.IfExp | ast.BoolOp | ast.Subscript)
 
 
-_NO_MODULES = frozenset({"int", "float", "str", "bool", "len", "list", "tuple", "dict", "set", "range", "max", "min", "sum", "sorted", "round"})
+_NO_MODULES = frozenset(
+    {"int", "float", "str", "bool", "len", "list", "tuple", "dict", "set", "range", "max", "min", "sum", "sorted", "round"}
+)
 
 
 def resolved_callee(machine: Machine, owner: ClassInfo, node: ast.expr) -> object | None:
@@ -85,7 +90,10 @@ def resolved_callee(machine: Machine, owner: ClassInfo, node: ast.expr) -> objec
 def part_of(machine: Machine, state: State, thing: Thing, name: str, place: Place | None = None) -> Ref | None:
     """The part of a model that an attribute holds; ``None`` if it holds none."""
     value = _attribute(machine, state, thing, name, place or thing.place)
-    return next((member for member in members(value) if isinstance(member, Ref) and as_model(machine, member) is not None), None) if value else None
+    for member in members(value) if value is not None else ():
+        if isinstance(member, Ref) and as_model(machine, member) is not None:
+            return member
+    return None
 
 
 def overriding_parts(machine: Machine, state: State, thing: Thing) -> list[Thing]:
@@ -165,7 +173,7 @@ def _class_attribute(info: ClassInfo, name: str) -> Value | None:
     return None if found is not None else NOTHING
 
 
-def _new_part(
+def _new_part(  # noqa: PLR0913 - what is known of a part
     machine: Machine,
     state: State,
     thing: Thing,
@@ -334,7 +342,8 @@ def _literal_arguments(machine: Machine, state: State, site: _Site, node: ast.Ca
         if isinstance(item, ast.Starred):
             return Arguments(tuple(positional), star=NOTHING, double_star=NOTHING)
         positional.append(_simple(machine, state, site.inner(f"({index})", 2), item))
-    named = tuple((item.arg, _simple(machine, state, site.inner(f"({item.arg})", 2), item.value)) for item in node.keywords if item.arg is not None)
+    given = [(item.arg, item.value) for item in node.keywords if item.arg is not None]
+    named = tuple((name, _simple(machine, state, site.inner(f"({name})", 2), item)) for name, item in given)
     return Arguments(tuple(positional), named, double_star=NOTHING if any(item.arg is None for item in node.keywords) else None)
 
 
@@ -359,10 +368,14 @@ def item_of(machine: Machine, state: State, receiver: Value, key: Value, place: 
     return stored if stored is not None else _new_part(machine, state, thing, f"[{index}]", place, kind=thing.kind)
 
 
-_TENSORS = frozenset({"Tensor", "FloatTensor", "LongTensor", "Variable", "ndarray", "Image", "str", "int", "float", "bool", "Path", "bytes", "device"})
+_TENSORS = frozenset(
+    {"Tensor", "FloatTensor", "LongTensor", "Variable", "ndarray", "Image", "str", "int", "float", "bool", "Path", "bytes", "device"}
+)
 _PLAIN_NAMES = frozenset(
-    {"x", "y", "z", "input", "inputs", "target", "targets", "label", "labels", "image", "images", "img", "imgs", "batch", "data", "logits", "outputs"}
-    | {"output", "args", "kwargs", "device", "epoch", "epochs", "lr", "path", "cfg", "config", "batch_idx", "batch_size", "mask", "pred", "preds"}
+    {"x", "y", "z", "input", "inputs", "target", "targets", "label", "labels", "image", "images", "img", "imgs", "batch", "data", "logits"}
+    | {"outputs"}
+    | {"output", "args", "kwargs", "device", "epoch", "epochs", "lr", "path", "cfg", "config", "batch_idx", "batch_size", "mask", "pred"}
+    | {"preds"}
 )
 
 

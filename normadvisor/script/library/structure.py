@@ -78,7 +78,8 @@ def _read_method(structure: Structure, owner: ClassInfo, node: ast.FunctionDef |
 
 def _read_target(structure: Structure, owner: ClassInfo, target: ast.expr, value: ast.expr, own: str) -> None:
     if isinstance(target, ast.Tuple | ast.List):
-        values = value.elts if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts) else [value] * len(target.elts)
+        one_each = isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts)
+        values = value.elts if one_each and isinstance(value, ast.Tuple | ast.List) else [value] * len(target.elts)
         for one, its in zip(target.elts, values, strict=True):
             _read_target(structure, owner, one, its, own)
     elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == own:

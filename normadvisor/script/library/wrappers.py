@@ -26,7 +26,8 @@ __all__ = ["keep", "same_object", "wrap"]
     "compile", "merge_and_unload", "merge_adapter", "to_bettertransformer", "zero_grad", "gradient_checkpointing_enable", "tie_weights",
     "enable_input_require_grads", "gradient_checkpointing_disable", "resize_token_embeddings", "set_swish", "fuse", "bind", "fuse_lora",
     "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook", "register_backward_hook", "add_module",
-    "register_buffer", "register_parameter", "save_pretrained", "push_to_hub", "print_trainable_parameters", "init_weights", "reset_parameters",
+    "register_buffer", "register_parameter", "save_pretrained", "push_to_hub", "print_trainable_parameters", "init_weights",
+    "reset_parameters",
 )  # fmt: skip
 def keep(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:
     """Methods of a model that leave its mode as it is; those that move or convert it return it."""
@@ -37,7 +38,7 @@ def keep(machine: Machine, state: State, receiver: Value, name: str, arguments: 
         if thing.kind == "opaque" and name in {"to", "cuda"} and thing.facts.get("fresh"):
             thing.kind = "module"
         return Ref(thing.address)
-    if name in {"add_module"} and len(arguments.positional) > 1:
+    if name == "add_module" and len(arguments.positional) > 1:
         _add_part(machine, state, thing, arguments)
     if name == "init_weights" and (thing.cls is not None or thing.kind == "opaque"):
         return None
@@ -86,12 +87,15 @@ _MODEL_NAMES = ("module", "model", "net", "mod", "nn_module", "self", "models", 
 @extern(
     "torch.compile", "torch._dynamo.optimize", "torch.nn.parallel.replicate", "torch.nn.utils.fusion.fuse_conv_bn_eval",
     "torch.nn.utils.spectral_norm", "torch.nn.utils.weight_norm", "torch.nn.utils.parametrizations.spectral_norm",
-    "torch.nn.utils.parametrizations.weight_norm", "torch.nn.utils.parametrizations.orthogonal", "torch.nn.utils.parametrize.register_parametrization",
+    "torch.nn.utils.parametrizations.weight_norm", "torch.nn.utils.parametrizations.orthogonal",
+    "torch.nn.utils.parametrize.register_parametrization",
     "torch.ao.quantization.fuse_modules", "torch.quantization.fuse_modules", "torch.ao.quantization.fuse_modules_qat",
     "torch.ao.quantization.prepare", "torch.quantization.prepare", "torch.ao.quantization.prepare_qat", "torch.quantization.prepare_qat",
-    "torch.ao.quantization.convert", "torch.quantization.convert", "torch.distributed._composable.fsdp.fully_shard", "torch.distributed.fsdp.fully_shard",
+    "torch.ao.quantization.convert", "torch.quantization.convert", "torch.distributed._composable.fsdp.fully_shard",
+    "torch.distributed.fsdp.fully_shard",
     "torch.distributed.tensor.parallel.parallelize_module", "torch.distributed._composable.replicate",
-    "torch.nn.utils.prune.l1_unstructured", "torch.nn.utils.prune.random_unstructured", "torch.nn.utils.prune.ln_structured", "torch.nn.utils.prune.remove",
+    "torch.nn.utils.prune.l1_unstructured", "torch.nn.utils.prune.random_unstructured", "torch.nn.utils.prune.ln_structured",
+    "torch.nn.utils.prune.remove",
     "torch.nn.utils.remove_weight_norm", "torch.nn.utils.remove_spectral_norm", "torch.jit.optimize_for_inference",
     "peft.get_peft_model", "peft.PeftModel.from_pretrained", "peft.prepare_model_for_kbit_training", "peft.prepare_model_for_int8_training",
     "ray.train.torch.prepare_model", "timm.utils.unwrap_model", "torch_xla.distributed.xla_multiprocessing.MpModelWrapper",
@@ -153,7 +157,9 @@ def distributing_class(machine: Machine, state: State, cls: ClassInfo, arguments
     return distribute(machine, state, canonical(base), arguments, place) if base is not None else None
 
 
-_WRAPPERS = frozenset({"torch.nn.DataParallel", "torch.nn.parallel.DistributedDataParallel", "torch.distributed.fsdp.FullyShardedDataParallel"})
+_WRAPPERS = frozenset(
+    {"torch.nn.DataParallel", "torch.nn.parallel.DistributedDataParallel", "torch.distributed.fsdp.FullyShardedDataParallel"}
+)
 
 
 @extern("deepspeed.initialize", "apex.amp.initialize", "intel_extension_for_pytorch.optimize_all")
