@@ -28,7 +28,7 @@ _REPEATED = re.compile(r"mc|monte|sample|passes|repeat|num_t|times|runs|trials|s
 def judge_call(event: Event, history: History, module: SourceModule | None) -> None:
     """Fill in ``purpose``, ``purpose_reason`` and ``deliberate`` of a model call."""
     attributes = event.attributes
-    if spot(event) in history.backward:
+    if history.trains(event):
         model = history.of(event)
         if attributes["weights"] == "loaded" and not model.stepped and not history.any_optimizer:
             attributes["purpose"], attributes["purpose_reason"] = "inference", "gradients are taken, but no optimizer steps"
@@ -96,7 +96,8 @@ def _random_input(event: Event, history: History, module: SourceModule | None, s
     """A sample from noise during training, a timing, or a trial run with no data."""
     attributes = event.attributes
     if history.of(event).trained:
-        return "sampling"
+        # A model that was trained and now predicts is used, whatever its data were made of.
+        return None if attributes.get("_predicted") or attributes.get("_measured") else "sampling"
     if module is not None and _TIMING.search(_text(module, statements)):
         return "benchmark"
     if attributes["weights"] != "loaded":

@@ -58,15 +58,21 @@ class History:
         switched = event.attributes.get("_switched")
         if switched is None:
             return
-        training = spot(event) in self.backward
+        training = self.trains(event)
         if not training:
             self.of(event).evaluated.add(switched.location)
         place = event.attributes["_place"]
-        if place.function == switched.function and place.location.path == switched.location.path and place.location.line > switched.location.line:
+        same = place.function == switched.function and place.location.path == switched.location.path
+        # What stands before the switch runs after it only in the next turn of a loop.
+        if same and place.location.line > switched.location.line:
             key = (event.attributes.get("_root"), switched.location)
-            line = place.location.line
-            if key not in self._first_uses or line < self._first_uses[key][0]:
-                self._first_uses[key] = (line, training)
+            number = event.attributes["number"]
+            if key not in self._first_uses or number < self._first_uses[key][0]:
+                self._first_uses[key] = (number, training)
+
+    def trains(self, event: Event) -> bool:
+        """Whether a backward pass reaches the output of a model call, on any path through its place."""
+        return event.attributes["grad"] != "off" and spot(event) in self.backward
 
     def switched_to_evaluate(self, event: Event) -> bool:
         """Whether the mode that the model of an event is in was chosen for an evaluation: the first use after the switch is none in training."""
