@@ -101,8 +101,16 @@ class Builder(Caller):
                 self._initialise_external(frame, name, call, info.location)
         for parent in info.mro():
             for name, node in parent.methods.items():
-                if node not in frame.entered and name not in {"__init__", "forward", "__call__"} and _sets_attributes(node):
+                if node not in frame.entered and name not in {"__init__", "forward", "__call__"} and self._sets(node, frame.used):
                     self._perhaps(frame, Code(parent.module, node, parent, bound=True))
+
+    def _sets(self, node: ast.FunctionDef | ast.AsyncFunctionDef, used: frozenset[str]) -> bool:
+        """Whether a method may build a part that the class uses."""
+        known = self.project.memory.setdefault("set attributes", {})
+        if node not in known:
+            known[node] = _set_attributes(node)
+        found = known[node]
+        return isinstance(found, frozenset) and not found.isdisjoint(used)
 
     def _perhaps(self, frame: Frame, code: Code) -> None:
         """Follow a method that the constructor does not call: what it builds may come later."""
@@ -344,13 +352,12 @@ def _loaded(target: ast.expr) -> ast.expr:
     return target
 
 
-def _sets_attributes(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether a method puts the result of a call into an attribute of ``self``."""
-    return any(
-        isinstance(item, ast.Assign)
-        and isinstance(item.value, ast.Call)
-        and any(isinstance(target, ast.Attribute) for target in item.targets)
+def _set_attributes(node: ast.FunctionDef | ast.AsyncFunctionDef) -> frozenset[str]:
+    """Attributes of ``self`` that a method puts the result of a call into."""
+    return frozenset(
+        target.attr
         for item in ast.walk(node)
+        if isinstance(item, ast.Assign) and isinstance(item.value, ast.Call)
+        for target in item.targets
+        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self"
     )
-
-

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluator", "Frame", "TooMuchError"]
 
-_MOST_STEPS = 150_000
+_MOST_STEPS = 40_000
 _MOST_ROUNDS = 12
 _NUMBERS = frozenset(
     ["in_features", "out_features", "in_channels", "out_channels", "num_features", "weight", "bias", "config", "embed_dim", "hidden_size"]
