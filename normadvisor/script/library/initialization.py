@@ -157,7 +157,8 @@ def _scope(target: ast.expr, around: list[ast.stmt], module: SourceModule) -> st
     root = _root(target)
     for statement in reversed(around):
         if isinstance(statement, ast.For) and root in _bound(statement):
-            return "every_layer" if _iterated(statement) else "one_layer"
+            # A loop over anything else that asks each element for its type goes over the layers of a container.
+            return "every_layer" if _iterated(statement) or _layers(around) else "one_layer"
         if isinstance(statement, _FUNCTIONS):
             parameters = [item.arg for item in statement.args.args if item.arg not in {"self", "cls"}]
             given = root in parameters[:1] and (_applied(statement.name, module) or bool(_INIT_NAME.match(statement.name)))

@@ -377,6 +377,10 @@ def arithmetic(machine: Machine, state: State, operator: str, operands: list[Val
         if any(_holds_data(item) for item in operands[1:]) or operator in {"==", "!="}:
             mark_used(machine, state, operands, "predicted")
         return detached(result)
+    data = [item for item in operands if plain_data(item)]
+    if len(data) == 1 and all(isinstance(item, Const) for item in operands if item is not data[0]):
+        known = gathered(machine, state, data, keep=True)
+        return replace(result, origins=result.origins | known.origins) if rows_of(known) is not None else result
     return result
 
 
