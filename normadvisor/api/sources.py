@@ -46,10 +46,17 @@ class SourceJob:
 
 
 def check_source(
-    code: str, *, rules: Sequence[Rule], model: str | None = None, inputs: Sequence[str] = (), context: RunContext | None = None
+    code: str,
+    *,
+    rules: Sequence[Rule],
+    model: str | None = None,
+    inputs: Sequence[str] = (),
+    context: RunContext | None = None,
+    script: bool = False,
 ) -> Report:
     """Check one program; see :class:`SourceJob`. For several use :func:`check_sources`, which imports torch once."""
-    return check_sources([SourceJob(code=code, rules=rules, model=model, inputs=inputs, context=context or RunContext())])[0]
+    job = SourceJob(code=code, rules=rules, model=model, inputs=inputs, context=context or RunContext(), script=script)
+    return check_sources([job])[0]
 
 
 def check_sources(jobs: Sequence[SourceJob], *, limits: Limits | None = None, workers: int | None = None) -> list[Report]:

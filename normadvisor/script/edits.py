@@ -218,6 +218,8 @@ def _refreeze(event: Event, module: SourceModule) -> list[Edit | None]:
 
 
 def _drop_last(event: Event, module: SourceModule) -> list[Edit | None]:
+    if event.attributes.get("batch_size") == 1:
+        return []  # every batch holds one sample, not just the last
     place = _place(event, module, "loader")
     call = expression_at(module, place) if place is not None else None
     if not isinstance(call, ast.Call) or any(isinstance(item, ast.Starred) for item in call.args):
