@@ -65,7 +65,8 @@ def gathered(machine: Machine, state: State, values: Iterable[Value], *, keep: b
     about: set[Ref] = set()
     activations: dict[str | None, Place | None] = {}
     for value in values:
-        for leaf in leaves(machine, state, value):
+        # Nearly all values are plain data or constants: these need no search.
+        for leaf in (value,) if isinstance(value, Data | Const) else leaves(machine, state, value):
             if isinstance(leaf, Data):
                 calls |= leaf.calls
                 origins |= leaf.origins
