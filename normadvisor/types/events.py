@@ -30,7 +30,7 @@ EVENTS: dict[str, dict[str, str]] = {
         "purpose_reason": "what shows the purpose: `under torch.no_grad()`, `in a function named evaluate`",
         "deliberate": (
             "None, or why train mode is meant: `monte_carlo_dropout`, `statistics_recalibration`, `sampling`, `momentum_encoder`, "
-            "`smoke_test`, `adversarial`, `benchmark`"
+            "`smoke_test`, `adversarial`, `benchmark`, `option` (the user said no to eval mode)"
         ),
         "input": "`random`, `data` or `unknown`",
         "updates_statistics": "BatchNorm layers are in train mode here, so running statistics move",

@@ -81,6 +81,8 @@ def _deliberate(event: Event, history: History, module: SourceModule | None) -> 
         found = _random_input(event, history, module, statements)
         if found is not None:
             return found
+    if attributes.get("_declined"):
+        return "option"
     if module is None:
         return None
     if _recalibrates(event, statements):

@@ -77,8 +77,9 @@ class History:
     def switched_to_evaluate(self, event: Event) -> bool:
         """Whether the mode that the model of an event is in was chosen for an evaluation: the first use after the switch is none in training."""
         switched = event.attributes.get("_switched")
-        if switched is None:
-            return False
+        built = event.places.get("built")
+        if switched is None or (built is not None and built[0] == switched.location):
+            return False  # from_pretrained gives models in eval mode: nobody switched
         first = self._first_uses.get((event.attributes.get("_root"), switched.location))
         if first is not None:
             return not first[1]

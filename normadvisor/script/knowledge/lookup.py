@@ -161,11 +161,7 @@ _SEGMENTATION = frozenset(
 def _segmentation_contents(arguments: Arguments, complete: bool) -> KnownContents | None:  # noqa: FBT001 - see above
     if not complete or any(name in arguments for name in ("decoder_use_batchnorm", "decoder_use_norm", "decoder_norm")):
         return None
-    encoder = arguments.get("encoder_name", arguments.get(0, "resnet34"))
-    return _BATCHNORM if isinstance(encoder, str) and re.match(_BATCHNORM_ENCODERS, encoder) else None
-
-
-_BATCHNORM_ENCODERS = re.compile(r"resnet|resnext|se_resn|densenet|vgg\d+_bn|efficientnet|mobilenet|timm-efficientnet")
+    return _BATCHNORM
 
 
 def _fixed(contents: KnownContents) -> partial[KnownContents]:

@@ -33,6 +33,8 @@ def accumulation_at(machine: Machine, place: Place) -> tuple[bool, int | None, b
             continue
         loop = next((item for item in reversed(inner[:index]) if isinstance(item, _LOOPS)), None)
         period = _period(statement.test)
+        if period is None and loop is not None:
+            period = _counted(statement, loop)
         if loop is None or period is None or not _branch_of(statement, around):
             continue
         if _adds_up(loop, statement, place):
@@ -71,6 +73,23 @@ def _period(test: ast.expr) -> ast.expr | None:
         if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mod):
             return left.right
     return None
+
+
+def _counted(statement: ast.If, loop: ast.stmt) -> ast.expr | None:
+    """``n`` of ``counter == n`` where the loop counts the counter up and the branch sets it back."""
+    test = statement.test
+    if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq | ast.GtE)):
+        return None
+    if not isinstance(test.left, ast.Name):
+        return None
+    name = test.left.id
+    up = any(isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id == name for node in ast.walk(loop))
+    back = any(
+        isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+        for item in statement.body
+        for node in ast.walk(item)
+    )
+    return test.comparators[0] if up and back else None
 
 
 def _calls(node: ast.AST, name: str) -> Iterator[ast.Call]:

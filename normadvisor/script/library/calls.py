@@ -26,7 +26,7 @@ from normadvisor.script.library.modes import doubt, mode_of
 from normadvisor.script.library.parts import MODULE_METHODS, attribute_of
 from normadvisor.script.library.structure import structure_of
 from normadvisor.script.state import UNKNOWN_MODE, Mode, Training, joined_training
-from normadvisor.script.values import NOTHING, Arguments, Const, Data, Function, Place, Ref, Thing, Value, members
+from normadvisor.script.values import NOTHING, Arguments, Const, Data, Function, Place, Ref, Thing, Tuple, Value, members
 
 if TYPE_CHECKING:
     from normadvisor.script.events import Event
@@ -71,6 +71,12 @@ def run_model(machine: Machine, state: State, thing: Thing, arguments: Arguments
     number: int = event.attributes["number"]
     # What the batch was is known of the output too: it has as many samples.
     kept = flow.origins - {"random", "loader"} | {"model output"}
+    if contents.ends_each and method in {"", "forward", "__call__"}:
+        outputs = [
+            Data(flow.calls | {number}, end, Place(end_at, thing.name) if end_at is not None else place if end else None, kept, None)
+            for end, end_at in contents.ends_each
+        ]
+        return Tuple(tuple(outputs))
     return Data(flow.calls | {number}, ends, ends_at, kept, None)
 
 

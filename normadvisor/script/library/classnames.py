@@ -61,12 +61,15 @@ def _same(left: Value, right: Value) -> bool | None:
     if one is not None and other is not None:
         return one == other
     if isinstance(left, Class) or isinstance(right, Class):
-        return False if isinstance(left, Extern) or isinstance(right, Extern) else None
+        pair = [item for item in (left, right) if isinstance(item, Class | Extern)]
+        names = {item.info.name if isinstance(item, Class) else last(item.name) for item in pair}
+        return len(names) == 1 if any(isinstance(item, Extern) for item in pair) else None
     if not isinstance(left, Extern) or not isinstance(right, Extern):
         return None
-    # Two spellings of other libraries may still name one class.
-    same = canonical(left.name) == canonical(right.name)
-    return True if same else False if left.name.startswith("torch.nn.") and right.name.startswith("torch.nn.") else None
+    # Two spellings of other libraries may still name one class; those of torch are known.
+    if canonical(left.name) == canonical(right.name):
+        return True
+    return False if left.name.startswith("torch.nn.") or right.name.startswith("torch.nn.") else None
 
 
 def _contained(machine: Machine, state: State, left: Value, right: Value) -> bool | None:

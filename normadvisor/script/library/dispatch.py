@@ -185,7 +185,7 @@ class TorchLibrary:
         """A parameter of a function that nobody in the project calls."""
         return parts.parameter(machine, state, name, annotation, place)
 
-    def narrow(self, machine: Machine, state: State, test: ast.expr, value: Value, truth: bool) -> None:  # noqa: FBT001 - the branch
+    def narrow(self, machine: Machine, state: State, test: ast.expr, value: Value, truth: bool) -> None:  # noqa: ARG002, FBT001 - the branch
         """A branch on a test over elements of ``modules()`` was entered."""
         iteration.narrow(machine, test, value, truth=truth)
 

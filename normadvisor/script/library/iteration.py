@@ -270,7 +270,7 @@ def type_of(machine: Machine, state: State, name: str, arguments: Arguments, pla
         known = _class_name(machine, state, thing)
         return Extern(f"torch.nn.{known}") if known else NOTHING
     if thing.cls is not None:
-        return Class(thing.cls)
+        return Extern(thing.cls.name)  # which has a name to look into; compared with the class it is the same
     return Extern(thing.extern) if thing.extern and thing.kind == "module" else NOTHING
 
 

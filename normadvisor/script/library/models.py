@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from normadvisor.script.project.contents import UNKNOWN_CONTENTS, Contents, contents_of_class, contents_of_extern, union
+from normadvisor.script.project.contents import UNKNOWN_CONTENTS, Contents, Held, contents_of_class, contents_of_extern, union
+from normadvisor.script.project.layers import PASS_THROUGH_LAYERS, layer_activation
 from normadvisor.script.state import FRESH, UNKNOWN_MODE, Mode, State
 from normadvisor.script.values import Arguments, Place, Ref, Thing, Tuple, Value, members
 
@@ -171,7 +172,9 @@ def contents_of(machine: Machine, state: State, thing: Thing, depth: int = 6) ->
     joined = replace(union(own, *handed), ends_with=own.ends_with, ends_at=own.ends_at)
     if thing.facts.get("container"):
         last = contents_of_last(machine, state, thing, depth - 1)
-        return last_layer(joined, last)
+        joined = last_layer(joined, last)
+        if joined.batchnorm == "yes" and joined.batchnorm_over_features == "unknown":
+            return replace(joined, batchnorm_over_features=_over_features(machine, state, thing))
     return joined
 
 
@@ -198,14 +201,40 @@ def last_layer(joined: Contents, last: Contents | None) -> Contents:
 
 
 def contents_of_last(machine: Machine, state: State, thing: Thing, depth: int) -> Contents | None:
-    """Layers of the last part of a container."""
-    count = 0
-    found: Value | None = None
-    while (item := state.get_field(thing.address, f"[{count}]")) is not None:
-        found = item
-        count += 1
-    part = as_model(machine, found) if found is not None else None
-    return contents_of(machine, state, part, depth) if part is not None else None
+    """Layers of the last part of a container that does more than hand on its input."""
+    parts = [as_model(machine, item) for item in _listed(state, thing)]
+    while parts and (last := parts[-1]) is not None and last.extern in PASS_THROUGH_LAYERS:
+        parts.pop()
+    if not parts or parts[-1] is None:
+        return None
+    part = parts[-1]
+    if (activation := layer_activation(part.extern)) is not None:
+        return replace(UNKNOWN_CONTENTS, ends_with=activation, ends_at=part.place.location)
+    return contents_of(machine, state, part, depth)
+
+
+def _listed(state: State, thing: Thing) -> list[Value]:
+    """Items of a container in their order."""
+    found: list[Value] = []
+    while (item := state.get_field(thing.address, f"[{len(found)}]")) is not None:
+        found.append(item)
+    return found
+
+
+def _over_features(machine: Machine, state: State, thing: Thing) -> Held:
+    """Whether a container normalises one value per sample: BatchNorm1d straight after a linear layer."""
+    before = ""
+    held: Held = "no"
+    for item in _listed(state, thing):
+        part = as_model(machine, item)
+        name = part.extern if part is not None else "?"
+        if name in {"torch.nn.BatchNorm1d", "torch.nn.LazyBatchNorm1d"}:
+            if before in {"torch.nn.Linear", "torch.nn.LazyLinear"}:
+                return "yes"
+            held = "unknown"
+        elif layer_activation(name) is None and name not in PASS_THROUGH_LAYERS:
+            before = name
+    return held
 
 
 def weights_of(machine: Machine, state: State, thing: Thing) -> str:

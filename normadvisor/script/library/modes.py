@@ -59,7 +59,7 @@ def _together(found: list[Training], otherwise: Training) -> Training:
 
 def _covered(machine: Machine, state: State, thing: Thing, met: set[str], which: str) -> bool:
     """Whether the parts that were met hold every layer of the model that is asked for."""
-    if thing.facts.get("container"):
+    if thing.facts.get("container") or "children()" in met:
         return True
     names = part_names(machine, thing)
     if names is None:
@@ -219,10 +219,11 @@ def _truth(value: Value | None, otherwise: Training) -> Training:
 @method("train")
 def train(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:  # noqa: ARG001
     """``model.train(mode=True)``."""
+    argument = arguments.get(0, "mode")
     thing = _receiver(machine, receiver)
     if thing is None:
+        _restore_saved(machine, state, receiver, argument)
         return None
-    argument = arguments.get(0, "mode")
     if argument is None and not arguments.complete:
         argument = Data()
     if argument is not None and (mode := restored(machine, argument)) is not None:
@@ -261,8 +262,15 @@ def training(machine: Machine, state: State, receiver: Value, name: str, place: 
     thing = as_model(machine, receiver)
     if thing is None:
         return None
-    if (flag := flag_of(machine, state, thing)) is not None:
-        return Const(flag)
+    if thing.facts.get(STAND_IN) is not None:
+        whole = machine.things[thing.facts["whole"]]
+        state.fields[whole.address, _SAVED] = _remembered(machine, state, whole)
+    flag = flag_of(machine, state, thing)
+    return Const(flag) if flag is not None else _remembered(machine, state, thing)
+
+
+def _remembered(machine: Machine, state: State, thing: Thing) -> Data:
+    """A value that stands for the mode a model is in now."""
     remembered: list[Mode] = thing.facts.setdefault("remembered", [])
     mode = own_mode(machine, state, thing)
     if mode not in remembered:
@@ -270,10 +278,29 @@ def training(machine: Machine, state: State, receiver: Value, name: str, place: 
     return Data(origins=frozenset({f"{_REMEMBERED}{remembered.index(mode)}"}), about=Ref(thing.address))
 
 
+_SAVED = "(saved)"
+"""Field of a model: its mode when that of each of its modules was read, as code does that puts them back one by one."""
+
+
+def _restore_saved(machine: Machine, state: State, receiver: Value, value: Value | None) -> None:
+    """``for m, mode in saved.items(): m.train(mode)``: where the modules come from is lost, so all that were saved are put back."""
+    if not isinstance(receiver, Data) or value is None or (isinstance(value, Const) and receiver.calls):
+        return
+    for (address, name), saved in list(state.fields.items()):
+        if name == _SAVED and (mode := restored(machine, saved)) is not None:
+            _hand_down(machine, state, machine.things[address])
+            state.modes[address] = mode
+            state.fields.pop((address, "training"), None)
+
+
 @assigned
 def assign_training(machine: Machine, state: State, receiver: Value, name: str, value: Value, place: Place) -> None:
     """``module.training = value``: of this module alone, but of all layers that a stand-in stands for."""
-    if name != "training" or (thing := as_model(machine, receiver)) is None:
+    if name != "training":
+        return
+    thing = as_model(machine, receiver)
+    if thing is None:
+        _restore_saved(machine, state, receiver, value)
         return
     state.fields.pop((thing.address, "training"), None)
     wanted = _truth(value, "unknown")

@@ -263,7 +263,7 @@ def _named(machine: Machine, state: State, site: _Site, name: str) -> Value:
     if local is not None and site.depth:
         return _evaluate(machine, state, site.inner(""), local)
     parameters = {item.arg for item in (*constructor.args.args, *constructor.args.kwonlyargs)}
-    if name in parameters and not any(word in name.lower() for word in _OPAQUE_DATA):
+    if "(" not in site.label and name in parameters and not any(word in name.lower() for word in _OPAQUE_DATA):
         return _new_part(machine, state, site.thing, site.label, site.place, kind="opaque")
     return NOTHING
 

@@ -199,8 +199,10 @@ def prepare_other(machine: Machine, state: State, receiver: Value, name: str, ar
 
 
 @extern(
-    "timm.utils.ModelEma", "timm.utils.ModelEmaV2", "timm.utils.ModelEmaV3", "torch.optim.swa_utils.AveragedModel", "ema_pytorch.EMA",
-    "torch_ema.ExponentialMovingAverage", "diffusers.training_utils.EMAModel", "lightning.pytorch.callbacks.WeightAveraging",
+    "timm.utils.ModelEma", "timm.utils.ModelEmaV2", "timm.utils.ModelEmaV3", "torch.optim.swa_utils.AveragedModel", "torch.optim.AveragedModel",
+    "ema_pytorch.EMA",
+    "torch_ema.ExponentialMovingAverage",
+    "diffusers.training_utils.EMAModel", "lightning.pytorch.callbacks.WeightAveraging",
 )  # fmt: skip
 def averaged(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
     """A moving average of a model's weights: a copy, which timm puts into eval mode and torch leaves as the model was."""

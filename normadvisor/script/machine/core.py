@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -138,11 +139,12 @@ class Core:
         self._next += 1
         return self._next
 
-    def record(self, state: State, kind: str, place: Place, **attributes: Any) -> Event:  # noqa: ARG002 - as the protocol has it
+    def record(self, state: State, kind: str, place: Place, **attributes: Any) -> Event:
         """Note an event."""
         self._numbers += 1
         event = Event(kind, place.location, {"number": self._numbers, **attributes}, {}, place.text, place.statement)
         event.attributes["_place"] = place
+        event.attributes["_declined"] = any(not truth and _EVAL_OPTION.search(key) for key, truth in state.assumptions.items())
         self.events.append(event)
         return event
 
@@ -254,6 +256,10 @@ class Core:
         if joined is not state:
             become(state, joined)
         return choice([value for _, value in outcomes]) if len(outcomes) > 1 else outcomes[0][1]
+
+
+_EVAL_OPTION = re.compile(r"[.:](use_|do_|set_)?eval(_mode)?$")
+"""An option that says whether to switch into eval mode."""
 
 
 def become(state: State, other: State) -> None:

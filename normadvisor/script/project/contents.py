@@ -54,6 +54,8 @@ class Contents:
     ends_with: str | None = None
     """The activation that makes every output: ``softmax``, ``log_softmax``, ``sigmoid`` ..."""
     ends_at: Location | None = None
+    ends_each: tuple[tuple[str | None, Location | None], ...] = ()
+    """The same of each output, for a forward that always returns a tuple of one length."""
     batchnorm_over_features: Held = "no"
     """A BatchNorm whose statistics see one value per sample: after a linear layer or a global pooling."""
     reads_training: bool = False

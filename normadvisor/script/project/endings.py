@@ -53,7 +53,10 @@ def with_ending(builder: Builder, info: ClassInfo, frame: Frame, contents: Conte
         held = "yes" if contents.batchnorm == "yes" else "unknown"
     elif held == "no" and contents.batchnorm != "no" and _may_be_over_features(contents):
         held = "unknown"
-    return replace(contents, ends_with=end.activation, ends_at=end.location if end.activation else None, batchnorm_over_features=held)
+    each = tuple((item.activation, item.location if item.activation else None) for item in flow.each())
+    return replace(
+        contents, ends_with=end.activation, ends_at=end.location if end.activation else None, ends_each=each, batchnorm_over_features=held
+    )
 
 
 def function_ending(builder: Builder, values: list[Abstract]) -> Tensor:
@@ -81,6 +84,13 @@ class _Flow:
         self.frame = frame
         self.over_features = False
         self._running: list[ast.AST] = []
+        self._tuples: list[list[Tensor]] = []
+
+    def each(self) -> list[Tensor]:
+        """What is known of each output of the method that was followed first; empty unless it always returns tuples of one length."""
+        if not self._tuples or len({len(items) for items in self._tuples}) != 1:
+            return []
+        return [_agreed(list(column)) for column in zip(*self._tuples, strict=True)]
 
     def method(self, code: Code, arguments: list[Tensor]) -> Tensor:
         """What a method or function returns."""
@@ -111,6 +121,9 @@ class _Flow:
         for node in body:
             if isinstance(node, ast.Return):
                 ends.append(self._returned(frame, node.value, tensors))
+                if len(self._running) == 1:
+                    items = node.value.elts if isinstance(node.value, ast.Tuple) else []
+                    self._tuples.append([self.tensor(frame, item, tensors) for item in items])
                 return True
             if isinstance(node, ast.Raise):
                 return True
