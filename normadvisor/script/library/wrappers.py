@@ -199,9 +199,8 @@ def prepare_other(machine: Machine, state: State, receiver: Value, name: str, ar
 
 
 @extern(
-    "timm.utils.ModelEma", "timm.utils.ModelEmaV2", "timm.utils.ModelEmaV3", "torch.optim.swa_utils.AveragedModel", "torch.optim.AveragedModel",
-    "ema_pytorch.EMA",
-    "torch_ema.ExponentialMovingAverage",
+    "timm.utils.ModelEma", "timm.utils.ModelEmaV2", "timm.utils.ModelEmaV3", "torch.optim.swa_utils.AveragedModel",
+    "torch.optim.AveragedModel", "ema_pytorch.EMA", "torch_ema.ExponentialMovingAverage",
     "diffusers.training_utils.EMAModel", "lightning.pytorch.callbacks.WeightAveraging",
 )  # fmt: skip
 def averaged(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
