@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.script.library.flow import gathered, rows_of
-from normadvisor.script.library.forgetting import HARMLESS_METHODS
+from normadvisor.script.library.forgetting import HARMLESS_METHODS, forget_given
 from normadvisor.script.library.models import (
     MODEL_KINDS,
     STAND_IN,
@@ -17,12 +17,11 @@ from normadvisor.script.library.models import (
     as_model,
     contents_of,
     frozen_parameters,
-    models_in,
     own_mode,
     root_of,
     weights_of,
 )
-from normadvisor.script.library.modes import doubt, mode_of
+from normadvisor.script.library.modes import mode_of
 from normadvisor.script.library.parts import MODULE_METHODS, attribute_of
 from normadvisor.script.library.structure import structure_of
 from normadvisor.script.state import UNKNOWN_MODE, Mode, Training, joined_training
@@ -155,10 +154,7 @@ def _is_met_as_model(state: State, thing: Thing) -> bool:
 
 def _unknown_method(machine: Machine, state: State, name: str, arguments: Arguments, place: Place, keep: Thing | None = None) -> Value:
     """``anything.method(...)``: data flow through it, and it may switch the models it is given."""
-    if name not in HARMLESS_METHODS:
-        for model in (model for value in arguments.values() for model in models_in(machine, state, value)):
-            if model is not keep and model.kind == "module":
-                doubt(machine, state, model, place)
+    forget_given(machine, state, name, arguments, place, keep)
     return gathered(machine, state, arguments.values())
 
 

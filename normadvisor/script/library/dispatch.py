@@ -44,7 +44,7 @@ from normadvisor.script.library.registry import (
     PREFIXES,
     SUBSCRIPTS,
 )
-from normadvisor.script.values import Arguments, Choice, Context, Extern, Place, Ref, Value, choice, members
+from normadvisor.script.values import Arguments, Choice, Context, Data, Extern, Place, Ref, Value, choice, members
 
 if TYPE_CHECKING:
     from normadvisor.script.project.classes import ClassInfo
@@ -108,7 +108,12 @@ class TorchLibrary:
         """Call of a method that the project does not define."""
         if isinstance(receiver, Choice):
             return self._on_each(machine, state, receiver, name, arguments, place)
-        for handler in [*METHODS.get(name, []), *METHODS.get("*", [])]:
+        for handler in METHODS.get(name, []):
+            if (result := handler(machine, state, receiver, name, arguments, place)) is not None:
+                return result
+        if isinstance(receiver, Data):
+            forgetting.forget_given(machine, state, name, arguments, place)
+        for handler in METHODS.get("*", []):
             if (result := handler(machine, state, receiver, name, arguments, place)) is not None:
                 return result
         if isinstance(receiver, Extern):

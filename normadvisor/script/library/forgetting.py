@@ -9,7 +9,7 @@ from normadvisor.script.library.flow import gathered
 from normadvisor.script.library.models import models_in
 from normadvisor.script.library.names import last
 from normadvisor.script.library.registry import extern
-from normadvisor.script.values import NOTHING, Arguments, Place, Value
+from normadvisor.script.values import NOTHING, Arguments, Place, Thing, Value
 
 if TYPE_CHECKING:
     from normadvisor.script.protocol import Machine
@@ -101,6 +101,15 @@ def forget(machine: Machine, state: State, values: list[Value], place: Place) ->
             if thing.kind == "opaque" and thing.address not in state.modes:
                 continue
             modes.doubt(machine, state, thing, place)
+
+
+def forget_given(machine: Machine, state: State, name: str, arguments: Arguments, place: Place, keep: Thing | None = None) -> None:
+    """Models given to a method of something nobody knows, unless the name of the method says that it leaves them as they are."""
+    if name in HARMLESS_METHODS:
+        return
+    for model in {model.address: model for value in arguments.values() for model in models_in(machine, state, value)}.values():
+        if model is not keep and model.kind == "module":
+            modes.doubt(machine, state, model, place)
 
 
 @extern("torch.optim.swa_utils.update_bn", "timm.utils.update_bn", "fvcore.nn.update_bn_stats", "fvcore.nn.precise_bn.update_bn_stats")

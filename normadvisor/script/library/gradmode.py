@@ -91,6 +91,15 @@ def _switch(state: State, grad: Grad, place: Place | None) -> None:
     state.no_grad = place if grad == "off" else None
 
 
+@extern("torch.onnx.select_model_mode_for_export", "torch.onnx.utils.select_model_mode_for_export")
+def mode_for_export(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
+    """A context in which the model is in the given mode."""
+    del machine, state, name
+    wanted = arguments.get(1, "mode")
+    kind = "eval" if isinstance(wanted, Extern) and wanted.name.endswith("EVAL") else "other"
+    return Context(kind, place, arguments.get(0, "model") or NOTHING)
+
+
 @extern("torch.is_grad_enabled")
 def is_grad_enabled(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:  # noqa: ARG001
     """``torch.is_grad_enabled()``."""

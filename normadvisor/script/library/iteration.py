@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from normadvisor.script.library import modes
 from normadvisor.script.library.models import STAND_IN, as_model, children, contents_of, descendants
 from normadvisor.script.library.names import canonical, last
 from normadvisor.script.library.parts import attribute_of, part_names, part_of
@@ -215,7 +216,12 @@ def _is_a(machine: Machine, state: State, thing: Thing, cls: Value) -> bool | No
         return name in thing.cls.externals or (None if any(base.startswith("?") for base in thing.cls.externals) else False)
     if thing.extern:
         return thing.extern == name or (False if name.startswith("torch.nn.") else None)
-    return False if last(name) in _BATCHNORM | _REST and not _is_single_layer(machine, state, thing) else None
+    if last(name) not in _BATCHNORM | _REST or not _is_single_layer(machine, state, thing):
+        return None if last(name) not in _BATCHNORM | _REST else False
+    if thing.parent is not None and thing.parent[1] == "children()":
+        # It stands for all children: only some of them are what is asked for.
+        modes.doubt(machine, state, thing, thing.place)
+    return None
 
 
 def _is_single_layer(machine: Machine, state: State, thing: Thing) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from normadvisor.script.library.models import STAND_IN, ancestors, as_model, children, contents_of, descendants, own_mode
 from normadvisor.script.library.parts import overriding_parts, part_names, part_of
-from normadvisor.script.library.registry import assigned, attribute, method
+from normadvisor.script.library.registry import assigned, attribute, extern, method
 from normadvisor.script.state import Mode, Training, joined_training
 from normadvisor.script.values import Arguments, Bound, Const, Data, Place, Ref, Thing, Value, members
 
@@ -233,6 +233,20 @@ def train(machine: Machine, state: State, receiver: Value, name: str, arguments:
     else:
         set_mode(machine, state, thing, _truth(argument, "train"), place)
     return Ref(thing.address)
+
+
+@extern("torch.nn.Module.eval", "torch.nn.Module.train")
+def unbound(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
+    """``nn.Module.eval(model)``."""
+    if not arguments.positional:
+        return None
+    rest = Arguments(arguments.positional[1:], arguments.named, arguments.star, arguments.double_star)
+    if name.endswith("train"):
+        return train(machine, state, arguments.positional[0], "train", rest, place)
+    thing = _receiver(machine, arguments.positional[0])
+    if thing is not None:
+        set_mode(machine, state, thing, "eval", place)
+    return arguments.positional[0]
 
 
 @method("eval")
