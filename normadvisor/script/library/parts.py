@@ -47,10 +47,15 @@ def part_names(machine: Machine, thing: Thing) -> list[str] | None:
     """Attributes of a model's class that hold modules; ``None`` if the class is out of reach or adds parts under computed names."""
     if thing.cls is None:
         return None
-    structure = structure_of(machine.project, thing.cls)
-    if structure.open or any(_is_model_base(base) for base in thing.cls.externals):
-        return None
-    return [name for name, found in structure.assigned.items() if any(_makes_module(machine, owner, node) for owner, node in found)]
+    memory = machine.project.memory.setdefault("part names", {})
+    if thing.cls not in memory:
+        structure = structure_of(machine.project, thing.cls)
+        closed = not structure.open and not any(_is_model_base(base) for base in thing.cls.externals)
+        memory[thing.cls] = closed and [
+            name for name, found in structure.assigned.items() if any(_makes_module(machine, owner, node) for owner, node in found)
+        ]
+    names = memory[thing.cls]
+    return names if isinstance(names, list) else None
 
 
 def _is_model_base(base: str) -> bool:
