@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from normadvisor.errors import TargetError
 from normadvisor.files.source import Source, read_source
 from normadvisor.types import RunContext
 
@@ -81,8 +80,6 @@ class _KnownSurvey:
         return self.result.needing_arguments
 
     def context_of(self, name: str) -> RunContext:
-        if problem := self.result.comment_problem:
-            raise TargetError(problem.message, location=problem.location, hint=problem.hint)
         return self.result.file_context.merged(self.result.named_contexts.get(name, RunContext()))
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Pragmas", "read_pragmas"]
 
-_PRAGMA = re.compile(r"#\s*normadvisor\s*:\s*(.*)", re.IGNORECASE)
+_PRAGMA = re.compile(r"#\s*normadvisor\s*:\s*+(?!noqa(?!\w))(.*)", re.IGNORECASE)
+"""What silences rules in a whole file begins the same, and is read elsewhere."""
 
 
 @dataclass(slots=True)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from normadvisor.errors import TargetError
-from normadvisor.targets.pragma import read_pragmas
 from normadvisor.files.source import read_source
+from normadvisor.targets.pragma import read_pragmas
 from normadvisor.types import RunContext
 
 
@@ -76,3 +76,9 @@ def test_beside_nothing(tmp_path):
 def test_strings_are_no_comments(tmp_path):
     found = pragmas(tmp_path, "text = '# normadvisor: nonsense'\n")
     assert (found.file, found.named) == (RunContext(), {})
+
+
+def test_a_comment_that_silences_rules_gives_no_context(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text("# normadvisor: noqa: NA102\n# Normadvisor:NOQA\n# normadvisor: batch_size=2\n\nx = 1\n")
+    assert read_pragmas(read_source(path)).file == RunContext(batch_size=2)

@@ -71,15 +71,13 @@ class Analyser:
     def _read(self, path: Path) -> FileResult:
         project = self._opened()
         module = project.load(path)
-        survey = self._surveyed(module) if self._setup.survey else None
-        context = self._context(module, survey)
+        said = _pragmas(module)
+        survey = self._surveyed(module, said) if self._setup.survey else None
+        context = self._setup.context.merged(said[0]).merged(self._setup.flags)
         if not self._setup.rules:
             return FileResult(path=path, survey=survey)
-        try:
-            from normadvisor.match.script import match_script
-            from normadvisor.script import analyze
-        except ImportError:
-            return FileResult(path=path, survey=survey)
+        from normadvisor.match.script import match_script
+        from normadvisor.script import analyze
 
         script = analyze(path, project)
         root = self._setup.root
@@ -116,34 +114,18 @@ class Analyser:
         if len(dependencies) > 8:
             self._kept += sum(_size(path) for path in dependencies) // 4
 
-    def _surveyed(self, module: SourceModule) -> SurveyResult:
+    def _surveyed(self, module: SourceModule, said: tuple[RunContext, dict[str, RunContext]]) -> SurveyResult:
         from normadvisor.targets.discover import discover_in, needing_arguments
 
+        if module.is_notebook:  # what it defines cannot be imported
+            return SurveyResult(file_context=said[0], named_contexts=said[1])
         source = _source(module)
-        problem = None
-        pragmas_file, pragmas_named = RunContext(), dict[str, RunContext]()
-        try:
-            pragmas_file, pragmas_named = _pragmas(source)
-        except TargetError as error:
-            problem = _problem(error)
-        notebook = module.is_notebook
         return SurveyResult(
-            candidates=() if notebook else tuple(discover_in(source)),
-            needing_arguments={} if notebook else needing_arguments(source),
-            file_context=pragmas_file,
-            named_contexts=pragmas_named,
-            comment_problem=problem,
+            candidates=tuple(discover_in(source)),
+            needing_arguments=needing_arguments(source),
+            file_context=said[0],
+            named_contexts=said[1],
         )
-
-    def _context(self, module: SourceModule, survey: SurveyResult | None) -> RunContext:
-        """What is known about the training of everything in a file.
-
-        Raises:
-            TargetError: a comment cannot be understood, and no survey says so.
-
-        """
-        said = survey.file_context if survey is not None else _pragmas(_source(module))[0]
-        return self._setup.context.merged(said).merged(self._setup.flags)
 
 
 class _Modules(Mapping[str, "SourceModule"]):
@@ -174,12 +156,25 @@ def _source(module: SourceModule) -> Source:
     return Source(Path(module.path), module.text, module.tree)
 
 
-def _pragmas(source: Source) -> tuple[RunContext, dict[str, RunContext]]:
-    if "normadvisor" not in source.text.lower():
+def _pragmas(module: SourceModule) -> tuple[RunContext, dict[str, RunContext]]:
+    """What comments say about the training of everything in a file, and of single definitions.
+
+    Raises:
+        TargetError: a comment cannot be understood.
+
+    """
+    if "normadvisor" not in module.text.lower():
         return RunContext(), {}
     from normadvisor.targets.pragma import read_pragmas
 
-    found = read_pragmas(source)
+    try:
+        found = read_pragmas(_source(module))
+    except TargetError as error:
+        place = error.location
+        if place is None or module.cells is None:
+            raise
+        located = module.cells.location(place.line, place.column, place.line, place.column)
+        raise TargetError(error.message, location=located, hint=error.hint) from error
     return found.file, found.named
 
 

@@ -61,7 +61,7 @@ class Reading:
         """What the reader should know beside."""
         wanted = set(named)
         for result in self.results:
-            yield from (f"{label(result.path)}: {note}" for note in result.notes)
+            yield from (f"{label(result.path)}: {note.removeprefix(f'{result.path}: ')}" for note in result.notes)
             if result.foreign and result.path not in wanted:
                 yield from (f"{label(result.path)} was passed over: {problem.message}" for problem in result.problems)
 

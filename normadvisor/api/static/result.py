@@ -22,8 +22,6 @@ class SurveyResult:
     needing_arguments: Mapping[str, list[str]] = field(default_factory=dict)
     file_context: RunContext = field(default_factory=RunContext)
     named_contexts: Mapping[str, RunContext] = field(default_factory=dict)
-    comment_problem: Problem | None = None
-    """What is wrong with a comment that gives a context."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -32,7 +30,6 @@ class SurveyResult:
             "needing_arguments": dict(self.needing_arguments),
             "file_context": asdict(self.file_context),
             "named_contexts": {name: asdict(context) for name, context in self.named_contexts.items()},
-            "comment_problem": None if self.comment_problem is None else asdict(self.comment_problem),
         }
 
     @classmethod
@@ -48,7 +45,6 @@ class SurveyResult:
             needing_arguments={name: [_text(item) for item in items] for name, items in data["needing_arguments"].items()},
             file_context=RunContext(**data["file_context"]),
             named_contexts={name: RunContext(**context) for name, context in data["named_contexts"].items()},
-            comment_problem=None if data["comment_problem"] is None else read_problem(data["comment_problem"]),
         )
 
 
