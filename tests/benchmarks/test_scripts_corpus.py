@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from benchmarks.scripts.accuracy import LEAST_RECALL, measure
 from benchmarks.scripts.compare import compare
 from benchmarks.scripts.findings import Finding
 from benchmarks.scripts.labels import Label, LabelError, corpus, labels_in
@@ -88,3 +89,8 @@ def test_the_corpus_is_large_and_compiles():
         for path in script.files:
             if path.suffix == ".py":
                 ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+def test_the_checker_finds_what_the_labels_say_and_nothing_else():
+    comparison, problems = measure(corpus())
+    assert (comparison.false, problems) == ((), ())
+    assert comparison.recall >= LEAST_RECALL, [f"{label.rule} {label.place}" for label in comparison.missed]
