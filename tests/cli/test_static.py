@@ -216,3 +216,45 @@ def test_little_is_loaded_for_one_clean_file(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+SOFTMAX = """from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 10))
+        self.out = nn.Softmax(dim=1)
+
+    def forward(self, x):
+        return self.out(self.body(x))
+"""
+TRAIN = """import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from net import Net
+
+
+def main(data):
+    model = Net()
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for x, y in DataLoader(data, batch_size=4):
+        optimizer.zero_grad()
+        loss = criterion(model(x), y)
+        loss.backward()
+        optimizer.step()
+"""
+
+
+def test_script_and_model_are_joined(cli, tmp_path):
+    (tmp_path / "net.py").write_text(SOFTMAX)
+    (tmp_path / "train.py").write_text(TRAIN)
+    done = cli("check", ".", "--format", "json", "--select", "NA501")
+    data = json.loads(done.out)
+    (finding,) = data["findings"]
+    assert (finding["path"], finding["line"], finding["modules"], finding["model"]) == ("train.py", 14, ["out"], "net.py:Net")
+    assert ("net.py", 8) in {(place["path"], place["line"]) for place in finding["related"]}
+    assert "note: net.py:Net: the loss cross_entropy is that of train.py, the batch size 4 is that of train.py" in done.err.splitlines()
