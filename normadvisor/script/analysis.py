@@ -10,7 +10,7 @@ from normadvisor.errors import TargetError
 from normadvisor.script.events import ScriptModel, SourceProblem
 from normadvisor.script.judge.judge import judged, of_models
 from normadvisor.script.library.dispatch import TorchLibrary
-from normadvisor.script.machine.machine import TRIGGERS, Machine
+from normadvisor.script.machine.machine import Machine, reads
 from normadvisor.types import Location
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def analyze(path: Path, project: Project) -> ScriptModel:
     except TargetError as error:
         location = error.location or Location(str(path), 1)
         return ScriptModel(path=str(path), problems=(SourceProblem(message=error.message, location=location, hint=error.hint),))
-    if TRIGGERS.search(module.text) is None:
+    if not reads(module.text):
         return ScriptModel(path=str(path))
     machine = Machine(project, TorchLibrary())
     with _deep_recursion():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from normadvisor.script.fields import Fields
 from normadvisor.script.values import NOTHING, Place, Value, choice
 
 __all__ = ["FRESH", "UNKNOWN_MODE", "Mode", "State", "Training", "joined_mode", "joined_training"]
@@ -68,7 +69,7 @@ class State:
 
     names: dict[int, dict[str, Value]] = field(default_factory=dict)
     """Environments by address: names of functions and modules."""
-    fields: dict[tuple[int, str], Value] = field(default_factory=dict)
+    fields: Fields = field(default_factory=Fields)
     """Attributes of objects; items of lists and dictionaries under ``[KEY]``, unknown ones under ``[*]``."""
     modes: dict[int, Mode] = field(default_factory=dict)
     """Modes of modules; a part without an entry is in its parent's mode."""
@@ -85,7 +86,7 @@ class State:
         return replace(
             self,
             names={address: dict(names) for address, names in self.names.items()},
-            fields=dict(self.fields),
+            fields=self.fields.copy(),
             modes=dict(self.modes),
             marks=dict(self.marks),
             assumptions=dict(self.assumptions),
@@ -93,11 +94,11 @@ class State:
 
     def get_field(self, address: int, name: str) -> Value | None:
         """An attribute of the object at an address; ``None`` if it was never set."""
-        return self.fields.get((address, name))
+        return self.fields.get_field(address, name)
 
     def fields_of(self, address: int) -> dict[str, Value]:
         """All attributes of an object that were set."""
-        return {name: value for (owner, name), value in self.fields.items() if owner == address}
+        return dict(self.fields.of(address))
 
     def join(self, other: State) -> State:
         """The state after two paths meet: values become alternatives, differing modes ``mixed``, assumptions only those of both."""
@@ -128,15 +129,23 @@ def _joined(one: dict[str, Value], two: dict[str, Value]) -> dict[str, Value]:
     return result
 
 
-def _joined_fields(one: dict[tuple[int, str], Value], two: dict[tuple[int, str], Value]) -> dict[tuple[int, str], Value]:
-    if one == two:
-        return dict(one)
-    result = {**one, **two}
-    for key in one.keys() & two.keys():
-        if one[key] is not two[key] and one[key] != two[key]:
-            result[key] = choice((one[key], two[key]))
-    for key in one.keys() ^ two.keys():
-        if key[1].startswith("["):
+def _joined_fields(one: Fields, two: Fields) -> Fields:
+    result = one.copy()
+    for address in two.addresses():
+        if one.same(two, address):
             continue
-        result[key] = choice((result[key], NOTHING)) if key[1] in {"training"} else result[key]
+        first, second = one.of(address), two.of(address)
+        if not first:
+            result.replace(address, second)
+            continue
+        merged = {**first, **second}
+        for name in first.keys() & second.keys():
+            if first[name] is not second[name] and first[name] != second[name]:
+                merged[name] = choice((first[name], second[name]))
+        if ("training" in first) is not ("training" in second):
+            merged["training"] = choice((merged["training"], NOTHING))
+        result.replace(address, merged)
+    for address in one.addresses():
+        if "training" in one.of(address) and not two.of(address):
+            result[address, "training"] = choice((one.of(address)["training"], NOTHING))
     return result

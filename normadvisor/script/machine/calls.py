@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from normadvisor.script.machine.attributes import SUPER, Attributes
 from normadvisor.script.machine.builtin_functions import BUILTIN_FUNCTIONS, CONTAINER_METHODS, text_method
-from normadvisor.script.machine.core import STEPS_WITH_CALLS, Flow, Frame, Outcomes
+from normadvisor.script.machine.core import Flow, Frame, Outcomes
 from normadvisor.script.values import (
     NOTHING,
     Arguments,
@@ -259,7 +259,7 @@ class Calls(Attributes):
         self, state: State, function: Function, arguments: Arguments, place: Place, on_yield: object = None
     ) -> Outcomes:
         """Execute the body of a function, unless it is being executed already or the budget is spent."""
-        too_deep = len(self.frames) > _MOST_FRAMES or self.steps > STEPS_WITH_CALLS
+        too_deep = len(self.frames) > _MOST_FRAMES or self.steps > self.steps_with_calls
         if too_deep or sum(frame.function is not None and frame.function.node is function.node for frame in self.frames):
             return [(state, self.unknown_call(state, [], arguments, place))]
         self.reached.add(function.node)

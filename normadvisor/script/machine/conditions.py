@@ -209,7 +209,11 @@ def _subjects(test: ast.expr) -> list[ast.Name]:
     if isinstance(test, ast.Call):
         return [argument for argument in test.args[:1] if isinstance(argument, ast.Name)]
     if isinstance(test, ast.Compare):
-        return [node for node in ast.walk(test) if isinstance(node, ast.Name)][:3]
+        known: list[ast.Name] | None = getattr(test, "_normadvisor_subjects", None)
+        if known is None:
+            known = [node for node in ast.walk(test) if isinstance(node, ast.Name)][:3]
+            test._normadvisor_subjects = known  # type: ignore[attr-defined]  # noqa: SLF001 - found out once per node
+        return known
     return []
 
 

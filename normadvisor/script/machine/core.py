@@ -9,7 +9,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.script.events import Event
-from normadvisor.script.values import NOTHING, Arguments, Function, Place, Ref, Thing, Tuple, Value
+from normadvisor.script.values import (
+    NOTHING,
+    Arguments,
+    Bound,
+    Choice,
+    Context,
+    Data,
+    Function,
+    Partial,
+    Place,
+    Ref,
+    Thing,
+    Tuple,
+    Value,
+)
 
 if TYPE_CHECKING:
     from normadvisor.script.project.classes import ClassInfo
@@ -22,10 +36,14 @@ __all__ = ["BudgetError", "Core", "Flow", "Frame", "Outcomes"]
 
 Outcomes = list[tuple["State", Value]]
 """How an evaluation may end: one state and value for each path."""
-MOST_STEPS = 300_000
+MOST_STEPS = 80_000
 """Statements and expressions executed for one root before its analysis is given up."""
-STEPS_WITH_CALLS = 120_000
-"""Statements and expressions executed for one root while calls are still followed."""
+STEPS_WITH_CALLS = 20_000
+"""Statements and expressions executed for one root while calls are still followed, at most."""
+SHARE = 4
+"""One root may use a fourth of what is left for the file, so that a file takes bounded time however many roots it has."""
+STEPS_OF_FILE = 80_000
+"""Statements and expressions executed for one file while calls are still followed."""
 
 
 class BudgetError(Exception):
@@ -82,6 +100,8 @@ class Core:
         self.reached: set[ast.AST] = set()
         """Function nodes that were executed."""
         self.steps = 0
+        self.steps_with_calls = STEPS_WITH_CALLS
+        self._left = STEPS_OF_FILE
         self._addresses: dict[object, int] = {}
         self._next = 1
         self._places: dict[object, Place] = {}
@@ -124,8 +144,7 @@ class Core:
             address = self.fresh_address()
             self._addresses[key] = address
         else:
-            for stale in [entry for entry in state.fields if entry[0] == address]:
-                del state.fields[stale]
+            state.fields.drop(address)
             for mark in [entry for entry in state.marks if entry[0] == address]:
                 del state.marks[mark]
             state.modes.pop(address, None)
@@ -186,6 +205,12 @@ class Core:
             )  # fmt: skip
             self._places[key] = place
         return place
+
+    def new_budget(self) -> None:
+        """Begin a root: its steps are counted anew, and what the last one took is gone."""
+        self._left -= self.steps
+        self.steps = 0
+        self.steps_with_calls = max(min(STEPS_WITH_CALLS, self._left // SHARE), 500)
 
     def step(self) -> None:
         """Count one step.
@@ -266,6 +291,25 @@ def become(state: State, other: State) -> None:
     """Make a state the same as another."""
     for name in ("names", "fields", "modes", "marks", "grad", "no_grad", "assumptions"):
         setattr(state, name, getattr(other, name))
+
+
+def addresses(value: Value) -> list[int]:
+    """Addresses that a value leads to directly."""
+    if isinstance(value, Ref):
+        return [value.address]
+    if isinstance(value, Data):
+        return [value.about.address] if value.about is not None else []
+    if isinstance(value, Tuple):
+        return [address for item in (*value.items, *([value.rest] if value.rest is not None else [])) for address in addresses(item)]
+    if isinstance(value, Choice):
+        return [address for item in value.values for address in addresses(item)]
+    if isinstance(value, Bound):
+        return addresses(value.receiver)
+    if isinstance(value, Partial):
+        return [address for item in (value.function, *value.positional, *(item for _, item in value.named)) for address in addresses(item)]
+    if isinstance(value, Function):
+        return [address for item in value.defaults.values() for address in addresses(item)]
+    return addresses(value.value) if isinstance(value, Context) else []
 
 
 def as_items(value: Value) -> tuple[Value, ...] | None:

@@ -6,7 +6,7 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from normadvisor.script.machine.core import BudgetError, Frame
+from normadvisor.script.machine.core import BudgetError, Frame, addresses
 from normadvisor.script.machine.statements import Statements
 from normadvisor.script.project.classes import ClassInfo
 from normadvisor.script.state import UNKNOWN_MODE, State
@@ -15,15 +15,24 @@ from normadvisor.script.values import NOTHING, Arguments, Class, Function, Place
 if TYPE_CHECKING:
     from normadvisor.script.project.modules import SourceModule
 
-__all__ = ["TRIGGERS", "Machine"]
+__all__ = ["Machine", "reads"]
 
 _FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 TRIGGERS = re.compile(
-    r"\.eval\(|\.train\(|\.training\b|no_grad|inference_mode|set_grad_enabled|backward\(|\.step\(|\.export\b|onnx|jit\.|cross_entropy|CrossEntropy"
-    r"|[Nn][Ll][Ll]_?[Ll]oss|BCE|binary_cross_entropy|weight_decay|[dD]ropout|load_state_dict|torch\.load|from_pretrained|autograd\.grad|constant_\("
-    r"|zeros_\(|ones_\(|fill_\(|\.zero_\(|DistributedDataParallel|DDP\(|FSDP\("
+    r"\.eval\(|\.train\(|\.training\s*=[^=]|no_grad|inference_mode|set_grad_enabled|backward\(|\.step\(|\.export\(|jit\.(?:trace|script|freeze)\("
+    r"|cross_entropy|CrossEntropy|[Nn][Ll][Ll]_?[Ll]oss|BCE|binary_cross_entropy|weight_decay\s*=|autograd\.grad|DistributedDataParallel\(|DDP\(|FSDP\(|FullyShardedDataParallel\("
+    r"|(?<!self\.)\b(?:feature_|alpha_)?dropout[123]?d?\(|Dropout\w*\([^()]*\)\("
+    r"|(?:zeros_|ones_|constant_)\(\s*(?:[\w.\[\]]*weight|p\w*\b)|weight(?:\.data)?\.(?:fill_|zero_)\(|\bp\w*(?:\.data)?\.(?:fill_|zero_)\("
 )
-"""What a function has to contain for a rule to have anything to say about it."""
+"""What a file or a function has to contain for a rule to have anything to say about it."""
+_LOADS = re.compile(r"load_state_dict\(|torch\.load\(|from_pretrained\(|pretrained\s*=|weights\s*=|checkpoint")
+"""What makes a model that a function builds and calls one that is meant for inference."""
+_MODULE_TRIGGERS = re.compile(
+    r"\.eval\(|\.train\(|\.training\s*=[^=]|no_grad\(|inference_mode\(|backward\(|\.step\(|\.export\(|cross_entropy|CrossEntropy|[Nn][Ll][Ll]_?[Ll]oss"
+    r"|BCE|autograd\.grad|(?<!self\.)\b(?:feature_|alpha_)?dropout[123]?d?\(|Dropout\w*\([^()]*\)\("
+    r"|(?:zeros_|ones_|constant_)\(\s*(?:[\w.\[\]]*weight|p\w*\b)|weight(?:\.data)?\.(?:fill_|zero_)\(|\bp\w*(?:\.data)?\.(?:fill_|zero_)\("
+)
+"""The same for a method of a model."""
 _SWITCHES = re.compile(r"\.eval\(\)|\.train\(|\.training\b")
 _MOST_ROOTS = 400
 """Functions of one file analysed on their own."""
@@ -41,11 +50,13 @@ class Machine(Statements):
         """
         given_up: list[str] = []
         state = self._execute_module(module, given_up)
-        for index, (info, node) in enumerate(_functions(self, module)):
+        self.forget_unreachable(state)
+        wanted = _wanted(self, module, state)
+        for index, (info, node) in enumerate(wanted):
             if index >= _MOST_ROOTS:
                 given_up.append(f"{node.name} and what follows")
                 break
-            if node not in self.reached and (info is None or info.is_module is False or TRIGGERS.search(module.segment(node))):
+            if node not in self.reached:
                 self._root(module, info, node, state.copy(), given_up)
         return given_up
 
@@ -53,7 +64,7 @@ class Machine(Statements):
         state = State()
         environment = self.module_environment(state, module)
         self.frames = [Frame(module, environment)]
-        self.steps = 0
+        self.new_budget()
         kept = len(self.events)
         try:
             flow = self.execute(module.tree.body, [state])
@@ -71,7 +82,7 @@ class Machine(Statements):
     def _root(self, module: SourceModule, info: ClassInfo | None, node: _FunctionNode, state: State, given_up: list[str]) -> None:
         """Analyse a function that nothing called, with parameters nobody knows."""
         self.frames = [Frame(module, self.module_environment(state, module))]
-        self.steps = 0
+        self.new_budget()
         kept = len(self.events)
         state.grad, state.no_grad, state.assumptions = "on", None, {}
         try:
@@ -88,6 +99,26 @@ class Machine(Statements):
             del self.events[kept:]
         finally:
             self.frames = []
+
+    def forget_unreachable(self, state: State) -> None:
+        """Drop the fields of objects that no name leads to."""
+        reached: set[int] = set()
+        waiting = [address for names in state.names.values() for value in names.values() for address in addresses(value)]
+        while waiting:
+            address = waiting.pop()
+            if address in reached:
+                continue
+            reached.add(address)
+            thing = self.things.get(address)
+            if thing is not None and thing.arguments is not None:
+                waiting += [inner for value in thing.arguments.values() for inner in addresses(value)]
+            if thing is not None and thing.parent is not None:
+                waiting.append(thing.parent[0])
+            for value in state.fields_of(address).values():
+                waiting += addresses(value)
+        for address in state.fields.addresses():
+            if address not in reached and self.things[address].parent is None:
+                state.fields.drop(address)
 
     def _parameters(self, state: State, function: Function, receiver: Value | None) -> Arguments:
         """Values for parameters that nobody passes: defaults do not count, since callers that are out of sight may pass anything."""
@@ -140,6 +171,47 @@ def _switches_elsewhere(info: ClassInfo) -> bool:
     return any(
         _SWITCHES.search(owner.module.segment(node)) for owner in info.mro() for name, node in owner.methods.items() if name != "__init__"
     )
+
+
+def _wanted(machine: Machine, module: SourceModule, state: State) -> list[tuple[ClassInfo | None, _FunctionNode]]:
+    """The functions of a file that may show something: by their text, or since they use a model that the file or their object holds."""
+    names = state.names.get(machine.module_environment(state, module), {})
+    models = [name for name, value in names.items() if (thing := machine.thing(value)) is not None and thing.kind in {"module", "ema"}]
+    used = re.compile(rf"\b(?:{'|'.join(map(re.escape, models))})\b") if models else None
+    holders: dict[ClassInfo, bool] = {}
+    found = []
+    for info, node in _functions(machine, module):
+        text = module.segment(node)
+        if info is not None and info.is_module:
+            wanted = _MODULE_TRIGGERS.search(text) is not None
+        elif TRIGGERS.search(text) is not None or (_LOADS.search(text) is not None and _calls_what_it_builds(node)) or (used is not None and used.search(text) is not None):
+            wanted = True
+        else:
+            if info is not None and info not in holders:
+                holders[info] = any(TRIGGERS.search(owner.module.segment(owner.node)) for owner in info.mro())
+            wanted = info is not None and holders[info] and "self." in text
+        if wanted:
+            found.append((info, node))
+    return found
+
+
+def _calls_what_it_builds(node: _FunctionNode) -> bool:
+    """Whether a function calls something that it got from a call: ``net = resnet18(pretrained=True)``, ``net(x)``."""
+    built: set[str] = set()
+    called: set[str] = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Assign) and isinstance(inner.value, ast.Call):
+            built.update(ast.unparse(target) for target in inner.targets)
+        elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name | ast.Attribute):
+            called.add(ast.unparse(inner.func))
+            if isinstance(inner.func, ast.Attribute):
+                called.add(ast.unparse(inner.func.value) if inner.func.attr in {"forward", "generate"} else "")
+    return bool(built & called)
+
+
+def reads(text: str) -> bool:
+    """Whether a file may hold anything that a rule is about."""
+    return TRIGGERS.search(text) is not None or _LOADS.search(text) is not None
 
 
 def _functions(machine: Machine, module: SourceModule) -> list[tuple[ClassInfo | None, _FunctionNode]]:

@@ -59,8 +59,8 @@ class Names(Conditions):
     def lookup(self, name: str, state: State) -> Value:
         """The value of a name."""
         environment = self.environment_of(name, state)
-        if environment is not None:
-            return state.names[environment][name]
+        if environment is not None and (known := state.names.get(environment, {}).get(name)) is not None:
+            return known
         module = self.frame.module
         found = self.project.lookup(name, module)
         if found is not None:

@@ -243,6 +243,8 @@ class Statements(Calls):
             dotted = module.imports.get(local)
             if local == "*" or dotted is None:
                 continue
+            if self.frame.function is None and local not in module.definitions and local not in state.names[self.frame.environment]:
+                continue  # found when it is first used
             found = self.project.resolve(dotted, module)
             self.bind(local, self.value_of(found, state, module, alias.name.rpartition(".")[2]), state)
         return Flow(normal=[state])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from normadvisor.script.project.externals import NEVER_LOCAL
 __all__ = ["ModulePaths"]
 
 _MOST_PARENTS = 40
+_INSTALLED = re.compile(r"[\\/](site|dist)-packages([\\/]|$)")
 
 
 class ModulePaths:
@@ -55,6 +57,10 @@ class ModulePaths:
         if not all(parts):
             return None
         places, package = self._places_of(folder)
+        if _INSTALLED.search(folder) is not None:
+            # An installed package sees itself; its neighbours are other people's.
+            top = os.path.basename(package) if package is not None else None  # noqa: PTH119
+            return self._below(os.path.dirname(package), parts) if package is not None and parts[0] == top else None  # noqa: PTH120
         for place in places:
             if found := self._below(place, parts):
                 return found
