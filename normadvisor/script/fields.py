@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from normadvisor.script.values import Value
+from normadvisor.script.values import NOTHING, Value, choice
 
 __all__ = ["Fields"]
 
@@ -35,13 +32,16 @@ class Fields(MutableMapping[tuple[int, str], "Value"]):
         """Forget all attributes of one object."""
         self._objects.pop(address, None)
 
-    def replace(self, address: int, attributes: dict[str, Value]) -> None:
-        """Set all attributes of one object."""
-        self._objects[address] = attributes
-
-    def same(self, other: Fields, address: int) -> bool:
-        """Whether an object has the very same attributes here and there."""
-        return self._objects.get(address) is other._objects.get(address)
+    def joined(self, other: Fields) -> Fields:
+        """The attributes after two paths meet: alternatives where they differ. One that only one path set keeps its value."""
+        ours, theirs = self._objects, other._objects
+        result = dict(ours)
+        for address, attributes in theirs.items():
+            known = ours.get(address)
+            if known is attributes:
+                continue
+            result[address] = attributes if known is None else _joined(known, attributes)
+        return Fields(result)
 
     def get_field(self, address: int, name: str) -> Value | None:
         """One attribute; ``None`` if it was never set."""
@@ -71,3 +71,14 @@ class Fields(MutableMapping[tuple[int, str], "Value"]):
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, tuple) and key[1] in self._objects.get(key[0], ())
+
+
+def _joined(one: dict[str, Value], two: dict[str, Value]) -> dict[str, Value]:
+    merged = {**one, **two}
+    for name in one.keys() & two.keys():
+        if one[name] is not two[name] and one[name] != two[name]:
+            merged[name] = choice((one[name], two[name]))
+    if ("training" in one) is not ("training" in two):
+        # Set on one path, and what the mode says on the other.
+        merged["training"] = choice((merged["training"], NOTHING))
+    return merged

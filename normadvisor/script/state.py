@@ -108,7 +108,7 @@ class State:
             names[address] = dict(one or two or {}) if one is None or two is None or one == two else _joined(one, two)
         return State(
             names=names,
-            fields=_joined_fields(self.fields, other.fields),
+            fields=self.fields.joined(other.fields),
             modes={
                 address: joined_mode(self.modes.get(address) or other.modes[address], other.modes.get(address) or self.modes[address])
                 for address in self.modes.keys() | other.modes.keys()
@@ -126,26 +126,4 @@ def _joined(one: dict[str, Value], two: dict[str, Value]) -> dict[str, Value]:
     for name in one.keys() & two.keys():
         if one[name] is not two[name] and one[name] != two[name]:
             result[name] = choice((one[name], two[name]))
-    return result
-
-
-def _joined_fields(one: Fields, two: Fields) -> Fields:
-    result = one.copy()
-    for address in two.addresses():
-        if one.same(two, address):
-            continue
-        first, second = one.of(address), two.of(address)
-        if not first:
-            result.replace(address, second)
-            continue
-        merged = {**first, **second}
-        for name in first.keys() & second.keys():
-            if first[name] is not second[name] and first[name] != second[name]:
-                merged[name] = choice((first[name], second[name]))
-        if ("training" in first) is not ("training" in second):
-            merged["training"] = choice((merged["training"], NOTHING))
-        result.replace(address, merged)
-    for address in one.addresses():
-        if "training" in one.of(address) and not two.of(address):
-            result[address, "training"] = choice((one.of(address)["training"], NOTHING))
     return result

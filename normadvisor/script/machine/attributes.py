@@ -162,7 +162,11 @@ class Attributes(Expressions):
         )
         result: Value = made
         for value in others:
+            if value in self.transparent:
+                continue
             applied = self.run(state, value, Arguments((result,)), self.place(node))
+            if applied is result:
+                self.transparent.add(value)  # registers what it is given, as a rule
             result = applied if isinstance(applied, Function | Partial) else result
         if isinstance(result, Function):
             self._functions[key] = result

@@ -102,6 +102,8 @@ class Core:
         self.steps = 0
         self.steps_with_calls = STEPS_WITH_CALLS
         self._left = STEPS_OF_FILE
+        self.transparent: set[Value] = set()
+        """Decorators that returned what they were given."""
         self._addresses: dict[object, int] = {}
         self._next = 1
         self._places: dict[object, Place] = {}

@@ -51,6 +51,8 @@ _ARITHMETIC: dict[type[ast.operator], tuple[str, Callable[[Any, Any], Any]]] = {
 }
 _MOST_TEXT = 10_000
 """Longest string and largest number that arithmetic on constants makes."""
+_SAMPLED = 6
+"""Entries evaluated of a longer one."""
 _MOST_ITEMS = 40
 """Entries of a dictionary literal that are told apart."""
 _MOST_ELEMENTS = 16
@@ -136,7 +138,7 @@ class Expressions(Names):
     def _dict(self, node: ast.Dict, state: State) -> Value:
         ref = self.new(state, "dict", self.place(node), tag="items")
         if len(node.keys) > _MOST_ITEMS:  # a table of settings: which entry is asked for is rarely known
-            values = [self.evaluate(item, state) for item in node.values[:_MOST_ITEMS]]
+            values = [self.evaluate(item, state) for item in node.values[:_SAMPLED]]
             state.fields[ref.address, "[*]"] = choice([value for value in values if isinstance(value, Ref)][:_MOST_ITEMS] or [NOTHING])
             return ref
         for key, item in zip(node.keys, node.values, strict=True):

@@ -143,6 +143,10 @@ class Machine(Statements):
         if function.kind == "class":
             return Class(info)
         place = Place(module.location(info.node), info.qualname, (), None, info.name)
+        if info.is_module:
+            ref = self.new(state, "module", place, name=info.name, cls=info)
+            state.modes[ref.address] = UNKNOWN_MODE
+            return ref
         found = info.method("__init__")
         arguments = Arguments()
         if found is not None and found[1] is not function.node:
@@ -200,7 +204,7 @@ def _calls_what_it_builds(node: _FunctionNode) -> bool:
     built: set[str] = set()
     called: set[str] = set()
     for inner in ast.walk(node):
-        if isinstance(inner, ast.Assign) and isinstance(inner.value, ast.Call):
+        if isinstance(inner, ast.Assign) and isinstance(inner.value, ast.Call) and not ast.unparse(inner.value.func).endswith("partial"):
             built.update(ast.unparse(target) for target in inner.targets)
         elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name | ast.Attribute):
             called.add(ast.unparse(inner.func))
