@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+
 from normadvisor.script.values import NOTHING, Value, choice
 
 __all__ = ["Fields"]

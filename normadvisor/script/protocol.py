@@ -42,7 +42,7 @@ class Machine(Protocol):
         arguments: Arguments | None = None,
         tag: str = "",
     ) -> Ref:
-        """An object built at a place. The same place on the same call path (and ``tag``) has the same address: its old self is forgotten."""
+        """An object built at a place; the same place on the same call path (and ``tag``) has the same address, and its old self is forgotten."""
 
     def record(self, state: State, kind: str, place: Place, **attributes: Any) -> Event:
         """Note an event. The number of a ``model_call`` is ``event.attributes['number']``: put it into ``Data.calls`` of the result."""
@@ -99,7 +99,7 @@ class Library(Protocol):
         """An attribute that was not set by executed code: ``model.module``, ``model.backbone``, ``model.training``, ``loss.data``."""
 
     def set_attribute(self, machine: Machine, state: State, receiver: Value, name: str, value: Value, place: Place) -> None:
-        """Told of every assignment to an attribute, after it was stored: ``model.fc = ...``, ``m.training = False``, ``p.requires_grad = ...``."""
+        """Told of every assignment to an attribute, after it was stored: ``model.fc = ...``, ``m.training = False``."""
 
     def subscript(self, machine: Machine, state: State, receiver: Value, key: Value, place: Place) -> Value | None:
         """``receiver[key]`` of something that is neither list, tuple nor dict."""
@@ -120,12 +120,10 @@ class Library(Protocol):
         """``__exit__``."""
 
     def decorator(self, machine: Machine, state: State, value: Value, place: Place) -> Context | str | None:
-        """What an external decorator does: a context around every call, or a kind (``static``, ``class``, ``property``,
-        ``context_manager``); ``None`` if it does not matter.
-        """
+        """What an external decorator does: a context around every call, or a kind of :class:`Function`; ``None`` if it does not matter."""
 
     def forget(self, machine: Machine, state: State, values: list[Value], place: Place) -> None:
-        """Values reach code that cannot be seen: the modes of models among them become unknown, unless that code is known to be harmless."""
+        """Values reach code that cannot be seen: modes of models among them become unknown unless that code is known to be harmless."""
 
     def parameter(self, machine: Machine, state: State, name: str, annotation: ast.expr | None, place: Place) -> Value:
         """A parameter of a function that nobody in the project calls."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from normadvisor.script.fields import Fields
-from normadvisor.script.values import NOTHING, Place, Value, choice
+from normadvisor.script.values import Place, Value, choice
 
 __all__ = ["FRESH", "UNKNOWN_MODE", "Mode", "State", "Training", "joined_mode", "joined_training"]
 

@@ -61,7 +61,7 @@ class Attributes(Expressions):
             found = self._object_attribute(state, value, name, place)
             if found is not None:
                 return found
-        result = self.library.attribute(self, state, value, name, place)  # type: ignore[arg-type]
+        result = self.library.attribute(self, state, value, name, place)
         if result is not None:
             return result
         if isinstance(value, Data):
@@ -113,7 +113,7 @@ class Attributes(Expressions):
                     value = getattr(node, "value", None)
                     if value is None:
                         return NOTHING
-                    return self._in_module(state, owner.module, lambda value=value: self.evaluate(value, state))  # type: ignore[misc]
+                    return self._in_module(state, owner.module, lambda value=value: self.evaluate(value, state))
         member = info.member(name)
         return self.value_of(member, state, info.module, name) if member is not None else NOTHING
 
@@ -150,7 +150,7 @@ class Attributes(Expressions):
         others: list[Value] = []
         for decorator in [] if isinstance(node, ast.Lambda) or not decorated else reversed(node.decorator_list):
             value = self._decorator_value(decorator, state)
-            effect = self.library.decorator(self, state, value, self.place(decorator))  # type: ignore[arg-type]
+            effect = self.library.decorator(self, state, value, self.place(decorator))
             if isinstance(effect, Context):
                 contexts.insert(0, effect)
             elif effect:
@@ -210,7 +210,7 @@ class Attributes(Expressions):
                 result = self.merged(state, self.invoke(state, self.method_function(state, *method), Arguments((value,)), place))
                 if isinstance(result, Tuple):
                     return self.elements(state, result, place)
-        result_of = self.library.iterate(self, state, value, place)  # type: ignore[arg-type]
+        result_of = self.library.iterate(self, state, value, place)
         if result_of is not None:
             return result_of
         if isinstance(value, Const) and isinstance(value.value, str | bytes | tuple):

@@ -18,7 +18,7 @@ _ContainerHandler: TypeAlias = "Callable[[Attributes, State, Ref, Arguments, Pla
 
 
 def _isinstance(machine: Attributes, state: State, arguments: Arguments, place: Place) -> Value | None:
-    if len(arguments.positional) != 2:  # noqa: PLR2004
+    if len(arguments.positional) != 2:
         return None
     value, classes = arguments.positional
     listed = list(classes.items) if isinstance(classes, Tuple) else [classes]
@@ -45,11 +45,11 @@ def _getattr(machine: Attributes, state: State, arguments: Arguments, place: Pla
 
 
 def _setattr(machine: Attributes, state: State, arguments: Arguments, place: Place) -> Value | None:
-    if len(arguments.positional) == 3:  # noqa: PLR2004
+    if len(arguments.positional) == 3:
         owner, name, value = arguments.positional
         if isinstance(name, Const) and isinstance(name.value, str) and isinstance(owner, Ref):
             state.fields[owner.address, name.value] = value
-            machine.library.set_attribute(machine, state, owner, name.value, value, place)  # type: ignore[arg-type]
+            machine.library.set_attribute(machine, state, owner, name.value, value, place)
     return Const(None)
 
 
@@ -103,7 +103,7 @@ def _dict(machine: Attributes, state: State, arguments: Arguments, place: Place)
 
 
 def _super(machine: Attributes, state: State, arguments: Arguments, place: Place) -> Value | None:  # noqa: ARG001
-    if len(arguments.positional) == 2:  # noqa: PLR2004
+    if len(arguments.positional) == 2:
         owner, itself = arguments.positional
         return Partial(Extern(SUPER), (itself, owner))
     return None

@@ -107,7 +107,7 @@ class Calls(Attributes):
             result = handler(self, state, arguments, place)
             if result is not None:
                 return [(state, result)]
-        result = self.library.call_extern(self, state, name, arguments, place)  # type: ignore[arg-type]
+        result = self.library.call_extern(self, state, name, arguments, place)
         if result is None:
             result = self.unknown_call(state, [], arguments, place)
         return [(state, result)]
@@ -115,15 +115,15 @@ class Calls(Attributes):
     def _invoke_object(self, state: State, ref: Ref, arguments: Arguments, place: Place) -> Outcomes:
         thing = self.things[ref.address]
         if thing.cls is not None and thing.kind == "instance" and (found := thing.cls.method("__call__")) is not None:
-            return self.inline(state, self.method_function(state, *found), self.with_receiver(ref, arguments), place)
-        result = self.library.call_object(self, state, ref, arguments, place)  # type: ignore[arg-type]
+            return self.invoke(state, self.method_function(state, *found), self.with_receiver(ref, arguments), place)
+        result = self.library.call_object(self, state, ref, arguments, place)
         return [(state, result if result is not None else self.unknown_call(state, [ref], arguments, place))]
 
     def unknown_call(self, state: State, callees: list[Value], arguments: Arguments, place: Place) -> Value:
         """Code that cannot be seen: what it gets may be changed, what it returns comes from what it gets."""
         values = [*callees, *arguments.values()]
-        self.library.forget(self, state, values, place)  # type: ignore[arg-type]
-        result = self.library.operation(self, state, "call", values, place)  # type: ignore[arg-type]
+        self.library.forget(self, state, values, place)
+        result = self.library.operation(self, state, "call", values, place)
         if result is not None:
             return result
         data = merged_data(self.opened(state, values))
@@ -163,7 +163,7 @@ class Calls(Attributes):
                     return [(state, result)]
             if thing.cls is not None and (found := thing.cls.method(name)) is not None and not (thing.kind != "instance" and name in _NOT_EXECUTED):
                 if thing.kind == "module" and computes(*found) and not self._inside(found[0]):
-                    return [(state, self.library.run_method(self, state, receiver, name, arguments, place))]  # type: ignore[arg-type]
+                    return [(state, self.library.run_method(self, state, receiver, name, arguments, place))]
                 return self._invoke_own(state, receiver, found, arguments, place)
             if thing.cls is not None and thing.kind == "instance" and thing.cls.member(name) is not None:
                 return self.invoke(state, self.attribute(state, receiver, name, place), arguments, place)
@@ -184,7 +184,7 @@ class Calls(Attributes):
         return own or thing.kind in {"list", "dict", "set"} or state.get_field(value.address, name) is not None
 
     def _library_method(self, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value:
-        result = self.library.call_method(self, state, receiver, name, arguments, place)  # type: ignore[arg-type]
+        result = self.library.call_method(self, state, receiver, name, arguments, place)
         return result if result is not None else self.unknown_call(state, [receiver], arguments, place)
 
     def _invoke_own(self, state: State, receiver: Ref, found: tuple[ClassInfo, ast.FunctionDef | ast.AsyncFunctionDef], arguments: Arguments, place: Place) -> Outcomes:  # fmt: skip
@@ -223,7 +223,7 @@ class Calls(Attributes):
     def construct(self, state: State, info: ClassInfo, arguments: Arguments, place: Place) -> Outcomes:
         """Build an object of a project class."""
         if info.externals - {"object", "abc.ABC"}:
-            result = self.library.build(self, state, info, arguments, place)  # type: ignore[arg-type]
+            result = self.library.build(self, state, info, arguments, place)
             if result is not None:
                 return [(state, result)]
         ref = self.new(state, "instance", place, name=info.name, cls=info, arguments=arguments)
@@ -269,7 +269,7 @@ class Calls(Attributes):
         frame = Frame(function.module, environment, function, function.owner, receiver, callers[:6])
         frame.on_yield = on_yield  # type: ignore[assignment]
         self.bind_parameters(state, function, arguments, environment, place)
-        tokens = [(context, self.library.enter(self, state, context, place)) for context in function.contexts]  # type: ignore[arg-type]
+        tokens = [(context, self.library.enter(self, state, context, place)) for context in function.contexts]
         self.frames.append(frame)
         try:
             found = self._execute_body(state, function, frame)
@@ -277,7 +277,7 @@ class Calls(Attributes):
             self.frames.pop()
         for after, _ in found:
             for context, token in reversed(tokens):
-                self.library.leave(self, after, context, token)  # type: ignore[arg-type]
+                self.library.leave(self, after, context, token)
             if not _keeps_environment(function.node):
                 after.names.pop(environment, None)
         return self.fewer(found)
@@ -291,9 +291,7 @@ class Calls(Attributes):
             # Every path raises: whoever calls goes on only where it did not happen.
             found = [(after, NOTHING) for after in flow.raises[:1]] or [(state, NOTHING)]
         if frame.yielded and frame.on_yield is None:
-            place = self.place(function.node)
-            elements = choice(frame.yielded)
-            return [(after, Tuple((), elements) if place else elements) for after, _ in found]
+            return [(after, Tuple((), choice(frame.yielded))) for after, _ in found]
         return found
 
     def bind_parameters(self, state: State, function: Function, arguments: Arguments, environment: int, place: Place) -> None:
@@ -347,7 +345,7 @@ def computes(info: ClassInfo, node: ast.FunctionDef | ast.AsyncFunctionDef) -> b
         decorated = any(not (isinstance(item, ast.Attribute | ast.Name) and "no_grad" not in ast.unparse(item)) for item in node.decorator_list)
         runs = any(
             isinstance(inner, ast.Call)
-            and (isinstance(inner.func, ast.Name) and inner.func.id == "self" or _is_part_call(inner.func, info))
+            and ((isinstance(inner.func, ast.Name) and inner.func.id == "self") or _is_part_call(inner.func, info))
             for inner in ast.walk(node)
         )
         returns = any(isinstance(inner, ast.Return) and inner.value is not None for inner in ast.walk(node))

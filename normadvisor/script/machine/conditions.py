@@ -120,7 +120,7 @@ class Conditions(Core):
         for node in _subjects(test):
             value = self.lookup(node.id, state)
             if isinstance(value, Ref):
-                self.library.narrow(self, state, test, value, wanted)  # type: ignore[arg-type]
+                self.library.narrow(self, state, test, value, wanted)
 
     def _drop_alternatives(self, name: str, state: State, *, wanted: bool) -> None:
         """Of several values a name may have, keep those that agree with the branch: not ``None`` where it is true."""
@@ -168,7 +168,7 @@ class Conditions(Core):
             return f"{owner}.{node.attr}" if owner is not None else None
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
             owner = self._identity(node.value, state, depth - 1)
-            return f"{owner}.{node.slice.value}" if owner is not None else None  # cfg["train"] and cfg.train are written for one thing
+            return f"{owner}.{node.slice.value!s}" if owner is not None else None  # cfg["train"] and cfg.train are written for one thing
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod | ast.Add | ast.Sub):
             left, right = self._identity(node.left, state, depth - 1), self._identity(node.right, state, depth - 1)
             sign = {ast.Mod: "%", ast.Add: "+", ast.Sub: "-"}[type(node.op)]

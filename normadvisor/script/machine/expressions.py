@@ -13,14 +13,8 @@ from normadvisor.script.machine.names import Names
 from normadvisor.script.values import (
     NOTHING,
     Arguments,
-    Choice,
-    Class,
     Const,
     Data,
-    Extern,
-    Function,
-    ModuleValue,
-    Partial,
     Ref,
     Tuple,
     Value,
@@ -30,6 +24,8 @@ from normadvisor.script.values import (
 )
 
 if TYPE_CHECKING:
+    from normadvisor.script.project.modules import Project
+    from normadvisor.script.protocol import Library
     from normadvisor.script.state import State
 
 __all__ = ["Expressions"]
@@ -62,12 +58,43 @@ _MOST_ELEMENTS = 16
 class Expressions(Names):
     """Evaluates expressions."""
 
+    def __init__(self, project: Project, library: Library) -> None:
+        super().__init__(project, library)
+        self._handlers: dict[type[ast.expr], Callable[[Any, State], Value]] = {
+            ast.Constant: self._constant,
+            ast.Name: self._name,
+            ast.Attribute: self._attribute,
+            ast.Call: self._call,
+            ast.Await: self._await,
+            ast.Tuple: self._tuple,
+            ast.List: self._list,
+            ast.Set: self._list,
+            ast.Dict: self._dict,
+            ast.Subscript: self._subscript,
+            ast.Slice: self._slice,
+            ast.BinOp: self._binary,
+            ast.UnaryOp: self._unary,
+            ast.Compare: self._compare,
+            ast.BoolOp: self._boolean,
+            ast.IfExp: self._conditional,
+            ast.NamedExpr: self._named,
+            ast.Lambda: self._lambda,
+            ast.JoinedStr: self._joined_text,
+            ast.Starred: self._starred,
+            ast.Yield: self._yield,
+            ast.YieldFrom: self._yield_from,
+            ast.ListComp: self._comprehension,
+            ast.SetComp: self._comprehension,
+            ast.GeneratorExp: self._comprehension,
+            ast.DictComp: self._dict_comprehension,
+        }
+
     def evaluate(self, node: ast.expr, state: State) -> Value:
         """The value of an expression; what it does to the state is done in place, several ends are joined."""
         self.step()
-        handler = self._HANDLERS.get(type(node))
+        handler = self._handlers.get(type(node))
         if handler is not None:
-            return handler(self, node, state)
+            return handler(node, state)
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
                 self.evaluate(child, state)
@@ -197,9 +224,9 @@ class Expressions(Names):
             if isinstance(member, Const) and isinstance(member.value, str | bytes):
                 found.append(NOTHING)
                 continue
-            result = self.library.subscript(self, state, member, key, place)  # type: ignore[arg-type]
+            result = self.library.subscript(self, state, member, key, place)
             if result is None:
-                result = self.library.operation(self, state, "[]", [member, key], place)  # type: ignore[arg-type]
+                result = self.library.operation(self, state, "[]", [member, key], place)
             found.append(result if result is not None else merged_data([member]))
         return choice(found)
 
@@ -223,7 +250,7 @@ class Expressions(Names):
         joined = self._joined_lists(state, left, right, place) if text == "+" else None
         if joined is not None:
             return joined
-        result = self.library.operation(self, state, text, [left, right], place)  # type: ignore[arg-type]
+        result = self.library.operation(self, state, text, [left, right], place)
         return result if result is not None else _without_activation([left, right])
 
     def _joined_lists(self, state: State, left: Value, right: Value, place: Any) -> Value | None:
@@ -244,7 +271,7 @@ class Expressions(Names):
             if isinstance(node.op, ast.USub):
                 return Const(-value.value)
             return value if isinstance(node.op, ast.UAdd) else NOTHING
-        result = self.library.operation(self, state, "-" if isinstance(node.op, ast.USub) else "~", [value], self.place(node))  # type: ignore[arg-type]
+        result = self.library.operation(self, state, "-" if isinstance(node.op, ast.USub) else "~", [value], self.place(node))
         return result if result is not None else _without_activation([value])
 
     def _compare(self, node: ast.Compare, state: State) -> Value:
@@ -257,7 +284,7 @@ class Expressions(Names):
             if contained is not None:
                 return contained
             sign = {ast.Eq: "==", ast.NotEq: "!=", ast.In: "in", ast.NotIn: "not in", ast.Is: "is", ast.IsNot: "is not"}.get(type(node.ops[0]), "<")
-            result = self.library.operation(self, state, sign, values, self.place(node))  # type: ignore[arg-type]
+            result = self.library.operation(self, state, sign, values, self.place(node))
             if result is not None:
                 return result
         return _without_activation(values)
@@ -302,7 +329,7 @@ class Expressions(Names):
             value = self.evaluate(part.value if isinstance(part, ast.FormattedValue) else part, state)
             parts.append(value)
         # What a message is made of was measured: the values are used, not their gradient.
-        result = self.library.operation(self, state, "format", parts, self.place(node))  # type: ignore[arg-type]
+        result = self.library.operation(self, state, "format", parts, self.place(node))
         return result if result is not None else NOTHING
 
     def _starred(self, node: ast.Starred, state: State) -> Value:
@@ -359,8 +386,6 @@ class Expressions(Names):
                 complete = complete and whole
         return result, complete
 
-    _HANDLERS: dict[type[ast.expr], Callable[[Expressions, Any, State], Value]] = {}  # noqa: RUF012 - filled below, then constant
-
     def call_outcomes(self, node: ast.Call, state: State) -> Outcomes:
         """Evaluate a call."""
         raise NotImplementedError
@@ -397,40 +422,10 @@ class Expressions(Names):
         return Arguments(tuple(positional), tuple(named), choice(star) if star else None, double)
 
 
-Expressions._HANDLERS = {  # noqa: SLF001 - the class's own table
-    ast.Constant: Expressions._constant,
-    ast.Name: Expressions._name,
-    ast.Attribute: Expressions._attribute,
-    ast.Call: Expressions._call,
-    ast.Await: Expressions._await,
-    ast.Tuple: Expressions._tuple,
-    ast.List: Expressions._list,
-    ast.Set: Expressions._list,
-    ast.Dict: Expressions._dict,
-    ast.Subscript: Expressions._subscript,
-    ast.Slice: Expressions._slice,
-    ast.BinOp: Expressions._binary,
-    ast.UnaryOp: Expressions._unary,
-    ast.Compare: Expressions._compare,
-    ast.BoolOp: Expressions._boolean,
-    ast.IfExp: Expressions._conditional,
-    ast.NamedExpr: Expressions._named,
-    ast.Lambda: Expressions._lambda,
-    ast.JoinedStr: Expressions._joined_text,
-    ast.Starred: Expressions._starred,
-    ast.Yield: Expressions._yield,
-    ast.YieldFrom: Expressions._yield_from,
-    ast.ListComp: Expressions._comprehension,
-    ast.SetComp: Expressions._comprehension,
-    ast.GeneratorExp: Expressions._comprehension,
-    ast.DictComp: Expressions._dict_comprehension,
-}  # fmt: skip
-
-
 def _computed(text: str, compute: Callable[[Any, Any], Any], left: Any, right: Any) -> Value:
     """Arithmetic on constants, kept small."""
     if text in {"**", "<<", "@"} or (text == "*" and (isinstance(left, str | bytes) or isinstance(right, str | bytes))):
-        small = isinstance(left, int | float) and isinstance(right, int | float) and abs(left) <= 1024 and abs(right) <= 16  # noqa: PLR2004
+        small = isinstance(left, int | float) and isinstance(right, int | float) and abs(left) <= 1024 and abs(right) <= 16
         if not small or text == "@":
             return NOTHING
     if isinstance(left, str) and text == "%":
@@ -453,5 +448,3 @@ def _without_activation(values: list[Value]) -> Data:
     data = merged_data(values)
     return Data(data.calls, None, None, data.origins) if data.activation else data
 
-
-_KINDS = (Choice, Class, Extern, Function, ModuleValue, Partial)

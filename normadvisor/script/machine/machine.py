@@ -6,8 +6,8 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
+from normadvisor.script.machine.compound import Compound
 from normadvisor.script.machine.core import BudgetError, Frame, addresses
-from normadvisor.script.machine.statements import Statements
 from normadvisor.script.project.classes import ClassInfo
 from normadvisor.script.state import UNKNOWN_MODE, State
 from normadvisor.script.values import NOTHING, Arguments, Class, Function, Place, Ref, Value
@@ -38,7 +38,7 @@ _MOST_ROOTS = 400
 """Functions of one file analysed on their own."""
 
 
-class Machine(Statements):
+class Machine(Compound):
     """Analyses one file."""
 
     def analyze(self, module: SourceModule) -> list[str]:
@@ -131,7 +131,7 @@ class Machine(Statements):
             positional = positional[1:]
         for parameter in (*positional, *spec.kwonlyargs):
             place = Place(function.module.location(parameter), function.qualname, (), None, parameter.arg)
-            value = self.library.parameter(self, state, parameter.arg, parameter.annotation, place)  # type: ignore[arg-type]
+            value = self.library.parameter(self, state, parameter.arg, parameter.annotation, place)
             if parameter in spec.kwonlyargs:
                 named.append((parameter.arg, value))
             else:
