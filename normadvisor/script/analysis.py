@@ -49,9 +49,8 @@ def analyze(path: Path, project: Project) -> ScriptModel:
         losses, sizes = of_models(machine.events, machine.things)
         events = judged(machine.events, project)
     notes = tuple(f"{path}: {name} takes too many steps to analyse; it was left out" for name in given_up)
-    return ScriptModel(
-        path=str(path), events=tuple(events), dependencies=tuple(sorted(project.read_paths(module))), losses=losses, batch_sizes=sizes, notes=notes
-    )
+    read = tuple(sorted(project.read_paths(module)))
+    return ScriptModel(path=str(path), events=tuple(events), dependencies=read, losses=losses, batch_sizes=sizes, notes=notes)
 
 
 @contextmanager

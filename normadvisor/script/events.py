@@ -1,7 +1,7 @@
 """What a script does, as far as the rules ask: model calls, optimizer steps, exports, losses, each with what is known about it there.
 
-An event is what a script rule matches, as a node is what a graph rule matches. :data:`EVENTS` (in :mod:`normadvisor.types.events`, where the
-rule loader finds it) names every kind and its attributes.
+An event is what a script rule matches, as a node is what a graph rule matches. :data:`EVENTS` (in :mod:`normadvisor.types.events`, where
+the rule loader finds it) names every kind and its attributes.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Machine(Protocol):
     def thing(self, value: Value) -> Thing | None:
         """The object behind a reference; ``None`` for anything else."""
 
-    def new(
+    def new(  # noqa: PLR0913 - what may be known of an object
         self,
         state: State,
         kind: str,
@@ -42,7 +42,7 @@ class Machine(Protocol):
         arguments: Arguments | None = None,
         tag: str = "",
     ) -> Ref:
-        """An object built at a place; the same place on the same call path (and ``tag``) has the same address, and its old self is forgotten."""
+        """An object built at a place. The same place on the same call path (and ``tag``) has the same address."""
 
     def record(self, state: State, kind: str, place: Place, **attributes: Any) -> Event:
         """Note an event. The number of a ``model_call`` is ``event.attributes['number']``: put it into ``Data.calls`` of the result."""

@@ -75,7 +75,7 @@ class History:
         return event.attributes["grad"] != "off" and spot(event) in self.backward
 
     def switched_to_evaluate(self, event: Event) -> bool:
-        """Whether the mode that the model of an event is in was chosen for an evaluation: the first use after the switch is none in training."""
+        """Whether the mode a model is in was chosen for an evaluation: its first use after the switch is none in training."""
         switched = event.attributes.get("_switched")
         built = event.places.get("built")
         if switched is None or (built is not None and built[0] == switched.location):

@@ -36,7 +36,8 @@ def judged(events: Sequence[Event], project: Project) -> list[Event]:
     for event in events:
         known = EVENTS[event.kind]
         attributes = {name: event.attributes.get(name) for name in known}
-        key = (event.kind, event.location, repr(sorted(attributes.items(), key=str)), tuple(sorted((name, place[0].line) for name, place in event.places.items())))
+        lines = sorted((name, place[0].line) for name, place in event.places.items())
+        key = (event.kind, event.location, repr(sorted(attributes.items(), key=str)), tuple(lines))
         if key not in found:
             found[key] = Event(event.kind, event.location, attributes, event.places, event.text, event.statement)
     return sorted(found.values(), key=lambda event: (event.location.path, event.location.line, event.location.column, event.kind))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from normadvisor.script.machine.core import Frame
+from normadvisor.script.machine.core import Defined, Frame
 from normadvisor.script.machine.expressions import Expressions
 from normadvisor.script.values import (
     NOTHING,
@@ -36,10 +36,10 @@ __all__ = ["SUPER", "Attributes"]
 
 SUPER = "super"
 _THROUGH = frozenset(
-    {"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.std.tqdm", "rich.progress.track", "alive_progress.alive_it", "fastprogress.progress_bar"}
-    | {"tqdm.autonotebook.tqdm", "tqdm.contrib.tqdm", "iter", "reversed", "sorted", "list", "tuple", "set", "itertools.cycle", "itertools.islice", "next"}
-    | {"tqdm.tqdm_notebook", "tqdm", "random.sample", "progressbar.progressbar", "fastprogress.master_bar", "fastprogress.fastprogress.progress_bar"}
-    | {"torch.utils.data.DataLoader.__iter__", "itertools.tee", "accelerate.skip_first_batches", "more_itertools.peekable", "copy.copy"}
+    {"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.std.tqdm", "tqdm.autonotebook.tqdm", "tqdm.contrib.tqdm", "tqdm.tqdm_notebook"}
+    | {"tqdm", "rich.progress.track", "alive_progress.alive_it", "fastprogress.progress_bar", "fastprogress.fastprogress.progress_bar"}
+    | {"fastprogress.master_bar", "progressbar.progressbar", "accelerate.skip_first_batches", "more_itertools.peekable", "copy.copy"}
+    | {"iter", "reversed", "sorted", "list", "tuple", "set", "next", "random.sample", "itertools.cycle", "itertools.islice", "itertools.tee"}
 )
 """What gives the same elements again."""
 
@@ -133,9 +133,7 @@ class Attributes(Expressions):
         finally:
             self.frames.pop()
 
-    def define(
-        self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, state: State, *, owner: ClassInfo | None = None, decorated: bool = True
-    ) -> Value:
+    def define(self, node: Defined, state: State, *, owner: ClassInfo | None = None, decorated: bool = True) -> Value:
         """The value a function definition makes, decorators applied."""
         frame = self.frame
         closure = frame.environment if frame.function is not None and owner is None else None
@@ -222,10 +220,7 @@ class Attributes(Expressions):
             return None
         fields = {name: item for name, item in state.fields_of(ref.address).items() if name.startswith("[")}
         if kind == "dict":
-            keys: list[Value] = []
-            for name in fields:
-                if name != "[*]":
-                    keys.append(Const(name[2:-2]) if name.startswith("['") else NOTHING)
+            keys: list[Value] = [Const(name[2:-2]) if name.startswith("['") else NOTHING for name in fields if name != "[*]"]
             return [*keys, *([NOTHING] if "[*]" in fields else [])], "[*]" not in fields
         return list(fields.values()), "[*]" not in fields
 

@@ -17,7 +17,7 @@ _Handler: TypeAlias = "Callable[[Attributes, State, Arguments, Place], Value | N
 _ContainerHandler: TypeAlias = "Callable[[Attributes, State, Ref, Arguments, Place], Value | None]"
 
 
-def _isinstance(machine: Attributes, state: State, arguments: Arguments, place: Place) -> Value | None:
+def _isinstance(machine: Attributes, state: State, arguments: Arguments, place: Place) -> Value | None:  # noqa: ARG001
     if len(arguments.positional) != 2:
         return None
     value, classes = arguments.positional
@@ -156,13 +156,17 @@ BUILTIN_FUNCTIONS: dict[str, _Handler] = {
     "typing.cast": lambda machine, state, arguments, place: arguments.get(1, "val"),  # noqa: ARG005
     "bool": _bool,
     "str": _text,
-    **{name: _lazy(name) for name in ("enumerate", "zip", "map", "filter", "itertools.chain", "itertools.product", "itertools.zip_longest")},
+    **{
+        name: _lazy(name)
+        for name in ("enumerate", "zip", "map", "filter", "itertools.chain", "itertools.product", "itertools.zip_longest")
+    },
     **{
         name: _through(name)
         for name in (
-            "iter", "reversed", "sorted", "list", "tuple", "set", "tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.std.tqdm", "itertools.islice",
-            "rich.progress.track", "alive_progress.alive_it", "fastprogress.progress_bar", "tqdm.autonotebook.tqdm", "itertools.cycle", "tqdm.tqdm_notebook",
-            "fastprogress.master_bar", "fastprogress.fastprogress.progress_bar", "accelerate.skip_first_batches", "progressbar.progressbar",
+            "iter", "reversed", "sorted", "list", "tuple", "set", "itertools.islice", "itertools.cycle",
+            "tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.std.tqdm", "tqdm.autonotebook.tqdm", "tqdm.tqdm_notebook",
+            "rich.progress.track", "alive_progress.alive_it", "fastprogress.progress_bar", "fastprogress.master_bar",
+            "fastprogress.fastprogress.progress_bar", "accelerate.skip_first_batches", "progressbar.progressbar",
         )
         if is_through(name)
     },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from normadvisor.script.machine.attributes import SUPER, Attributes
 from normadvisor.script.machine.builtin_functions import BUILTIN_FUNCTIONS, CONTAINER_METHODS, text_method
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from normadvisor.script.state import State
 
 __all__ = ["Calls"]
+
+Method: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 _MOST_FRAMES = 14
 """Calls followed into one another."""
@@ -161,7 +163,8 @@ class Calls(Attributes):
                 result = handler(self, state, receiver, arguments, place)
                 if result is not None:
                     return [(state, result)]
-            if thing.cls is not None and (found := thing.cls.method(name)) is not None and not (thing.kind != "instance" and name in _NOT_EXECUTED):
+            found = thing.cls.method(name) if thing.cls is not None and (thing.kind == "instance" or name not in _NOT_EXECUTED) else None
+            if found is not None:
                 if thing.kind == "module" and computes(*found) and not self._inside(found[0]):
                     return [(state, self.library.run_method(self, state, receiver, name, arguments, place))]
                 return self._invoke_own(state, receiver, found, arguments, place)
@@ -187,7 +190,7 @@ class Calls(Attributes):
         result = self.library.call_method(self, state, receiver, name, arguments, place)
         return result if result is not None else self.unknown_call(state, [receiver], arguments, place)
 
-    def _invoke_own(self, state: State, receiver: Ref, found: tuple[ClassInfo, ast.FunctionDef | ast.AsyncFunctionDef], arguments: Arguments, place: Place) -> Outcomes:  # fmt: skip
+    def _invoke_own(self, state: State, receiver: Ref, found: tuple[ClassInfo, Method], arguments: Arguments, place: Place) -> Outcomes:
         function = self.method_function(state, *found)
         if not isinstance(function, Function):
             return self.invoke(state, function, self.with_receiver(receiver, arguments), place)

@@ -1,4 +1,4 @@
-"""Branches: conditions that constants, earlier branches of the path, or the library decide, and the assumptions of those that nobody does."""
+"""Branches: conditions that constants, earlier branches or the library decide, and the assumptions made where nobody does."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from normadvisor.script.events import Event
 from normadvisor.script.values import (
@@ -23,6 +23,7 @@ from normadvisor.script.values import (
     Thing,
     Tuple,
     Value,
+    choice,
 )
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from normadvisor.script.state import State
     from normadvisor.types import Location
 
-__all__ = ["BudgetError", "Core", "Flow", "Frame", "Outcomes"]
+__all__ = ["BudgetError", "Core", "Defined", "Flow", "Frame", "Outcomes"]
 
+Defined: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+"""Nodes that define a function."""
 Outcomes = list[tuple["State", Value]]
 """How an evaluation may end: one state and value for each path."""
 MOST_STEPS = 80_000
@@ -125,7 +128,7 @@ class Core:
         """The object behind a reference; ``None`` for anything else."""
         return self.things.get(value.address) if isinstance(value, Ref) else None
 
-    def new(
+    def new(  # noqa: PLR0913 - what may be known of an object
         self,
         state: State,
         kind: str,
@@ -273,8 +276,6 @@ class Core:
 
     def merged(self, state: State, outcomes: Outcomes) -> Value:
         """Join all outcomes into ``state``; their values become alternatives."""
-        from normadvisor.script.values import choice
-
         if not outcomes:
             return NOTHING
         joined = outcomes[0][0]

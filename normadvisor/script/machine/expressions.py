@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.script.machine.conditions import compared, truth_of
+from normadvisor.script.machine.containers import Containers
 from normadvisor.script.machine.core import Outcomes
-from normadvisor.script.machine.names import Names
 from normadvisor.script.values import (
     NOTHING,
     Arguments,
@@ -55,7 +55,7 @@ _MOST_ELEMENTS = 16
 """Elements of a comprehension evaluated one by one."""
 
 
-class Expressions(Names):
+class Expressions(Containers):
     """Evaluates expressions."""
 
     def __init__(self, project: Project, library: Library) -> None:
@@ -153,15 +153,6 @@ class Expressions(Names):
         items, rest = self._items(node.elts, state)
         return self.new_list(state, items, rest, self.place(node))
 
-    def new_list(self, state: State, items: list[Value], rest: Value | None, place: Any, kind: str = "list") -> Ref:
-        """A list with items that are known one by one, and what else may be in it."""
-        ref = self.new(state, kind, place, tag="items")
-        for index, item in enumerate(items):
-            state.fields[ref.address, f"[{index}]"] = item
-        if rest is not None:
-            state.fields[ref.address, "[*]"] = rest
-        return ref
-
     def _dict(self, node: ast.Dict, state: State) -> Value:
         ref = self.new(state, "dict", self.place(node), tag="items")
         if len(node.keys) > _MOST_ITEMS:  # a table of settings: which entry is asked for is rarely known
@@ -178,29 +169,6 @@ class Expressions(Names):
             self.set_item(state, ref, self.evaluate(key, state), value)
         return ref
 
-    def set_item(self, state: State, ref: Ref, key: Value, value: Value) -> None:
-        """``ref[key] = value`` of a list or dictionary."""
-        if isinstance(key, Const):
-            text = f"[{key.value!r}]" if isinstance(key.value, str) else f"[{key.value}]"
-            state.fields[ref.address, text] = value
-            self.changed_attribute(state, ref.address, str(key.value))
-        else:
-            known = state.get_field(ref.address, "[*]")
-            state.fields[ref.address, "[*]"] = value if known is None else choice((known, value))
-
-    def get_item(self, state: State, ref: Ref, key: Value) -> Value | None:
-        """``ref[key]`` of a list or dictionary; ``None`` if it is not known."""
-        if isinstance(key, Const):
-            text = f"[{key.value!r}]" if isinstance(key.value, str) else f"[{key.value}]"
-            if (found := state.get_field(ref.address, text)) is not None:
-                return found
-            if isinstance(key.value, int) and key.value < 0 and state.get_field(ref.address, "[*]") is None:
-                items = [value for name, value in state.fields_of(ref.address).items() if name.startswith("[")]
-                return items[key.value] if -key.value <= len(items) else None
-            return state.get_field(ref.address, "[*]")
-        items = [value for name, value in state.fields_of(ref.address).items() if name.startswith("[")]
-        return choice(items) if items else None
-
     def _subscript(self, node: ast.Subscript, state: State) -> Value:
         value = self.evaluate(node.value, state)
         key = self.evaluate(node.slice, state)
@@ -211,10 +179,7 @@ class Expressions(Names):
         found = []
         for member in members(value):
             if isinstance(member, Tuple):
-                if isinstance(key, Const) and isinstance(key.value, int) and member.rest is None and -len(member.items) <= key.value < len(member.items):
-                    found.append(member.items[key.value])
-                else:
-                    found.append(choice((*member.items, *([member.rest] if member.rest else []))) if member.items or member.rest else NOTHING)
+                found.append(_item_of_tuple(member, key))
                 continue
             thing = self.thing(member)
             if thing is not None and isinstance(member, Ref) and thing.kind in {"list", "dict", "set"}:
@@ -283,7 +248,7 @@ class Expressions(Names):
             contained = self._contained(state, node.ops[0], values[0], values[1])
             if contained is not None:
                 return contained
-            sign = {ast.Eq: "==", ast.NotEq: "!=", ast.In: "in", ast.NotIn: "not in", ast.Is: "is", ast.IsNot: "is not"}.get(type(node.ops[0]), "<")
+            sign = _SIGNS.get(type(node.ops[0]), "<")
             result = self.library.operation(self, state, sign, values, self.place(node))
             if result is not None:
                 return result
@@ -420,6 +385,19 @@ class Expressions(Names):
             else:
                 double = NOTHING
         return Arguments(tuple(positional), tuple(named), choice(star) if star else None, double)
+
+
+_SIGNS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==", ast.NotEq: "!=", ast.In: "in", ast.NotIn: "not in", ast.Is: "is", ast.IsNot: "is not",
+}  # fmt: skip
+
+
+def _item_of_tuple(value: Tuple, key: Value) -> Value:
+    """One item of a tuple, or any if it is not known which."""
+    if isinstance(key, Const) and isinstance(key.value, int) and value.rest is None and -len(value.items) <= key.value < len(value.items):
+        return value.items[key.value]
+    items = (*value.items, *([value.rest] if value.rest is not None else []))
+    return choice(items) if items else NOTHING
 
 
 def _computed(text: str, compute: Callable[[Any, Any], Any], left: Any, right: Any) -> Value:

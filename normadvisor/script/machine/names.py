@@ -7,7 +7,7 @@ import builtins
 from typing import TYPE_CHECKING
 
 from normadvisor.script.machine.conditions import Conditions
-from normadvisor.script.machine.core import Frame
+from normadvisor.script.machine.core import Defined, Frame
 from normadvisor.script.project.classes import ClassInfo
 from normadvisor.script.project.modules import SourceModule
 from normadvisor.script.values import NOTHING, Class, Extern, Function, ModuleValue, Value
@@ -140,9 +140,7 @@ class Names(Conditions):
         if environment is not None:
             self.frame.global_names.add(name)
 
-    def define(
-        self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, state: State, *, owner: ClassInfo | None = None, decorated: bool = True
-    ) -> Value:
+    def define(self, node: Defined, state: State, *, owner: ClassInfo | None = None, decorated: bool = True) -> Value:
         """The value a function definition makes, decorators applied."""
         raise NotImplementedError
 
