@@ -10,7 +10,8 @@ from normadvisor.errors import TargetError
 from normadvisor.script.events import ScriptModel, SourceProblem
 from normadvisor.script.judge.judge import judged, of_models
 from normadvisor.script.library.dispatch import TorchLibrary
-from normadvisor.script.machine.machine import Machine, reads
+from normadvisor.script.machine.machine import Machine
+from normadvisor.script.machine.triggers import reads
 from normadvisor.types import Location
 
 if TYPE_CHECKING:

@@ -161,7 +161,8 @@ class Thing:
     """What is fixed about an object.
 
     ``kind``: ``module`` (an nn.Module), ``opaque`` (a parameter of a function that nobody calls: could be a model), ``instance`` (of a
-    project class that is no nn.Module), ``list``, ``dict``, ``set``, ``optimizer``, ``loss``, ``loader``, ``dataset``, ``scheduler``, ``scaler``,
+    project class that is no nn.Module), ``list``, ``dict``, ``set``, ``optimizer``, ``loss``, ``loader``, ``dataset``, ``scheduler``,
+    ``scaler``,
     ``ema``, ``framework`` (a trainer that handles modes), ``environment`` (a closure) or ``other``.
     """
 

@@ -336,7 +336,9 @@ class Calls(Attributes):
         raise NotImplementedError
 
 
-_ACTIVE = re.compile(r"\.eval\(|\.train\(|\.training\s*=|backward\(|\.step\(|no_grad|inference_mode|optim\.|\.requires_grad|load_state_dict")
+_ACTIVE = re.compile(
+    r"\.eval\(|\.train\(|\.training\s*=|backward\(|\.step\(|no_grad|inference_mode|optim\.|\.requires_grad|load_state_dict"
+)
 
 
 def computes(info: ClassInfo, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
@@ -345,7 +347,8 @@ def computes(info: ClassInfo, node: ast.FunctionDef | ast.AsyncFunctionDef) -> b
     if known is None:
         text = info.module.segment(node)
         parameters = len(node.args.posonlyargs) + len(node.args.args) + (node.args.vararg is not None)
-        decorated = any(not (isinstance(item, ast.Attribute | ast.Name) and "no_grad" not in ast.unparse(item)) for item in node.decorator_list)
+        plain = [item for item in node.decorator_list if isinstance(item, ast.Attribute | ast.Name) and "no_grad" not in ast.unparse(item)]
+        decorated = len(plain) < len(node.decorator_list)
         runs = any(
             isinstance(inner, ast.Call)
             and ((isinstance(inner.func, ast.Name) and inner.func.id == "self") or _is_part_call(inner.func, info))
@@ -371,7 +374,9 @@ def _keeps_environment(node: ast.AST) -> bool:
     known = getattr(node, "_normadvisor_closures", None)
     if known is None:
         known = any(
-            isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef) for inner in ast.walk(node) if inner is not node
+            isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef)
+            for inner in ast.walk(node)
+            if inner is not node
         )
         node._normadvisor_closures = known  # type: ignore[attr-defined]  # noqa: SLF001 - found out once per node
     return bool(known)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from normadvisor.script.machine.compound import Compound
 from normadvisor.script.machine.core import BudgetError, Frame, addresses
+from normadvisor.script.machine.triggers import LOADS, MODULE_TRIGGERS, TRIGGERS, calls_what_it_builds
 from normadvisor.script.project.classes import ClassInfo
 from normadvisor.script.state import UNKNOWN_MODE, State
 from normadvisor.script.values import NOTHING, Arguments, Class, Function, Place, Ref, Value
@@ -15,24 +16,9 @@ from normadvisor.script.values import NOTHING, Arguments, Class, Function, Place
 if TYPE_CHECKING:
     from normadvisor.script.project.modules import SourceModule
 
-__all__ = ["Machine", "reads"]
+__all__ = ["Machine"]
 
 _FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
-TRIGGERS = re.compile(
-    r"\.eval\(|\.train\(|\.training\s*=[^=]|no_grad|inference_mode|set_grad_enabled|backward\(|\.step\(|\.export\(|jit\.(?:trace|script|freeze)\("
-    r"|cross_entropy|CrossEntropy|[Nn][Ll][Ll]_?[Ll]oss|BCE|binary_cross_entropy|weight_decay\s*=|autograd\.grad|DistributedDataParallel\(|DDP\(|FSDP\(|FullyShardedDataParallel\("
-    r"|(?<!self\.)\b(?:feature_|alpha_)?dropout[123]?d?\(|Dropout\w*\([^()]*\)\("
-    r"|(?:zeros_|ones_|constant_)\(\s*(?:[\w.\[\]]*weight|p\w*\b)|weight(?:\.data)?\.(?:fill_|zero_)\(|\bp\w*(?:\.data)?\.(?:fill_|zero_)\("
-)
-"""What a file or a function has to contain for a rule to have anything to say about it."""
-_LOADS = re.compile(r"load_state_dict\(|torch\.load\(|from_pretrained\(|pretrained\s*=|weights\s*=|checkpoint")
-"""What makes a model that a function builds and calls one that is meant for inference."""
-_MODULE_TRIGGERS = re.compile(
-    r"\.eval\(|\.train\(|\.training\s*=[^=]|no_grad\(|inference_mode\(|backward\(|\.step\(|\.export\(|cross_entropy|CrossEntropy|[Nn][Ll][Ll]_?[Ll]oss"
-    r"|BCE|autograd\.grad|(?<!self\.)\b(?:feature_|alpha_)?dropout[123]?d?\(|Dropout\w*\([^()]*\)\("
-    r"|(?:zeros_|ones_|constant_)\(\s*(?:[\w.\[\]]*weight|p\w*\b)|weight(?:\.data)?\.(?:fill_|zero_)\(|\bp\w*(?:\.data)?\.(?:fill_|zero_)\("
-)
-"""The same for a method of a model."""
 _SWITCHES = re.compile(r"\.eval\(\)|\.train\(|\.training\b")
 _MOST_ROOTS = 400
 """Functions of one file analysed on their own."""
@@ -88,7 +74,8 @@ class Machine(Compound):
         try:
             place = self.place(node)
             function = self.method_function(state, info, node) if info is not None else self.define(node, state)
-            function = function if isinstance(function, Function) else _innermost(function) or self.define(node, state, owner=info, decorated=False)
+            if not isinstance(function, Function):
+                function = _innermost(function) or self.define(node, state, owner=info, decorated=False)
             if not isinstance(function, Function):
                 return
             receiver = self._receiver(state, info, function, module) if info is not None and function.kind != "static" else None
@@ -187,8 +174,12 @@ def _wanted(machine: Machine, module: SourceModule, state: State) -> list[tuple[
     for info, node in _functions(machine, module):
         text = module.segment(node)
         if info is not None and info.is_module:
-            wanted = _MODULE_TRIGGERS.search(text) is not None
-        elif TRIGGERS.search(text) is not None or (_LOADS.search(text) is not None and _calls_what_it_builds(node)) or (used is not None and used.search(text) is not None):
+            wanted = MODULE_TRIGGERS.search(text) is not None
+        elif (
+            TRIGGERS.search(text) is not None
+            or (LOADS.search(text) is not None and calls_what_it_builds(node))
+            or (used is not None and used.search(text) is not None)
+        ):
             wanted = True
         else:
             if info is not None and info not in holders:
@@ -197,25 +188,6 @@ def _wanted(machine: Machine, module: SourceModule, state: State) -> list[tuple[
         if wanted:
             found.append((info, node))
     return found
-
-
-def _calls_what_it_builds(node: _FunctionNode) -> bool:
-    """Whether a function calls something that it got from a call: ``net = resnet18(pretrained=True)``, ``net(x)``."""
-    built: set[str] = set()
-    called: set[str] = set()
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Assign) and isinstance(inner.value, ast.Call) and not ast.unparse(inner.value.func).endswith("partial"):
-            built.update(ast.unparse(target) for target in inner.targets)
-        elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name | ast.Attribute):
-            called.add(ast.unparse(inner.func))
-            if isinstance(inner.func, ast.Attribute):
-                called.add(ast.unparse(inner.func.value) if inner.func.attr in {"forward", "generate"} else "")
-    return bool(built & called)
-
-
-def reads(text: str) -> bool:
-    """Whether a file may hold anything that a rule is about."""
-    return TRIGGERS.search(text) is not None or _LOADS.search(text) is not None
 
 
 def _functions(machine: Machine, module: SourceModule) -> list[tuple[ClassInfo | None, _FunctionNode]]:

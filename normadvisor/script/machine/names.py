@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from normadvisor.script.machine.conditions import Conditions
@@ -111,17 +112,15 @@ class Names(Conditions):
             pending.discard(id(node))
         return state.names[environment].get(name, result)
 
-    def _in_module(self, state: State, module: SourceModule, act: object) -> Value:
+    def _in_module(self, state: State, module: SourceModule, act: Callable[[], Value]) -> Value:
         """Evaluate something at the top level of a module."""
-        if not self.frames or self.frame.module is not module or self.frame.function is not None:
-            self.frames.append(Frame(module, self.module_environment(state, module), callers=self.frame.callers if self.frames else ()))
-            try:
-                result: Value = act()  # type: ignore[operator]
-            finally:
-                self.frames.pop()
-            return result
-        result = act()  # type: ignore[operator]
-        return result
+        if self.frames and self.frame.module is module and self.frame.function is None:
+            return act()
+        self.frames.append(Frame(module, self.module_environment(state, module), callers=self.frame.callers if self.frames else ()))
+        try:
+            return act()
+        finally:
+            self.frames.pop()
 
     def bind(self, name: str, value: Value, state: State) -> None:
         """Bind a name in the current function or module."""

@@ -175,7 +175,8 @@ class Statements(Calls):
             key = self.evaluate(target.slice, state)
             for member in owner.values if isinstance(owner, Choice) else (owner,):
                 thing = self.thing(member)
-                if (thing is not None and isinstance(member, Ref) and thing.kind in {"list", "dict", "set"}) or (isinstance(member, Ref) and isinstance(key, Const)):
+                held = thing is not None and thing.kind in {"list", "dict", "set"}
+                if isinstance(member, Ref) and (held or isinstance(key, Const)):
                     self.set_item(state, member, key, value)
         elif isinstance(target, ast.Tuple | ast.List):
             self._unpack(target.elts, value, state)
