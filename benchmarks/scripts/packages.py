@@ -33,6 +33,8 @@ from benchmarks.scripts.results import write_section
 __all__ = ["Hit", "Judgement", "Package", "judge", "main", "packages_in", "sweep"]
 
 _JUDGEMENTS = Path(__file__).with_name("judgements.yaml")
+_SECONDS = 20
+"""Time one file may take; a file that takes longer counts as not checked."""
 INSTALLED = ("timm", "torch", "torchvision", "transformers")
 """Packages the checker's own environment holds."""
 EXTRA = (
@@ -116,7 +118,7 @@ def sweep(package: Package, jobs: int) -> tuple[Report, float, int, int]:
     files = [path for path in (package.root / package.name).rglob("*.py") if "__pycache__" not in path.parts]
     lines = sum(path.read_bytes().count(b"\n") for path in files)
     started = time.perf_counter()
-    report = check(package.root, [package.name], ["--jobs", str(jobs)])
+    report = check(package.root, [package.name], ["--jobs", str(jobs), "--timeout", str(_SECONDS)])
     return report, time.perf_counter() - started, len(files), lines
 
 
