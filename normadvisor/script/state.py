@@ -78,6 +78,8 @@ class State:
     grad: Literal["on", "off", "unknown"] = "on"
     no_grad: Place | None = None
     """Where gradients were switched off."""
+    leaving: int = 0
+    """Number of the way on which the path leaves a ``with`` statement whose manager is being left; 0 for none."""
     assumptions: dict[str, bool] = field(default_factory=dict)
     """Conditions that the path decided: source text (of names that have not changed since) to truth."""
 
@@ -115,6 +117,7 @@ class State:
             },
             marks={**other.marks, **self.marks},
             grad=self.grad if self.grad == other.grad else "unknown",
+            leaving=self.leaving,
             no_grad=self.no_grad if self.no_grad == other.no_grad else None,
             assumptions={text: truth for text, truth in self.assumptions.items() if other.assumptions.get(text) is truth},
         )

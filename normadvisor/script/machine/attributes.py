@@ -37,10 +37,10 @@ __all__ = ["SUPER", "Attributes"]
 SUPER = "super"
 _THROUGH = frozenset(
     {"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.std.tqdm", "tqdm.autonotebook.tqdm", "tqdm.contrib.tqdm"}
-    | {"tqdm.tqdm_notebook", "tqdm", "rich.progress.track", "alive_progress.alive_it", "fastprogress.progress_bar", "fastprogress.fastprogress.progress_bar"}
-    | {"fastprogress.master_bar", "progressbar.progressbar", "accelerate.skip_first_batches", "more_itertools.peekable", "copy.copy"}
-    | {"iter", "reversed", "sorted", "list", "tuple", "set", "next", "random.sample", "itertools.cycle", "itertools.islice"}
-    | {"itertools.tee"}
+    | {"tqdm.tqdm_notebook", "tqdm", "rich.progress.track", "alive_progress.alive_it", "fastprogress.progress_bar"}
+    | {"fastprogress.fastprogress.progress_bar", "fastprogress.master_bar", "progressbar.progressbar", "accelerate.skip_first_batches"}
+    | {"more_itertools.peekable", "copy.copy", "iter", "reversed", "sorted", "list", "tuple", "set", "next", "random.sample", "itertools.cycle"}
+    | {"itertools.islice", "itertools.tee"}
 )
 """What gives the same elements again."""
 
@@ -114,7 +114,8 @@ class Attributes(Expressions):
                     value = getattr(node, "value", None)
                     if value is None:
                         return NOTHING
-                    return self._in_module(state, owner.module, lambda value=value: self.evaluate(value, state))
+                    expression: ast.expr = value
+                    return self._in_module(state, owner.module, lambda: self.evaluate(expression, state))  # noqa: B023 - called here
         member = info.member(name)
         return self.value_of(member, state, info.module, name) if member is not None else NOTHING
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from normadvisor.script.machine.attributes import SUPER, Attributes
 from normadvisor.script.machine.builtin_functions import BUILTIN_FUNCTIONS, CONTAINER_METHODS, text_method
 from normadvisor.script.machine.core import Flow, Frame, Outcomes
+from normadvisor.script.project.nodes import walk
 from normadvisor.script.values import (
     NOTHING,
     Arguments,
@@ -290,7 +291,7 @@ class Calls(Attributes):
             return self.outcomes(function.node.body, state)
         flow: Flow = self.execute(function.node.body, [state])
         found: Outcomes = [*((after, Const(None)) for after in flow.normal), *flow.returns]
-        if not found:
+        if not found and frame.on_yield is None:
             # Every path raises: whoever calls goes on only where it did not happen.
             found = [(after, NOTHING) for after in flow.raises[:1]] or [(state, NOTHING)]
         if frame.yielded and frame.on_yield is None:
@@ -352,9 +353,9 @@ def computes(info: ClassInfo, node: ast.FunctionDef | ast.AsyncFunctionDef) -> b
         runs = any(
             isinstance(inner, ast.Call)
             and ((isinstance(inner.func, ast.Name) and inner.func.id == "self") or _is_part_call(inner.func, info))
-            for inner in ast.walk(node)
+            for inner in walk(node)
         )
-        returns = any(isinstance(inner, ast.Return) and inner.value is not None for inner in ast.walk(node))
+        returns = any(isinstance(inner, ast.Return) and inner.value is not None for inner in walk(node))
         known = parameters > 1 and runs and returns and not decorated and _ACTIVE.search(text) is None
         node._normadvisor_computes = known  # type: ignore[union-attr]  # noqa: SLF001 - found out once per node
     return bool(known)
@@ -375,7 +376,7 @@ def _keeps_environment(node: ast.AST) -> bool:
     if known is None:
         known = any(
             isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef)
-            for inner in ast.walk(node)
+            for inner in walk(node)
             if inner is not node
         )
         node._normadvisor_closures = known  # type: ignore[attr-defined]  # noqa: SLF001 - found out once per node

@@ -260,9 +260,9 @@ class Compound(Statements):
 
     def _generator_manager(self, item: ast.withitem, manager: Partial, state: State, body: Callable[[State], Flow]) -> Flow:
         """A function decorated by ``contextmanager``: its ``yield`` executes the body of the ``with`` statement."""
-        flow = Flow()
         place = self.place(item.context_expr)
         outer = len(self.frames)
+        ways: list[tuple[str, Value]] = [("normal", NOTHING)]
 
         def on_yield(current: State, value: Value) -> list[State]:
             inner = self.frames[outer:]
@@ -273,13 +273,25 @@ class Compound(Statements):
                 part = body(current)
             finally:
                 self.frames += inner
-            flow.add(part)
-            return part.normal
+            going = list(part.normal)
+            others = [(kind, state, NOTHING) for kind in ("breaks", "continues", "raises") for state in getattr(part, kind)]
+            # What follows the yield is executed on every way out, and each way is taken up again after it.
+            for kind, state, result in [*others, *(("returns", state, result) for state, result in part.returns)]:
+                state.leaving = len(ways)
+                ways.append((kind, result))
+                going.append(state)
+            return going
 
         if not isinstance(manager.function, Function):
             return body(state)
-        ended = self.enter_function(state, manager.function, Arguments(manager.positional, manager.named), place, on_yield)
-        flow.normal = [after for after, _ in ended]
+        flow = Flow()
+        for after, _ in self.enter_function(state, manager.function, Arguments(manager.positional, manager.named), place, on_yield):
+            kind, result = ways[after.leaving]
+            after.leaving = 0
+            if kind == "returns":
+                flow.returns.append((after, result))
+            else:
+                getattr(flow, kind).append(after)
         return flow
 
     def _object_manager(self, item: ast.withitem, manager: Ref, state: State, body: Callable[[State], Flow], place: Place) -> Flow:

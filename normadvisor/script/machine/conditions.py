@@ -53,7 +53,7 @@ class Conditions(Core):
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
             return [(branched, not truth) for branched, truth in self.branch(test.operand, state)]
         if isinstance(test, ast.BoolOp):
-            return self._branch_operands(test.values, state, stop=isinstance(test.op, ast.Or))
+            return self._branch_whole(test, state)
         if isinstance(test, ast.NamedExpr):
             self.evaluate(test, state)
             return self.branch(test.target, state)
@@ -71,6 +71,18 @@ class Conditions(Core):
         for branched, wanted in ((state, True), (other, False)):
             self._assume(test, branched, key, wanted=wanted, negated=negated)
         return [(state, True), (other, False)]
+
+    def _branch_whole(self, test: ast.BoolOp, state: State) -> list[tuple[State, bool]]:
+        """``and`` and ``or``; what was decided is remembered of the whole as well, since which operand decided it is not."""
+        key = self._identity(test, state)
+        known = _recall(state.assumptions, key) if key is not None else None
+        found = self._branch_operands(test.values, state, stop=isinstance(test.op, ast.Or))
+        if key is None:
+            return found
+        kept = [(branched, truth) for branched, truth in found if known is None or truth is known] or found
+        for branched, truth in kept:
+            branched.assumptions[key] = truth
+        return kept
 
     def _branch_operands(self, operands: list[ast.expr], state: State, *, stop: bool) -> list[tuple[State, bool]]:
         """``and`` (``stop`` False) and ``or`` (``stop`` True), operand by operand."""
@@ -163,6 +175,16 @@ class Conditions(Core):
             return f"{environment}:{node.id}" if environment is not None else None
         if not depth:
             return None
+        if isinstance(node, ast.BoolOp):
+            parts = [self._identity(value, state, depth - 1) for value in node.values]
+            sign = " and " if isinstance(node.op, ast.And) else " or "
+            return f"({sign.join(part or '' for part in parts)})" if None not in parts else None
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            operand = self._identity(node.operand, state, depth - 1)
+            return f"(not {operand})" if operand is not None else None
+        if isinstance(node, ast.Compare):
+            key, negated = self._key(node, state)
+            return None if key is None else f"(not {key})" if negated else f"({key})"
         if isinstance(node, ast.Attribute):
             owner = self._identity(node.value, state, depth - 1)
             return f"{owner}.{node.attr}" if owner is not None else None

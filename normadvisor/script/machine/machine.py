@@ -44,7 +44,13 @@ class Machine(Compound):
                 break
             if node not in self.reached:
                 self._root(module, info, node, state.copy(), given_up)
+        self._part()
         return given_up
+
+    def _part(self) -> None:
+        """Let go of what points back here, so that everything is gone as soon as nobody asks for it any more."""
+        self.statements.clear()
+        self._handlers.clear()
 
     def _execute_module(self, module: SourceModule, given_up: list[str]) -> State:
         state = State()

@@ -283,4 +283,4 @@ def signature(state: State) -> object:
         (address, mode.batchnorm, mode.rest, mode.frozen is not None, mode.undone is not None, mode.evaluated is not None)
         for address, mode in state.modes.items()
     )
-    return modes, state.grad
+    return modes, state.grad, state.leaving

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 
+from normadvisor.script.project.nodes import walk
+
 __all__ = ["LOADS", "MODULE_TRIGGERS", "TRIGGERS", "calls_what_it_builds", "reads"]
 
 TRIGGERS = re.compile(
@@ -30,7 +32,7 @@ def calls_what_it_builds(node: ast.AST) -> bool:
     """Whether a function calls something that it got from a call: ``net = resnet18(pretrained=True)``, ``net(x)``."""
     built: set[str] = set()
     called: set[str] = set()
-    for inner in ast.walk(node):
+    for inner in walk(node):
         if isinstance(inner, ast.Assign) and isinstance(inner.value, ast.Call) and not ast.unparse(inner.value.func).endswith("partial"):
             built.update(ast.unparse(target) for target in inner.targets)
         elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name | ast.Attribute):
