@@ -30,7 +30,8 @@ EVENTS: dict[str, dict[str, str]] = {
         "purpose_reason": "what shows the purpose: `under torch.no_grad()`, `in a function named evaluate`",
         "deliberate": (
             "None, or why train mode is meant: `monte_carlo_dropout`, `statistics_recalibration`, `sampling`, `momentum_encoder`, "
-            "`smoke_test`, `adversarial`, `benchmark`, `option` (the user said no to eval mode)"
+            "`smoke_test`, `adversarial`, `benchmark`, `option` (the caller or the user chooses the mode), `explicit` (the function itself "
+            "switches into train mode and back)"
         ),
         "input": "`random`, `data` or `unknown`",
         "updates_statistics": "BatchNorm layers are in train mode here, so running statistics move",
@@ -53,6 +54,7 @@ EVENTS: dict[str, dict[str, str]] = {
         **_MODEL,
         "exporter": "`torch.jit.trace`, `torch.jit.script`, `torch.export.export`, `torch.onnx.export`, ...",
         "switches_itself": "the exporter puts the model into eval mode itself (torch.onnx.export with dynamo=False)",
+        "deliberate": "None, or why train mode is meant: `option`, `smoke_test`, `display` (the result is drawn or counted, not kept)",
         "can_switch_later": "the exported model still has both modes (torch.jit.script)",
     },
     "loss_call": {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from normadvisor.script.judge.surroundings import holds
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -42,6 +44,7 @@ class History:
         self._models: dict[int | None, ModelHistory] = {}
         self.backward: set[tuple[Location, tuple[Location, ...]]] = set()
         self.feeding: set[tuple[Location, tuple[Location, ...]]] = set()
+        self._trained_at: dict[int | None, set[tuple[Location, tuple[Location, ...]]]] = {}
         self.any_backward = False
         self.any_optimizer = any(event.kind in {"optimizer", "optimizer_step"} for event in events)
         self._first_uses: dict[tuple[int | None, Location], tuple[int, bool]] = {}
@@ -74,6 +77,15 @@ class History:
         """Whether a backward pass reaches the output of a model call, on any path through its place."""
         return event.attributes["grad"] != "off" and spot(event) in self.backward
 
+    def trains_within(self, span: Location) -> bool:
+        """Whether a backward pass reaches a call of any model in a span of source, or in what is called from there."""
+        return any(holds(span, place) for location, callers in self.backward for place in (location, *callers))
+
+    def trained_within(self, event: Event, span: Location) -> bool:
+        """The same of the model of an event."""
+        found = self._trained_at.get(event.attributes.get("_root"), ())
+        return any(holds(span, place) for location, callers in found for place in (location, *callers))
+
     def switched_to_evaluate(self, event: Event) -> bool:
         """Whether the mode a model is in was chosen for an evaluation: its first use after the switch is none in training."""
         switched = event.attributes.get("_switched")
@@ -90,6 +102,7 @@ class History:
         if attributes.get("_backward"):
             self.any_backward = True
             self.backward.add(spot(event))
+            self._trained_at.setdefault(attributes.get("_root"), set()).add(spot(event))
             model = self.of(event)
             model.trained = True
             size = attributes.get("batch_size")

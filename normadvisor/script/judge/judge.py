@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normadvisor.errors import TargetError
 from normadvisor.script.events import Event
 from normadvisor.script.judge.calls import judge_call
+from normadvisor.script.judge.exports import judge_export
 from normadvisor.script.judge.history import History
 from normadvisor.script.judge.steps import judge_step
+from normadvisor.script.judge.surroundings import Surroundings
 from normadvisor.types.events import EVENTS
 
 if TYPE_CHECKING:
-    from normadvisor.script.project.modules import Project, SourceModule
+    from normadvisor.script.project.modules import Project
     from normadvisor.script.values import Thing
-    from normadvisor.types import Location
 
 __all__ = ["judged", "of_models"]
 
@@ -24,12 +23,14 @@ __all__ = ["judged", "of_models"]
 def judged(events: Sequence[Event], project: Project) -> list[Event]:
     """Events as rules see them, in the order of their places: purposes filled in, private attributes gone, repetitions dropped."""
     history = History(events)
-    modules: dict[str, SourceModule | None] = {}
+    around = Surroundings(project)
     for event in events:
         if event.kind == "model_call":
-            judge_call(event, history, _module(project, event.location, modules))
+            judge_call(event, history, around)
         elif event.kind == "optimizer_step":
             judge_step(event, history)
+        elif event.kind == "export":
+            judge_export(event, around)
         elif event.kind == "distributed_wrap" and event.attributes.get("batch_size") is None:
             event.attributes["batch_size"] = history.of(event).batch_size
     found: dict[object, Event] = {}
@@ -67,13 +68,3 @@ def _class_of(event: Event, things: Mapping[int, Thing]) -> str | None:
     if thing is None or thing.cls is None or thing.kind != "module":
         return None
     return f"{thing.cls.module.path}:{thing.cls.qualname}"
-
-
-def _module(project: Project, location: Location, known: dict[str, SourceModule | None]) -> SourceModule | None:
-    """The file a place stands in; a notebook's places are told by cell, which the text around a place is not needed for."""
-    if location.path not in known:
-        try:
-            known[location.path] = project.load(Path(location.path))
-        except TargetError:
-            known[location.path] = None
-    return known[location.path]

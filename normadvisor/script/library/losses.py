@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from normadvisor.script.library.flow import gathered, maker_of
+from normadvisor.script.library.flow import gathered, maker_of, mark_used
 from normadvisor.script.library.registry import built, called, extern, method, prefix
 from normadvisor.script.library.syntax import called_as
 from normadvisor.script.values import NOTHING, Arguments, Bound, Data, Place, Ref, Value
@@ -101,6 +101,7 @@ def loss_kind(name: str) -> str | None:
 def record_loss(machine: Machine, state: State, kind: str, value: Value, place: Place, built_at: Place | None = None) -> Event:
     """Note a call of a loss with its input."""
     data = gathered(machine, state, [value], keep=True)
+    mark_used(machine, state, [data], "judged")
     maker = maker_of(machine, data)
     inside = data.activation is not None and _in_model(data, maker)
     event = machine.record(

@@ -1,0 +1,119 @@
+"""Why a model is in train mode on purpose, where nothing is learnt: sampling, Monte Carlo dropout, an option, a test ..."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+from normadvisor.script.judge.choices import chosen, put_back, switched_around
+from normadvisor.script.judge.surroundings import Surroundings, holds
+from normadvisor.script.judge.testing import in_test
+
+if TYPE_CHECKING:
+    from normadvisor.script.events import Event
+    from normadvisor.script.judge.history import History
+
+__all__ = ["deliberate_call", "in_training_step"]
+
+_ENVIRONMENT = re.compile(r"\benvs?\w*\.(step|reset)\(|\bgym(nasium)?\.|\.select_action\(|replay_?(buffer|memory)", re.IGNORECASE)
+_TIMING = re.compile(
+    r"time\.(time|perf_counter|monotonic)\(|cuda\.Event\(|torch\.profiler|autograd\.profiler|timeit|Timer\(|FlopCount|get_model_complexity"
+)
+_EPOCHS = re.compile(r"epoch|step|iter|batch", re.IGNORECASE)
+
+
+def deliberate_call(event: Event, history: History, around: Surroundings) -> str | None:
+    """Why train mode is meant at a call without a backward pass; ``None`` if nothing shows that it is."""
+    attributes = event.attributes
+    if attributes.get("_averaged"):
+        return "momentum_encoder"
+    if attributes.get("_recalibrates"):
+        return "statistics_recalibration"
+    if attributes["input"] == "random":
+        found = _random_input(event, history, around)
+        if found is not None:
+            return found
+    if attributes.get("_declined") or chosen(event, around):
+        return "option"
+    if in_test(event, around):
+        return "smoke_test"
+    if _recalibrates(event, around.statements(event.location)):
+        return "statistics_recalibration"
+    if _monte_carlo(event, around):
+        return "monte_carlo_dropout"
+    if put_back(event, history, around):
+        return "explicit"
+    if history.of(event).trained and around.function(event.location) is not None and _ENVIRONMENT.search(around.text(event.location)):
+        return "sampling"
+    return None
+
+
+def in_training_step(event: Event, history: History, around: Surroundings) -> bool:
+    """Whether a call without gradients stands in a loop that trains the same model, and nobody looks at what it returns.
+
+    So features are kept before the pass that computes their gradients, or the state of a recurrent net is brought up to date.
+    """
+    attributes = event.attributes
+    if any(attributes.get(f"_{use}") for use in ("predicted", "measured", "output", "judged")):
+        return False
+    loop = around.loop(event.location)
+    span = around.span(loop, event.location) if loop is not None else None
+    return span is not None and history.trained_within(event, span)
+
+
+def _random_input(event: Event, history: History, around: Surroundings) -> str | None:
+    """A sample from noise during training, a timing, or a trial run with no data."""
+    attributes = event.attributes
+    if history.of(event).trained:
+        # A model that was trained and now predicts is used, whatever its data were made of.
+        return None if attributes.get("_predicted") or attributes.get("_measured") else "sampling"
+    if _TIMING.search(around.text(event.location)):
+        return "benchmark"
+    return "smoke_test" if attributes["weights"] != "loaded" else None
+
+
+def _recalibrates(event: Event, statements: list[ast.stmt]) -> bool:
+    """A forward pass whose output nobody takes, in a mode that was switched on purpose: only the statistics are wanted."""
+    last = statements[-1] if statements else None
+    return (
+        isinstance(last, ast.Expr)
+        and _spans_exactly(last.value, event)
+        and bool(event.attributes["updates_statistics"] or event.attributes["batchnorm"] == "unknown")
+        and event.attributes.get("_switched") is not None
+        and not event.attributes.get("_input_calls")
+    )
+
+
+def _spans_exactly(node: ast.expr, event: Event) -> bool:
+    """Whether an expression is the call itself."""
+    return (node.lineno, node.end_lineno) == (event.location.line, event.location.end_line) and isinstance(node, ast.Call) and (
+        node.end_col_offset == (event.location.end_column or 0) - 1 or not event.text.isascii()
+    )
+
+
+def _monte_carlo(event: Event, around: Surroundings) -> bool:
+    """Several passes over the same input with dropout switched on: the call stands in a loop whose variable it does not use."""
+    attributes = event.attributes
+    partial = attributes["dropout_mode"] == "train" and attributes["batchnorm_mode"] != "train" and attributes.get("_switched") is not None
+    if partial and attributes.get("_frozen") is None:
+        return True
+    return (partial or switched_around(event, around)) and _repeats_same_input(event, around)
+
+
+def _repeats_same_input(event: Event, around: Surroundings) -> bool:
+    """Whether the call stands in a loop over a range that has nothing to do with its input."""
+    statements = around.statements(event.location)
+    within: list[tuple[ast.expr, ast.expr]] = [(node.target, node.iter) for node in statements if isinstance(node, ast.For)]
+    for node in ast.walk(statements[-1]) if statements else ():
+        if isinstance(node, ast.ListComp | ast.GeneratorExp):
+            span = around.span(node, event.location)
+            if span is not None and holds(span, event.location):
+                within += [(part.target, part.iter) for part in node.generators]
+    for target, iterable in within:
+        is_range = isinstance(iterable, ast.Call) and "range" in ast.unparse(iterable.func)
+        names = {node.id for node in ast.walk(target) if isinstance(node, ast.Name)}
+        if is_range and not any(re.search(rf"\b{re.escape(name)}\b", event.text) for name in names):
+            # A range that counts epochs or steps of a training does not count passes.
+            return not _EPOCHS.search(ast.unparse(iterable))
+    return False

@@ -1,0 +1,51 @@
+"""Code of unit tests: what a model returns there is looked at for its shape, not for what it predicts."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from normadvisor.script.judge.surroundings import FUNCTIONS
+
+if TYPE_CHECKING:
+    from normadvisor.script.events import Event
+    from normadvisor.script.judge.surroundings import Surroundings
+    from normadvisor.types import Location
+
+__all__ = ["in_test"]
+
+_FILE = re.compile(r"^(test_\w+|\w+_tests?|conftest)\.py$")
+_FRAMEWORKS = frozenset({"pytest", "unittest", "nose", "hypothesis", "absl", "parameterized", "numpy.testing", "torch.testing"})
+
+
+def in_test(event: Event, around: Surroundings) -> bool:
+    """Whether a unit test runs the model, on neither a data set nor for a metric."""
+    attributes = event.attributes
+    if attributes.get("input") == "data":
+        return False
+    if attributes.get("_predicted") and attributes["weights"] in {"trained", "loaded"}:
+        return False
+    return any(_is_test(place, around) for place in (event.location, *event.attributes["_place"].callers))
+
+
+def _is_test(location: Location, around: Surroundings) -> bool:
+    """Whether a place stands in a function or a class of tests."""
+    module = around.module(location)
+    if module is None:
+        return False
+    statements = around.statements(location)
+    function = next((item for item in statements if isinstance(item, FUNCTIONS)), None)
+    named = function is not None and function.name.startswith("test_")
+    in_class = any(isinstance(item, ast.ClassDef) and _is_test_class(item) for item in statements)
+    in_file = bool(_FILE.match(PurePath(location.path).name))
+    framework = any(name.partition(".")[0] in _FRAMEWORKS or name.rpartition(".")[0] in _FRAMEWORKS for name in module.imports.values())
+    if framework:
+        return named or in_class or in_file
+    # Files such as test_model.py that import no framework may as well evaluate a model: there a test is one that asserts.
+    return (named or in_file) and function is not None and any(isinstance(node, ast.Assert) for node in ast.walk(function))
+
+
+def _is_test_class(node: ast.ClassDef) -> bool:
+    return node.name.startswith("Test") or any(ast.unparse(base).endswith("TestCase") for base in node.bases)
