@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from normadvisor.script.project.classes import ClassInfo
     from normadvisor.script.state import State
 
-__all__ = ["SUPER", "Attributes"]
+__all__ = ["SUPER", "UNBOUND", "Attributes"]
 
 SUPER = "super"
+UNBOUND = "torch.nn.Module."
+"""Beginning of the name of a method that is called with its object as first argument: ``nn.Module.train(self, mode)``."""
 _THROUGH = frozenset(
     {"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.std.tqdm", "tqdm.autonotebook.tqdm", "tqdm.contrib.tqdm"}
     | {"tqdm.tqdm_notebook", "tqdm", "rich.progress.track", "alive_progress.alive_it", "fastprogress.progress_bar"}
@@ -84,7 +86,9 @@ class Attributes(Expressions):
                 return Partial(function, (Class(info),))
             return function
         member = info.member(name)
-        return self.value_of(member, state, info.module, name) if member is not None else NOTHING
+        if member is not None:
+            return self.value_of(member, state, info.module, name)
+        return Extern(f"{UNBOUND}{name}") if info.is_module else NOTHING
 
     def _object_attribute(self, state: State, ref: Ref, name: str, place: Place) -> Value | None:
         stored = state.get_field(ref.address, name)

@@ -6,7 +6,7 @@ import ast
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
-from normadvisor.script.machine.attributes import SUPER, Attributes
+from normadvisor.script.machine.attributes import SUPER, UNBOUND, Attributes
 from normadvisor.script.machine.builtin_functions import BUILTIN_FUNCTIONS, CONTAINER_METHODS, text_method
 from normadvisor.script.machine.core import Flow, Frame, Outcomes
 from normadvisor.script.project.nodes import walk
@@ -105,6 +105,10 @@ class Calls(Attributes):
         return self.fewer(found)
 
     def _invoke_extern(self, state: State, name: str, arguments: Arguments, place: Place) -> Outcomes:
+        if name.startswith(UNBOUND) and arguments.positional:
+            rest = Arguments(arguments.positional[1:], arguments.named, arguments.star, arguments.double_star)
+            method = name[len(UNBOUND) :]
+            return [(state, self._library_method(state, arguments.positional[0], method, rest, place))]
         handler = BUILTIN_FUNCTIONS.get(name)
         if handler is not None:
             result = handler(self, state, arguments, place)

@@ -85,6 +85,8 @@ class Frame:
     loops: list[ast.stmt] = field(default_factory=list)
     statements: list[ast.stmt] = field(default_factory=list)
     global_names: set[str] = field(default_factory=set)
+    outer_names: dict[str, int] = field(default_factory=dict)
+    """Names declared ``nonlocal``, with the environment that binds them."""
     on_yield: Callable[[State, Value], list[State]] | None = None
     """Of a context manager function: runs the body of the ``with`` statement."""
     yielded: list[Value] = field(default_factory=list)

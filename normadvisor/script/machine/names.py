@@ -50,6 +50,8 @@ class Names(Conditions):
         environment: int | None = self.frame.environment
         if name in self.frame.global_names:
             return self.module_environment(state, self.frame.module)
+        if name in self.frame.outer_names:
+            return self.frame.outer_names[name]
         while environment is not None:
             if name in state.names.get(environment, ()):
                 return environment
@@ -126,7 +128,7 @@ class Names(Conditions):
         """Bind a name in the current function or module."""
         frame = self.frame
         environment = frame.environment
-        if name in frame.global_names:
+        if name in frame.global_names or name in frame.outer_names:
             environment = self.environment_of(name, state) or self.module_environment(state, frame.module)
         state.names[environment][name] = value
         self.changed(state, environment, name)
@@ -137,7 +139,7 @@ class Names(Conditions):
         while environment is not None and name not in state.names.get(environment, ()):
             environment = self._parents.get(environment)
         if environment is not None:
-            self.frame.global_names.add(name)
+            self.frame.outer_names[name] = environment
 
     def define(self, node: Defined, state: State, *, owner: ClassInfo | None = None, decorated: bool = True) -> Value:
         """The value a function definition makes, decorators applied."""

@@ -31,7 +31,7 @@ PROGRAMS = {
     "default argument": ("def run(m=net):\n    m.eval()\nrun()\nnet(x)", [(4, "eval")]),
     "keyword arguments": ("def run(*, mode, m):\n    m.train(mode)\nrun(m=net, mode=False)\nnet(x)", [(4, "eval")]),
     "star arguments": ("def run(*models, **options):\n    for m in models:\n        m.train(options['mode'])\nrun(*[net], mode=False)\nnet(x)", [(5, "eval")]),
-    "partial": ("off = functools.partial(Net.train, net, False)\noff()\nnet(x)", [(3, "eval")]),
+    "partial": ("net.train()\noff = functools.partial(Net.train, net, False)\noff()\nnet(x)", [(4, "eval")]),
     "tuple returned": ("def build():\n    a = Net()\n    return a.eval(), Net()\nfirst, second = build()\nfirst(x)\nsecond(x)", [(5, "eval"), (6, "train")]),
     "dictionary of models": (
         "models = {'a': Net(), 'b': Net()}\nmodels['a'].eval()\nmodels['a'](x)\nmodels['b'](x)\nfor m in models.values():\n    m.eval()\nmodels['b'](x)",
