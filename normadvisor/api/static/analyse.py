@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
-import os
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Analyser", "Setup", "setup_key"]
 
-_ALLOCATIONS = 50_000
-_MOST_TEXT = 1_500_000
+_ALLOCATIONS = 200_000
+_MOST_TEXT = 2_500_000
 """Characters of source kept parsed at a time: a syntax tree takes some fifty times as much memory as its text."""
 
 
@@ -52,7 +51,6 @@ class Analyser:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._project: Project | None = None
-        self._kept = 0
 
     def read(self, path: Path) -> FileResult:
         """What one file holds; whatever is wrong with it stands in the result."""
@@ -88,7 +86,6 @@ class Analyser:
         findings = match_script(
             script, self._setup.rules, context, root=root if path.is_relative_to(root) else path.parent, modules=_Modules(project, module)
         )
-        self._count(module, script.dependencies)
         return FileResult(
             path=path,
             findings=tuple(findings),
@@ -101,7 +98,7 @@ class Analyser:
         )
 
     def _opened(self) -> Project:
-        if self._project is None or self._kept > _MOST_TEXT:
+        if self._project is None or self._project.size > _MOST_TEXT:
             from normadvisor.script.project.modules import Project
 
             self._forget()
@@ -109,14 +106,9 @@ class Analyser:
         return self._project
 
     def _forget(self) -> None:
-        self._project = None
-        self._kept = 0
-
-    def _count(self, module: SourceModule, dependencies: Sequence[str]) -> None:
-        """Add up what is kept; a dependency that was kept already counts again, which only makes the project be dropped earlier."""
-        self._kept += len(module.text)
-        if len(dependencies) > 8:
-            self._kept += sum(_size(path) for path in dependencies) // 4
+        if self._project is not None:
+            self._project.close()
+            self._project = None
 
     def _surveyed(self, module: SourceModule, said: tuple[RunContext, dict[str, RunContext]]) -> SurveyResult:
         from normadvisor.targets.discover import discover_in, needing_arguments
@@ -195,13 +187,6 @@ def _pragmas(module: SourceModule) -> tuple[RunContext, dict[str, RunContext]]:
 
 def _problem(error: NormAdvisorError) -> Problem:
     return Problem(target="", message=error.message, location=error.location, hint=error.hint)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 - quick, and a path may be gone
-    except OSError:
-        return 0
 
 
 def setup_key(setup: Setup) -> str:

@@ -23,7 +23,7 @@ _MOST_CLASSES = 60
 class ClassInfo:
     """A class of the project. Compared by identity; :meth:`Project.class_info` gives the same object for the same class."""
 
-    __slots__ = ("_bases", "_externals", "_methods", "_mro", "_project", "module", "name", "node", "qualname")
+    __slots__ = ("_bases", "_externals", "_kind", "_members", "_methods", "_mro", "_project", "module", "name", "node", "qualname")
 
     def __init__(self, name: str, qualname: str, module: SourceModule, node: ast.ClassDef, project: Project) -> None:
         self.name = name
@@ -35,6 +35,13 @@ class ClassInfo:
         self._mro: tuple[ClassInfo, ...] | None = None
         self._externals: frozenset[str] | None = None
         self._methods: dict[str, FunctionNode] | None = None
+        self._members: dict[str, Resolved | None] = {}
+        self._kind: tuple[bool | None] | None = None
+
+    def forget(self) -> None:
+        """Let go of what was found out: classes point at themselves and at one another."""
+        self._bases = self._mro = self._methods = None
+        self._members.clear()
 
     def __repr__(self) -> str:
         return f"ClassInfo({self.module.name}.{self.qualname})"
@@ -101,6 +108,11 @@ class ClassInfo:
 
     def member(self, name: str) -> Resolved | None:
         """A method, nested class or class attribute."""
+        if name not in self._members:
+            self._members[name] = self._member(name)
+        return self._members[name]
+
+    def _member(self, name: str) -> Resolved | None:
         found = self.method(name)
         if found is not None:
             return found[0].module, found[1]
@@ -117,10 +129,10 @@ class ClassInfo:
     @property
     def is_module(self) -> bool | None:
         """Whether it is an ``nn.Module``; ``None`` if a base that cannot be told may be one."""
-        kinds = {module_kind(name) for name in self.externals}
-        if True in kinds:
-            return True
-        return None if None in kinds else False
+        if self._kind is None:
+            kinds = {module_kind(name) for name in self.externals}
+            self._kind = (True if True in kinds else None if None in kinds else False,)
+        return self._kind[0]
 
     @property
     def framework(self) -> str | None:

@@ -26,6 +26,7 @@ from normadvisor.script.project.evaluate import Frame
 from normadvisor.script.project.facts import facts_of
 from normadvisor.script.project.gather import Gather
 from normadvisor.script.project.layers import CONTAINERS, LAYERS
+from normadvisor.script.project.nodes import walk
 from normadvisor.script.project.own import own_layers, relocated
 from normadvisor.script.values import Const
 
@@ -356,7 +357,7 @@ def _set_attributes(node: ast.FunctionDef | ast.AsyncFunctionDef) -> frozenset[s
     """Attributes of ``self`` that a method puts the result of a call into."""
     return frozenset(
         target.attr
-        for item in ast.walk(node)
+        for item in walk(node)
         if isinstance(item, ast.Assign) and isinstance(item.value, ast.Call)
         for target in item.targets
         if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from normadvisor.script.project.abstract import PLAIN, SELF, Abstract, Built, Code, Either, Items, truth
 from normadvisor.script.project.evaluate import Frame
 from normadvisor.script.project.layers import CONTAINERS, LAYERS, PASS_THROUGH_LAYERS, function_activation, layer_activation
+from normadvisor.script.project.nodes import walk
 from normadvisor.script.values import Const, Extern
 from normadvisor.types.location import Location
 
@@ -205,7 +206,7 @@ class _Flow:
 
     @staticmethod
     def _on_mode(node: ast.expr) -> bool:
-        return any(isinstance(item, ast.Attribute) and item.attr == "training" for item in ast.walk(node))
+        return any(isinstance(item, ast.Attribute) and item.attr == "training" for item in walk(node))
 
     def tensor(self, frame: Frame, node: ast.expr, tensors: dict[str, Tensor]) -> Tensor:
         """What is known of the tensor an expression gives."""

@@ -6,6 +6,8 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from normadvisor.script.project.nodes import walk
+
 if TYPE_CHECKING:
     from normadvisor.script.project.classes import ClassInfo
 
@@ -36,7 +38,7 @@ def facts_of(info: ClassInfo) -> ClassFacts:
     if isinstance(known, ClassFacts):
         return known
     facts = ClassFacts()
-    for node in ast.walk(info.node):
+    for node in walk(info.node):
         if isinstance(node, ast.Call):
             _call(facts, node)
         elif isinstance(node, ast.Attribute):

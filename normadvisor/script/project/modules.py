@@ -104,6 +104,8 @@ class Project:
         """Layers of classes and functions that were asked for; ``None`` while being found out."""
         self.memory: dict[str, dict[object, object]] = {}
         """Whatever else is found out once per project, by kind."""
+        self.size = 0
+        """Characters of source that were read."""
 
     def load(self, path: Path) -> SourceModule:
         """Read a file.
@@ -123,6 +125,19 @@ class Project:
         if isinstance(known, TargetError):
             raise known
         return known
+
+    def close(self) -> None:
+        """Forget everything. Modules, classes and what is known of them point at one another: parted, they are gone at once."""
+        for module in self._modules.values():
+            if isinstance(module, SourceModule):
+                module.class_facts.clear()
+                module.definitions.clear()
+                module.nested_classes.clear()
+                module.tree.body.clear()
+        for info in self._classes.values():
+            info.forget()
+        for known in (self._modules, self._classes, self._resolved, self.contents, self.memory):
+            known.clear()  # type: ignore[attr-defined]
 
     def find(self, dotted: str, importer: SourceModule) -> SourceModule | None:
         """The module of the project with a dotted name, as ``importer`` sees it; ``None`` if it is external or cannot be read."""
@@ -167,6 +182,7 @@ class Project:
 
     def _read(self, key: str, path: Path) -> SourceModule:
         text, tree, cells = read_tree(path)
+        self.size += len(text)
         name, _, is_package = self._paths.name_of(key)
         found = scan(tree)
         package = name if is_package else name.rpartition(".")[0]
