@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from normadvisor.script import analyze
 from normadvisor.script.project.modules import Project
 
-HEAD = '''\
+HEAD = """\
 import contextlib
 from torch import nn
 
@@ -52,7 +52,7 @@ def switch(model, mode):
 def script(first, second, kind, times, x):
     net = Net()
     net.train()
-'''
+"""
 SIMPLE = (
     "net.train()", "net.eval()", "net.train(False)", "off(net)", "switch(net, True)", "switch(net, False)", "net.train(mode=True)", "pass", "net(x)",
     "net(x)", "net(x)",
@@ -101,7 +101,7 @@ class _Module:
     def __init__(self) -> None:
         self.training = True
 
-    def train(self, mode: bool = True) -> Any:  # noqa: FBT001, FBT002 - the signature of torch
+    def train(self, mode: bool = True) -> Any:
         self.training = bool(mode)
         return self
 
@@ -111,7 +111,7 @@ class _Module:
     def __call__(self, _x: object) -> object:
         import sys
 
-        self.log.append((sys._getframe(1).f_lineno, "train" if self.training else "eval"))  # noqa: SLF001 - the line of the call
+        self.log.append((sys._getframe(1).f_lineno, "train" if self.training else "eval"))
         return object()
 
 
@@ -124,7 +124,7 @@ def _concrete(code: str) -> set[tuple[int, str]]:
         source = code.replace("from torch import nn", "")
         modules = type("nn", (), {"Module": type("Module", (_Module,), {"log": log}), "BatchNorm1d": lambda _size: None})
         namespace["nn"] = modules
-        exec(compile(source, "script.py", "exec"), namespace)  # noqa: S102 - generated here
+        exec(compile(source, "script.py", "exec"), namespace)
         namespace["script"](first, second, kind, times, None)
         found.update(log)
     return found

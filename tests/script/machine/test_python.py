@@ -43,23 +43,31 @@ PROGRAMS = {
     "conditional expression": ("net.train() if x else net.eval()\nnet(x)", [(2, "eval"), (2, "train")]),
     "walrus": ("if (m := net.eval()) is not None:\n    m(x)", [(2, "eval")]),
     "decorator of the project": (
-        "def off(fn):\n    @functools.wraps(fn)\n    def inner(m, *args):\n        m.eval()\n        return fn(m, *args)\n    return inner\n"
-        "@off\ndef run(m, x):\n    return m(x)\nrun(net, x)\nnet(x)",
+        (
+            "def off(fn):\n    @functools.wraps(fn)\n    def inner(m, *args):\n        m.eval()\n        return fn(m, *args)\n    return inner\n"
+            "@off\ndef run(m, x):\n    return m(x)\nrun(net, x)\nnet(x)"
+        ),
         [(9, "eval"), (11, "eval")],
     ),
     "decorator with arguments": (
-        "def mode(flag):\n    def deco(fn):\n        def inner(*args):\n            net.train(flag)\n            return fn(*args)\n        return inner\n"
-        "    return deco\n@mode(False)\ndef run(x):\n    net(x)\nrun(x)",
+        (
+            "def mode(flag):\n    def deco(fn):\n        def inner(*args):\n            net.train(flag)\n            return fn(*args)\n        return inner\n"
+            "    return deco\n@mode(False)\ndef run(x):\n    net(x)\nrun(x)"
+        ),
         [(10, "eval")],
     ),
     "context manager class": (
-        "class Off:\n    def __init__(self, m):\n        self.m = m\n    def __enter__(self):\n        self.was = self.m.training\n        self.m.eval()\n"
-        "        return self.m\n    def __exit__(self, *error):\n        self.m.train(self.was)\nwith Off(net) as m:\n    m(x)\nnet(x)",
+        (
+            "class Off:\n    def __init__(self, m):\n        self.m = m\n    def __enter__(self):\n        self.was = self.m.training\n        self.m.eval()\n"
+            "        return self.m\n    def __exit__(self, *error):\n        self.m.train(self.was)\nwith Off(net) as m:\n    m(x)\nnet(x)"
+        ),
         [(11, "eval"), (12, "train")],
     ),
     "context manager function, left by return": (
-        "@contextlib.contextmanager\ndef off(m):\n    m.eval()\n    try:\n        yield m\n    finally:\n        m.train()\n"
-        "def run():\n    with off(net) as m:\n        return m(x)\nrun()\nnet(x)",
+        (
+            "@contextlib.contextmanager\ndef off(m):\n    m.eval()\n    try:\n        yield m\n    finally:\n        m.train()\n"
+            "def run():\n    with off(net) as m:\n        return m(x)\nrun()\nnet(x)"
+        ),
         [(10, "eval"), (12, "train")],
     ),
     "try and finally": ("def run():\n    net.eval()\n    try:\n        return net(x)\n    finally:\n        net.train()\nrun()\nnet(x)", [(4, "eval"), (8, "train")]),
@@ -73,19 +81,25 @@ PROGRAMS = {
     "global": ("def build():\n    global other\n    other = Net().eval()\nbuild()\nother(x)", [(5, "eval")]),
     "nonlocal": ("def outer():\n    m = None\n    def inner():\n        nonlocal m\n        m = Net().eval()\n    inner()\n    m(x)\nouter()", [(7, "eval")]),
     "object of a class": (
-        "class Trainer:\n    def __init__(self, m):\n        self.m = m\n    def off(self):\n        self.m.eval()\n        return self\n"
-        "    def run(self):\n        self.m(x)\nTrainer(net).off().run()",
+        (
+            "class Trainer:\n    def __init__(self, m):\n        self.m = m\n    def off(self):\n        self.m.eval()\n        return self\n"
+            "    def run(self):\n        self.m(x)\nTrainer(net).off().run()"
+        ),
         [(8, "eval")],
     ),
     "inherited method and super": (
-        "class Base:\n    def prepare(self):\n        net.eval()\nclass Other(Base):\n    def prepare(self):\n        super().prepare()\n"
-        "Other().prepare()\nnet(x)",
+        (
+            "class Base:\n    def prepare(self):\n        net.eval()\nclass Other(Base):\n    def prepare(self):\n        super().prepare()\n"
+            "Other().prepare()\nnet(x)"
+        ),
         [(8, "eval")],
     ),
     "property": ("class Holder:\n    @property\n    def m(self):\n        return net\nHolder().m.eval()\nnet(x)", [(6, "eval")]),
     "static and class methods": (
-        "class Tools:\n    @staticmethod\n    def off(m):\n        m.eval()\n    @classmethod\n    def make(cls):\n        m = Net()\n        cls.off(m)\n"
-        "        return m\nTools.make()(x)",
+        (
+            "class Tools:\n    @staticmethod\n    def off(m):\n        m.eval()\n    @classmethod\n    def make(cls):\n        m = Net()\n        cls.off(m)\n"
+            "        return m\nTools.make()(x)"
+        ),
         [(10, "eval")],
     ),
     "generator function": ("def each():\n    yield net\nfor m in each():\n    m.eval()\nnet(x)", [(5, "eval")]),
