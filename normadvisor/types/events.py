@@ -82,7 +82,7 @@ EVENTS: dict[str, dict[str, str]] = {
         "target": "`weight`, `bias` or `parameters`",
         "layers": "list of layer types it is applied to: `Linear`, `Conv2d`; empty if unknown",
         "scope": "`every_layer` if it runs over all layers of a model, `one_layer` otherwise",
-        "deliberate": "None, or why a constant is meant: `residual_branch`, `adapter`, `head`, `norm`, `overwritten`",
+        "deliberate": "None, or why a constant is meant: `residual_branch`, `adapter`, `head`, `norm`, `overwritten`, `random_biases`",
         "function": "qualified name of the function around it",
     },
     "optimizer": {

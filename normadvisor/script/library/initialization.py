@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ _HEAD = re.compile(r"head|classif|(^|[._])(fc|out|output|last|final|logits?|pred
 _ADAPTER = re.compile(r"lora|adapter|zero_conv|controlnet|prompt|gate|alpha|_B([._]|$)|modulation|ada", re.IGNORECASE)
 _RESIDUAL = re.compile(r"(^|[._])(conv[23]|fc2|proj|out_proj|c_proj|to_out|w2|linear2)([._]|$)|residual|zero_|offset|mask", re.IGNORECASE)
 _LOOPED = frozenset({"modules", "named_modules", "parameters", "named_parameters", "children", "named_children"})
+_DRAWS = frozenset({"normal_", "uniform_", "trunc_normal_"})
 _LATER = frozenset({"add_", "copy_", "normal_", "uniform_", "lerp_", "data"})
 
 
@@ -103,10 +105,47 @@ def _kind(target: ast.expr, around: list[ast.stmt]) -> str | None:
     loop = next((item for item in reversed(around) if isinstance(item, ast.For) and target.id in _bound(item)), None)
     if loop is None or _iterated(loop) not in {"parameters", "named_parameters"}:
         return None
-    tests = [ast.unparse(item.test) for item in _conditions(around)]
-    if any("bias" in test and "not in" not in test for test in tests):
-        return "bias"
-    return "weight" if any("weight" in test for test in tests) else "parameters"
+    asked = [_asks_for(test, target.id, truth=truth) for test, truth in _known(around)]
+    return "bias" if "bias" in asked else "weight" if "weight" in asked else "parameters"
+
+
+def _asks_for(test: ast.expr, name: str, *, truth: bool) -> str | None:
+    """Which parameters are left where a condition is true, or is not: ``bias``, ``weight`` or ``None``, by their names or dimensions."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return _asks_for(test.operand, name, truth=not truth)
+    if isinstance(test, ast.BoolOp):
+        if isinstance(test.op, ast.And) is not truth:
+            return None  # any of the operands may have decided
+        found = [_asks_for(operand, name, truth=truth) for operand in test.values]
+        return "bias" if "bias" in found else "weight" if "weight" in found else None
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1:
+        text = ast.unparse(test)
+        return None if not truth else "bias" if "bias" in text else "weight" if "weight" in text else None
+    dimensions = _dimensions(test, name)
+    if dimensions is not None:
+        left = [number for number in range(1, 6) if dimensions(number) is truth]
+        return "bias" if left == [1] else "weight" if left == [2, 3, 4, 5] else None
+    text = ast.unparse(test)
+    inside = truth is not isinstance(test.ops[0], ast.NotIn | ast.NotEq)
+    if "bias" in text:
+        return "bias" if inside else None
+    return None if "weight" not in text else "weight" if inside else "bias"
+
+
+_SIGNS: dict[type[ast.cmpop], Callable[[int, int], bool]] = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+}  # fmt: skip
+
+
+def _dimensions(test: ast.Compare, name: str) -> Callable[[int], bool] | None:
+    """What a condition says of the number of dimensions of a parameter: ``p.dim() > 1``, ``len(p.shape) == 1``; ``None``: nothing."""
+    left, right, sign = test.left, test.comparators[0], _SIGNS.get(type(test.ops[0]))
+    written = {f"{name}{path}" for base in ("", ".data") for path in (f"{base}.dim()", f"{base}.ndim", f"{base}.ndimension()")}
+    written |= {f"len({name}{base}{size})" for base in ("", ".data") for size in (".shape", ".size()")}
+    if sign is None or ast.unparse(left) not in written or not (isinstance(right, ast.Constant) and isinstance(right.value, int)):
+        return None
+    limit = right.value
+    return lambda number: sign(number, limit)
 
 
 def _bound(loop: ast.For) -> set[str]:
@@ -127,6 +166,18 @@ def _conditions(around: list[ast.stmt]) -> Iterator[ast.If]:
     for outer, inner in pairwise(around):
         if isinstance(outer, ast.If) and any(inner is item for item in outer.body):
             yield outer
+
+
+def _known(around: list[ast.stmt]) -> Iterator[tuple[ast.expr, bool]]:
+    """What is known to be true or false at the innermost statement: branches around it, and those before that went on to the next turn."""
+    for outer, inner in pairwise(around):
+        if isinstance(outer, ast.If):
+            yield outer.test, any(inner is item for item in outer.body)
+        for before in getattr(outer, "body", ()):
+            if before is inner:
+                break
+            if isinstance(before, ast.If) and isinstance(before.body[-1], ast.Continue | ast.Return) and not before.orelse:
+                yield before.test, False
 
 
 def _layers(around: list[ast.stmt]) -> list[str]:
@@ -158,12 +209,24 @@ def _scope(target: ast.expr, around: list[ast.stmt], module: SourceModule) -> st
     for statement in reversed(around):
         if isinstance(statement, ast.For) and root in _bound(statement):
             # A loop over anything else that asks each element for its type goes over the layers of a container.
-            return "every_layer" if _iterated(statement) or _layers(around) else "one_layer"
+            every = (_iterated(statement) and not _is_handed_back(statement, around)) or _layers(around)
+            return "every_layer" if every else "one_layer"
         if isinstance(statement, _FUNCTIONS):
             parameters = [item.arg for item in statement.args.args if item.arg not in {"self", "cls"}]
             given = root in parameters[:1] and (_applied(statement.name, module) or bool(_INIT_NAME.match(statement.name)))
             return "every_layer" if given and _direct(target) else "one_layer"
     return "one_layer"
+
+
+def _is_handed_back(loop: ast.For, around: list[ast.stmt]) -> bool:
+    """Whether a loop goes over the parameters of a layer that the function was given and returns: ``zero_module(nn.Conv2d(...))``."""
+    function = next((item for item in reversed(around) if isinstance(item, _FUNCTIONS)), None)
+    if function is None or _iterated(loop) not in {"parameters", "named_parameters"}:
+        return False
+    given = {item.arg for item in function.args.args}
+    iterated = {node.id for node in ast.walk(loop.iter) if isinstance(node, ast.Name)}
+    returned = {node.value.id for node in ast.walk(function) if isinstance(node, ast.Return) and isinstance(node.value, ast.Name)}
+    return bool(given & iterated & returned)
 
 
 def _direct(target: ast.expr) -> bool:
@@ -188,6 +251,8 @@ def _reason(target: ast.expr, layers: list[str], scope: str, around: list[ast.st
         return "norm"
     if _overwritten(target, around):
         return "overwritten"
+    if isinstance(target, ast.Attribute) and _draws_bias(target, function):
+        return "random_biases"
     if _ADAPTER.search(path) or _ADAPTER.search(f"{tests} {within}"):
         return "adapter"
     if "zero" in name.lower() or "zero" in tests.lower():
@@ -198,6 +263,17 @@ def _reason(target: ast.expr, layers: list[str], scope: str, around: list[ast.st
         if _RESIDUAL.search(path) or _RESIDUAL.search(tests):
             return "residual_branch"
     return None
+
+
+def _draws_bias(target: ast.Attribute, function: ast.FunctionDef | ast.AsyncFunctionDef | None) -> bool:
+    """Whether the same function draws the bias beside a weight at random, so that units differ all the same."""
+    bias = f"{ast.unparse(target.value)}.bias"
+    for node in ast.walk(function) if function is not None else ():
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _DRAWS:
+            given = node.args[0] if node.args and "init" in ast.unparse(node.func.value) else node.func.value
+            if ast.unparse(_bare(given)) == bias:
+                return True
+    return False
 
 
 def _overwritten(target: ast.expr, around: list[ast.stmt]) -> bool:
