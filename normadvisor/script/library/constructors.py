@@ -6,9 +6,10 @@ import ast
 from typing import TYPE_CHECKING
 
 from normadvisor.script.library import modes
+from normadvisor.script.library.containers import fill_container, is_container_class
 from normadvisor.script.library.factories import initial_mode, is_module_name
-from normadvisor.script.library.models import MODEL_KINDS, as_model, new_module
-from normadvisor.script.library.parts import part_of, resolved_callee
+from normadvisor.script.library.models import as_model, new_module
+from normadvisor.script.library.parts import KEEPING, part_of, resolved_callee
 from normadvisor.script.library.structure import bound_arguments, structure_of
 from normadvisor.script.project.classes import ClassInfo
 from normadvisor.script.values import NOTHING, Arguments, Bound, Const, Place, Ref, Thing, Value, members
@@ -27,6 +28,8 @@ def build_class(machine: Machine, state: State, cls: ClassInfo, arguments: Argum
     ref = new_module(machine, state, place, name=cls.name, cls=cls, arguments=arguments)
     thing = machine.things[ref.address]
     thing.facts["fresh"] = True
+    if is_container_class(cls, assigns=bool(structure_of(machine.project, cls).assigned)):
+        fill_container(machine, state, thing, arguments)
     _hand_over(machine, state, thing, arguments)
     _replay_all(machine, state, thing, cls)
     return ref
@@ -75,17 +78,44 @@ def _hand_over(machine: Machine, state: State, thing: Thing, arguments: Argument
     structure = structure_of(machine.project, thing.cls)
     for owner, node in structure.constructors[:1]:
         for name, value in bound_arguments(node, arguments).items():
-            if not any((found := as_model(machine, member)) is not None and found.kind in MODEL_KINDS for member in members(value)):
+            kinds = {found.kind for member in members(value) if (found := as_model(machine, member)) is not None}
+            if not kinds:
                 continue
-            holders = [
-                attribute
-                for attribute, assigned in structure.assigned.items()
-                for where, expression in assigned
-                if where is owner and any(isinstance(item, ast.Name) and item.id == name for item in ast.walk(expression))
-            ]
-            for holder in holders:
-                plain = any(isinstance(expression, ast.Name) for where, expression in structure.assigned[holder] if where is owner)
-                state.fields[thing.address, holder if plain else f"({name})"] = value
+            for attribute, assigned in structure.assigned.items():
+                for where, expression in assigned:
+                    if where is not owner or not any(isinstance(item, ast.Name) and item.id == name for item in ast.walk(expression)):
+                        continue
+                    if itself(expression, name):
+                        state.fields[thing.address, attribute] = value
+                    elif not _copies(expression) and (kinds != {"opaque"} or _holds_parts(expression, name)):
+                        state.fields[thing.address, f"({name})"] = value
+
+
+def itself(expression: ast.expr, name: str) -> bool:
+    """Whether an expression is what a name stands for: ``model``, ``model.eval().to(device)``."""
+    while isinstance(expression, ast.Call) and isinstance(expression.func, ast.Attribute) and expression.func.attr in KEEPING:
+        expression = expression.func.value
+    return isinstance(expression, ast.Name) and expression.id == name
+
+
+def _copies(expression: ast.expr) -> bool:
+    """Whether an expression makes a copy of what stands in it."""
+    return any(
+        isinstance(item, ast.Call) and ast.unparse(item.func).rpartition(".")[2] in {"deepcopy", "copy", "clone"}
+        for item in ast.walk(expression)
+    )
+
+
+def _holds_parts(expression: ast.expr, name: str) -> bool:
+    """Whether an expression puts something nobody knows, or its children, into a container: a module, then, and no setting."""
+    for item in ast.walk(expression):
+        if isinstance(item, ast.Attribute) and item.attr in {"children", "named_children", "modules"}:
+            return any(isinstance(inner, ast.Name) and inner.id == name for inner in ast.walk(item.value))
+        if isinstance(item, ast.Call) and ast.unparse(item.func).rpartition(".")[2] in {"Sequential", "ModuleList"}:
+            listed = [inner for given in item.args for inner in (given.elts if isinstance(given, ast.List) else [given])]
+            if any(isinstance(inner, ast.Name) and inner.id == name for inner in listed):
+                return True
+    return False
 
 
 def _replay(machine: Machine, state: State, thing: Thing, owner: ClassInfo, body: list[ast.stmt]) -> None:
@@ -103,10 +133,11 @@ def _replay(machine: Machine, state: State, thing: Thing, owner: ClassInfo, body
 
 
 def _replay_call(machine: Machine, state: State, thing: Thing, owner: ClassInfo, node: ast.Call, called: ast.Attribute) -> None:
+    place = _place(owner, node)
     target = _self_path(called.value)
     if target is None:
+        _replay_on_argument(machine, state, thing, owner, node)
         return
-    place = _place(owner, node)
     part: Thing | None = thing
     if not target and thing.cls is not None and (found := thing.cls.method(called.attr)) is not None:
         if called.attr in {"train", "eval"} or _touches_modes(found[1]):
@@ -127,6 +158,25 @@ def _replay_call(machine: Machine, state: State, thing: Thing, owner: ClassInfo,
         state.marks[part.address, "loaded"] = place
     elif first == Const(False):
         state.marks[part.address, "frozen"] = place
+
+
+def _replay_on_argument(machine: Machine, state: State, thing: Thing, owner: ClassInfo, node: ast.expr) -> None:
+    """``model.eval()``, where ``model`` was given to the constructor."""
+    switches: list[ast.Call] = []
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if node.func.attr in {"eval", "train"}:
+            switches.append(node)
+        node = node.func.value
+    constructor = owner.methods.get("__init__")
+    if not isinstance(node, ast.Name) or constructor is None or thing.cls is not owner or not switches:
+        return
+    value = bound_arguments(constructor, thing.arguments).get(node.id)
+    model = as_model(machine, value) if value is not None else None
+    if model is None:
+        return
+    method = switches[0].func.attr if isinstance(switches[0].func, ast.Attribute) else ""
+    on = method == "train" and _constants(switches[0]).get(0, "mode") != Const(False)
+    modes.set_mode(machine, state, model, "train" if on else "eval", _place(owner, switches[0]))
 
 
 def _touches_modes(node: ast.AST) -> bool:

@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from normadvisor.script.knowledge import lookup
+from normadvisor.script.library.containers import CONTAINERS, fill_container
 from normadvisor.script.library.models import as_model, new_module
 from normadvisor.script.library.names import last
 from normadvisor.script.library.registry import extern
 from normadvisor.script.project.bases import module_kind
-from normadvisor.script.project.contents import NOTHING_HELD
 from normadvisor.script.project.externals import STANDARD
 from normadvisor.script.state import FRESH, UNKNOWN_MODE, Mode
-from normadvisor.script.values import NOTHING, Arguments, Const, Place, Ref, Thing, Tuple, Value
+from normadvisor.script.values import NOTHING, Arguments, Const, Place, Ref, Tuple, Value
 
 if TYPE_CHECKING:
     from normadvisor.script.knowledge import Known
     from normadvisor.script.protocol import Machine
     from normadvisor.script.state import State
 
-__all__ = ["build_extern", "fill_container", "initial_mode", "is_module_name"]
+__all__ = ["build_extern", "initial_mode", "is_module_name"]
 
-CONTAINERS = frozenset({"torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict"})
 _EVALUATED_WHEN_LOADED = ("transformers.", "diffusers.", "peft.", "optimum.")
 _NO_MODELS = (
     "Tokenizer", "TokenizerFast", "Processor", "Config", "FeatureExtractor", "Scheduler", "GenerationConfig", "Trainer", "Arguments",
@@ -106,30 +105,6 @@ def _from_factory(
     if weights == "loaded" or (weights == "argument" and given is not None and given not in _NO_WEIGHTS):
         state.marks[ref.address, "loaded"] = place
     return ref
-
-
-def fill_container(machine: Machine, state: State, thing: Thing, arguments: Arguments) -> None:
-    """The parts of ``nn.Sequential(a, b)``, ``nn.ModuleList([a, b])``, ``nn.ModuleDict({...})``, as far as they are known."""
-    items: list[tuple[str, Value]] = [(str(index), value) for index, value in enumerate(arguments.positional)]
-    complete = arguments.complete
-    for value in (*arguments.positional, *(item for item in (arguments.star,) if item is not None)):
-        listed = machine.thing(value)
-        if isinstance(value, Tuple):
-            items = [(str(index), item) for index, item in enumerate(value.items)]
-            complete = value.rest is None
-        elif listed is not None and listed.kind in {"list", "dict"}:
-            found = {name: item for name, item in state.fields_of(listed.address).items() if name.startswith("[")}
-            items = [(name[1:-1], item) for name, item in found.items()]
-            complete = "[*]" not in found
-    for name, value in items:
-        if as_model(machine, value) is not None:
-            state.fields[thing.address, f"[{name}]"] = value
-        elif value != Const(None):
-            complete = False
-    if complete and items:
-        thing.facts["container"] = True
-        thing.contents = None
-        thing.facts["contents"] = NOTHING_HELD
 
 
 @extern("torch.load", "joblib.load", "pickle.load", "dill.load", "torch.hub.load_state_dict_from_url")

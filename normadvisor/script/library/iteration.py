@@ -10,7 +10,8 @@ import ast
 from typing import TYPE_CHECKING
 
 from normadvisor.script.library import modes
-from normadvisor.script.library.models import STAND_IN, as_model, children, contents_of, descendants
+from normadvisor.script.library.containers import slice_of
+from normadvisor.script.library.models import STAND_IN, as_model, children, contents_of, descendants, within
 from normadvisor.script.library.names import canonical, last
 from normadvisor.script.library.parts import attribute_of, part_names, part_of
 from normadvisor.script.library.registry import assigned, extern, method
@@ -131,29 +132,41 @@ def _children(machine: Machine, state: State, thing: Thing, place: Place) -> lis
 
 
 def item_of_parts(machine: Machine, state: State, receiver: Value, key: Value, place: Place) -> Value | None:
-    """``list(model.children())[:-1]``, which counts as all of them, and ``list(model.children())[0]``."""
+    """``list(model.children())[:-1]`` and ``list(model.children())[0]``."""
     if not isinstance(receiver, Data) or receiver.about is None or _PARTS not in receiver.origins:
         return None
     thing = machine.things.get(receiver.about.address)
     if thing is None:
         return None
+    exact = thing.facts.get("container") or part_names(machine, thing) is not None
+    exact = receiver.origins & {"children", "named_children"} and exact
     if not isinstance(key, Const) or not isinstance(key.value, int):
-        return receiver
+        bounds = slice_of(place.text)
+        if bounds is None or bounds == slice(None) or not receiver.origins & {"children", "named_children"}:
+            return receiver
+        if exact:
+            return Tuple(tuple(_modules(machine, state, thing, receiver.origins, place)[bounds]))
+        child = _every_child(machine, state, thing, place, bounds)
+        return Tuple((Tuple((NOTHING, child)) if "named_children" in receiver.origins else child,))
     found = _modules(machine, state, thing, receiver.origins, place)
-    exact = "children" in receiver.origins and (thing.facts.get("container") or part_names(machine, thing) is not None)
     return found[key.value] if exact and -len(found) <= key.value < len(found) else _every_child(machine, state, thing, place)
 
 
-def _every_child(machine: Machine, state: State, thing: Thing, place: Place) -> Ref:
-    """One part that stands for all children of a model."""
+def _every_child(machine: Machine, state: State, thing: Thing, place: Place, bounds: slice | None = None) -> Ref:
+    """One part that stands for all children of a model, or for some in a row."""
     parts: dict[str, Ref] = thing.facts.setdefault("parts", {})
-    if "children()" not in parts:
-        ref = machine.new(state, "module", place, name=thing.name, parent=(thing.address, "children()"), tag=f"children of {thing.address}")
+    label = "children()" if bounds is None else f"children()[{bounds.start}:{bounds.stop}:{bounds.step}]"
+    if label not in parts:
+        tag = f"{label.replace('()', '')} of {thing.address}"
+        ref = machine.new(state, "module", place, name=thing.name, parent=(thing.address, label), tag=tag)
         child = machine.things[ref.address]
         child.contents = contents_of(machine, state, thing)
-        child.facts["label"] = "children()"
-        parts["children()"] = ref
-    return parts["children()"]
+        if bounds is not None:
+            # Without its head a model holds the layers of its trunk, as a rule.
+            child.contents = within(child.contents, "features" if not bounds.start else "")
+        child.facts["label"] = label
+        parts[label] = ref
+    return parts[label]
 
 
 @method("apply")

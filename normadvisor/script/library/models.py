@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normadvisor.script.project.contents import UNKNOWN_CONTENTS, Contents, Held, contents_of_class, contents_of_extern, union
+from normadvisor.script.project.facts import facts_of
 from normadvisor.script.project.layers import PASS_THROUGH_LAYERS, layer_activation
 from normadvisor.script.state import FRESH, UNKNOWN_MODE, Mode, State
 from normadvisor.script.values import Arguments, Place, Ref, Thing, Tuple, Value, members
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODEL_KINDS", "STAND_IN", "ancestors", "as_model", "children", "contents_of", "descendants", "frozen_parameters", "models_in",
-    "new_module", "own_mode", "root_of", "weights_of",
+    "new_module", "own_contents", "own_mode", "root_of", "weights_of",
+    "within",
 ]  # fmt: skip
 
 MODEL_KINDS = frozenset({"module", "opaque", "ema"})
@@ -93,9 +95,19 @@ def children(machine: Machine, state: State, thing: Thing) -> dict[str, Ref]:
         found.pop(name, None)
         for member in members(value):
             other = as_model(machine, member)
-            if other is not None and isinstance(member, Ref) and other is not thing and not other.facts.get(STAND_IN):
-                found[name if name not in found else f"{name}|{member.address}"] = member
+            if other is None or not isinstance(member, Ref) or other is thing or other.facts.get(STAND_IN):
+                continue
+            if other.kind == "opaque" and other.address not in state.modes and not _runs(thing, name):
+                continue  # a setting that the class keeps
+            found[name if name not in found else f"{name}|{member.address}"] = member
     return found
+
+
+def _runs(thing: Thing, name: str) -> bool:
+    """Whether a class calls what it keeps under an attribute, or goes through it."""
+    if thing.cls is None or name.startswith(("[", "(")):
+        return True
+    return any(name in facts_of(info).used for info in thing.cls.mro())
 
 
 def descendants(machine: Machine, state: State, thing: Thing) -> list[Thing]:
@@ -134,7 +146,7 @@ def root_of(machine: Machine, thing: Thing) -> Thing:
     return root
 
 
-def _own_contents(machine: Machine, thing: Thing) -> Contents | None:
+def own_contents(machine: Machine, thing: Thing) -> Contents | None:
     """Layers by class or factory, without regard to what was handed to it or replaced."""
     if thing.contents is not None:
         return thing.contents
@@ -151,14 +163,16 @@ def _own_contents(machine: Machine, thing: Thing) -> Contents | None:
 
 def contents_of(machine: Machine, state: State, thing: Thing, depth: int = 6) -> Contents:
     """Layers of a model, those of modules handed to it included."""
-    own = _own_contents(machine, thing)
+    own = own_contents(machine, thing)
     if not depth:
         return own or UNKNOWN_CONTENTS
     handed = []
     for value in state.fields_of(thing.address).values():
         for member in members(value):
             part = as_model(machine, member)
-            if part is not None and part is not thing and not part.facts.get(STAND_IN) and part.kind != "opaque":
+            if part is None or part is thing or part.facts.get(STAND_IN):
+                continue
+            if part.kind != "opaque" or thing.facts.get("container"):
                 handed.append(contents_of(machine, state, part, depth - 1))
     if own is None:
         whole = machine.things.get(thing.parent[0]) if thing.parent else None
@@ -189,10 +203,19 @@ def within(whole: Contents, label: str) -> Contents:
     kinds = ("batchnorm", "dropout", "other", "batchnorm_over_features")
     held = {kind: "no" if getattr(whole, kind) == "no" else "unknown" for kind in kinds}
     part = replace(UNKNOWN_CONTENTS, **held)  # type: ignore[arg-type]
+    if label in _TRUNKS and _drops_in_head_only(whole):
+        part = replace(part, dropout="no")
     if label in _TRUNKS and whole.batchnorm == "yes":
         layers = tuple(layer for layer in whole.layers if layer.kind == "batchnorm")
         return replace(part, batchnorm="yes", layers=layers, norms=whole.norms)
     return replace(part, batchnorm="no") if label in _HEADS and all(layer.location is None for layer in whole.layers) else part
+
+
+def _drops_in_head_only(whole: Contents) -> bool:
+    """Whether a convolutional net of a library has dropout just before its last layer, as those without stochastic depth do."""
+    if any(layer.location is not None for layer in whole.layers) or any("LayerNorm" in layer.name for layer in whole.norms):
+        return False
+    return {layer.name for layer in whole.layers if layer.kind == "dropout"} == {"Dropout"}
 
 
 def last_layer(joined: Contents, last: Contents | None) -> Contents:

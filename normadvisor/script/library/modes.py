@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from normadvisor.script.library.models import STAND_IN, ancestors, as_model, children, contents_of, descendants, own_mode
+from normadvisor.script.library.models import (
+    STAND_IN,
+    ancestors,
+    as_model,
+    children,
+    contents_of,
+    descendants,
+    own_contents,
+    own_mode,
+)
 from normadvisor.script.library.parts import overriding_parts, part_names, part_of
 from normadvisor.script.library.registry import assigned, attribute, extern, method
-from normadvisor.script.state import Mode, Training, joined_training
+from normadvisor.script.project.contents import Contents, Held
+from normadvisor.script.state import UNKNOWN_MODE, Mode, Training, joined_training
 from normadvisor.script.values import Arguments, Bound, Const, Data, Place, Ref, Thing, Value, members
 
 if TYPE_CHECKING:
@@ -21,63 +31,95 @@ _REMEMBERED = "training:"
 
 
 def mode_of(machine: Machine, state: State, thing: Thing, depth: int = 6) -> Mode:
-    """The mode of a model, of its parts taken together. Parts that hold nothing that depends on the mode do not count."""
+    """The mode of a model, of its parts taken together. Parts that hold nothing that depends on the mode do not count.
+
+    Building something around a module does not change its mode: what was handed to a model counts with the mode it is in.
+    """
     base = own_mode(machine, state, thing)
-    if not depth or not any(part.address in state.modes for part in descendants(machine, state, thing)):
+    if not depth or not any(
+        part.address in state.modes or _from_elsewhere(machine, thing, part) for part in descendants(machine, state, thing)
+    ):
         return base
     met = children(machine, state, thing)
-    batchnorm: list[Training] = []
-    rest: list[Training] = []
-    frozen, evaluated = base.frozen, base.evaluated
+    batchnorm: list[tuple[Training, bool]] = []
+    rest: list[tuple[Training, bool]] = []
+    evaluated, frozen, switched = base.evaluated, base.frozen, base.switched
     for ref in met.values():
         part = machine.things[ref.address]
         contents = contents_of(machine, state, part)
         mode = mode_of(machine, state, part, depth - 1)
         if contents.batchnorm != "no":
-            batchnorm.append(mode.batchnorm)
+            batchnorm.append((mode.batchnorm, contents.batchnorm == "yes"))
             if mode.batchnorm == "eval" and base.both == "train":
                 frozen = frozen or mode.frozen or mode.switched
                 evaluated = evaluated or mode.evaluated
         if contents.dropout != "no" or contents.other != "no":
-            rest.append(mode.rest)
-    if not _covered(machine, state, thing, set(met), "batchnorm"):
-        batchnorm.append(base.batchnorm)
-    if not _covered(machine, state, thing, set(met), "rest"):
-        rest.append(base.rest)
-    together = _together(batchnorm, base.batchnorm), _together(rest, base.rest)
-    return replace(base, batchnorm=together[0], rest=together[1], frozen=frozen, evaluated=evaluated)
+            rest.append((mode.rest, "yes" in {contents.dropout, contents.other}))
+        switched = switched or mode.switched
+    for kind, found, own in (("batchnorm", batchnorm, base.batchnorm), ("rest", rest, base.rest)):
+        if (held := _held_beside(machine, state, thing, set(met), kind)) != "no":
+            found.append((own, held == "yes"))
+    if all(mode == "eval" for mode, _ in batchnorm) and not _has_more(machine, state, thing, met):
+        frozen = base.frozen  # the whole of it is in eval mode
+    # One layer that drops at random makes the output random, whatever the others do.
+    together = _together(batchnorm), "train" if ("train", True) in rest else _together(rest)
+    return replace(
+        base,
+        # Of what the parts do not hold, the mode does not matter.
+        batchnorm=together[0] or together[1] or base.batchnorm,
+        rest=together[1] or together[0] or base.rest,
+        frozen=frozen,
+        evaluated=evaluated,
+        switched=switched,
+    )
 
 
-def _together(found: list[Training], otherwise: Training) -> Training:
+def _from_elsewhere(machine: Machine, thing: Thing, part: Thing) -> bool:
+    """Whether a part was built outside of the model."""
+    return all(whole is not thing for whole in ancestors(machine, part))
+
+
+def _together(found: list[tuple[Training, bool]]) -> Training | None:
+    """The mode of several parts; what some are sure to do is not in doubt because of others of which nothing is known."""
+    if any(sure and mode == "train" for mode, sure in found):
+        found = [(mode, sure) for mode, sure in found if mode != "unknown"]
     if not found:
-        return otherwise
-    result = found[0]
-    for one in found[1:]:
-        result = joined_training(result, one)
+        return None
+    result = found[0][0]
+    for mode, _ in found[1:]:
+        result = joined_training(result, mode)
     return result
 
 
-def _covered(machine: Machine, state: State, thing: Thing, met: set[str], which: str) -> bool:
-    """Whether the parts that were met hold every layer of the model that is asked for."""
+def _held_beside(machine: Machine, state: State, thing: Thing, met: set[str], which: str) -> Held:
+    """Whether a model holds layers that are asked for beside the parts that were met."""
     if thing.facts.get("container") or "children()" in met:
-        return True
+        return "no"
     names = part_names(machine, thing)
     if names is None:
-        return False
+        own = own_contents(machine, thing)
+        return "unknown" if own is None else _held(own, which)
+    found: set[Held] = set()
     for name in names:
-        if name in met:
-            continue
-        ref = part_of(machine, state, thing, name)
-        contents = contents_of(machine, state, machine.things[ref.address]) if ref is not None else None
-        if contents is None:
-            continue
-        if (contents.batchnorm if which == "batchnorm" else _rest(contents.dropout, contents.other)) != "no":
-            return False
-    return True
+        ref = part_of(machine, state, thing, name) if name not in met else None
+        if ref is not None:
+            found.add(_held(contents_of(machine, state, machine.things[ref.address]), which))
+    return "yes" if "yes" in found else "unknown" if "unknown" in found else "no"
 
 
-def _rest(dropout: str, other: str) -> str:
-    return "no" if dropout == other == "no" else "yes"
+def _held(contents: Contents, which: str) -> Held:
+    kinds = {contents.batchnorm} if which == "batchnorm" else {contents.dropout, contents.other}
+    return "yes" if "yes" in kinds else "unknown" if "unknown" in kinds else "no"
+
+
+def _has_more(machine: Machine, state: State, thing: Thing, met: dict[str, Ref]) -> bool:
+    """Whether a model has parts beside those in eval mode."""
+    names = part_names(machine, thing)
+    if any(mode_of(machine, state, machine.things[ref.address], 2).both != "eval" for ref in met.values()):
+        return True
+    if thing.facts.get("container"):
+        return False
+    return names is None or any(name not in met and part_of(machine, state, thing, name) is not None for name in names)
 
 
 def flag_of(machine: Machine, state: State, thing: Thing) -> bool | None:
@@ -108,16 +150,23 @@ def set_mode(machine: Machine, state: State, thing: Thing, training: Training, p
     for part in overriding_parts(machine, state, thing):
         if training != "unknown":
             _call_override(machine, state, part, training, place)
-    for part in descendants(machine, state, thing):
-        if part.address in state.modes and part.facts.get("aliased_at") is not place and _is_handed(machine, thing, part):
-            before = state.modes[part.address]
-            state.modes[part.address] = _switched(before, training, place)
-            _remember_flag(state, part, training)
+    for part in _handed(machine, state, thing):
+        before = state.modes.get(part.address, UNKNOWN_MODE)
+        state.modes[part.address] = _switched(before, training, place)
+        _remember_flag(state, part, training)
 
 
-def _is_handed(machine: Machine, thing: Thing, part: Thing) -> bool:
-    """Whether a part was built outside of the model and given to it."""
-    return all(whole is not thing for whole in ancestors(machine, part)) and not (part.cls is not None and part.cls.method("train"))
+def _handed(machine: Machine, state: State, thing: Thing) -> list[Thing]:
+    """Parts of a model, of any depth, that were built outside of it and given to it, and that do not switch themselves."""
+    found: dict[int, Thing] = {}
+    for holder in (thing, *descendants(machine, state, thing)):
+        for ref in children(machine, state, holder).values():
+            part = machine.things[ref.address]
+            given = part.parent is None or part.parent[0] != holder.address or part.address in state.modes
+            own = part.cls is not None and part.cls.method("train") is not None
+            if given and not own and part is not thing and _from_elsewhere(machine, thing, part):
+                found[part.address] = part
+    return list(found.values())
 
 
 def _hand_down(machine: Machine, state: State, thing: Thing) -> None:

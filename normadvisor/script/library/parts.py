@@ -6,7 +6,8 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from normadvisor.script.library.factories import CONTAINERS, is_module_name
+from normadvisor.script.library.containers import CONTAINERS, sliced
+from normadvisor.script.library.factories import is_module_name
 from normadvisor.script.library.models import STAND_IN, as_model, children, contents_of
 from normadvisor.script.library.names import last
 from normadvisor.script.library.structure import bound_arguments, structure_of
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from normadvisor.script.state import State
     from normadvisor.types import Location
 
-__all__ = ["MODULE_METHODS", "attribute_of", "item_of", "overriding_parts", "parameter", "part_names", "part_of"]
+__all__ = ["KEEPING", "MODULE_METHODS", "attribute_of", "item_of", "overriding_parts", "parameter", "part_names", "part_of"]
 
 _PARAMETERS = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked", "weight_ih_l0", "weight_hh_l0"})
 _PLAIN = frozenset(
@@ -283,13 +284,13 @@ def _local(constructor: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> as
     return found[0] if len(found) == 1 and not any(isinstance(item, ast.Name) and item.id == name for item in ast.walk(found[0])) else None
 
 
-_KEEPING = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat16", "requires_grad_", "train", "eval", "apply"})
+KEEPING = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat16", "requires_grad_", "train", "eval", "apply"})
 _ALIASES = frozenset({"DataParallel", "DistributedDataParallel", "compile", "deepcopy", "script", "convert_sync_batchnorm"})
 
 
 def _called(machine: Machine, state: State, site: _Site, node: ast.Call) -> Value:
     found = resolved_callee(machine, site.owner, node.func)
-    if isinstance(node.func, ast.Attribute) and node.func.attr in _KEEPING and not isinstance(found, str | ClassInfo):
+    if isinstance(node.func, ast.Attribute) and node.func.attr in KEEPING and not isinstance(found, str | ClassInfo):
         return _evaluate(machine, state, site.inner(""), node.func.value)
     if isinstance(found, str) and last(found) in _ALIASES and node.args:
         return _evaluate(machine, state, site.inner(""), node.args[0])
@@ -361,6 +362,8 @@ def item_of(machine: Machine, state: State, receiver: Value, key: Value, place: 
     thing = as_model(machine, receiver)
     if thing is None or thing.facts.get(STAND_IN) is not None:
         return None
+    if (taken := sliced(machine, state, thing, key, place)) is not None:
+        return taken
     if not isinstance(key, Const):
         if isinstance(key, Data | Ref) and not any(name.startswith("[") for name in state.fields_of(thing.address)):
             return _new_part(machine, state, thing, "[*]", place, kind=thing.kind)

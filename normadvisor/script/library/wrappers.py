@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from normadvisor.script.library import modes
+from normadvisor.script.library import containers, modes
 from normadvisor.script.library.copies import deepcopy
 from normadvisor.script.library.distributed import record_conversion, record_wrap
 from normadvisor.script.library.flow import gathered
@@ -59,15 +59,18 @@ def _add_part(machine: Machine, state: State, thing: Thing, arguments: Arguments
 
 
 @method("append", "extend", "insert", "register_module", "update", "add_module")
-def add_item(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:
+def add_part(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:
     """``nn.ModuleList.append`` and its like: a part is added."""
     del place
     thing = as_model(machine, receiver)
     if thing is None or thing.kind != "module" or thing.facts.get(STAND_IN):
         return None
-    if name == "append" and arguments.positional and as_model(machine, arguments.positional[0]) is not None:
-        count = sum(field.startswith("[") for field in state.fields_of(thing.address))
-        state.fields[thing.address, f"[{count}]"] = arguments.positional[0]
+    given = arguments.positional
+    if name in {"append", "insert"} and given:
+        containers.add_item(machine, state, thing, given[-1])
+        return Ref(thing.address)
+    if name in {"extend", "update"} and given:
+        containers.add_items(machine, state, thing, given[0])
         return Ref(thing.address)
     thing.facts.pop("container", None)
     return NOTHING

@@ -98,8 +98,25 @@ def _dict(machine: Attributes, state: State, arguments: Arguments, place: Place)
         for name, value in state.fields_of(source.address).items():
             state.fields.setdefault((ref.address, name), value)
     elif arguments.positional:
-        state.fields[ref.address, "[*]"] = NOTHING
+        _set_pairs(machine, state, ref, arguments.positional[0], place)
     return ref
+
+
+def _set_pairs(machine: Attributes, state: State, ref: Ref, pairs: Value, place: Place) -> None:
+    """``dict(pairs)``: entries as far as these are known."""
+    found, complete = machine.elements(state, pairs, place)
+    for pair in found:
+        if not isinstance(pair, Tuple) or len(pair.items) != 2 or pair.rest is not None:
+            complete = False
+        elif isinstance(pair.items[0], Const):
+            key = pair.items[0].value
+            state.fields[ref.address, f"[{key!r}]" if isinstance(key, str) else f"[{key}]"] = pair.items[1]
+        else:
+            known = state.get_field(ref.address, "[*]")
+            state.fields[ref.address, "[*]"] = pair.items[1] if known is None else choice((known, pair.items[1]))
+    if not complete:
+        known = state.get_field(ref.address, "[*]")
+        state.fields[ref.address, "[*]"] = NOTHING if known is None else choice((known, NOTHING))
 
 
 def _super(machine: Attributes, state: State, arguments: Arguments, place: Place) -> Value | None:  # noqa: ARG001

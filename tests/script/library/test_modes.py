@@ -569,7 +569,7 @@ def test_layers_one_by_one(modes, source, expected):
             model.decoder.eval()
             model(x)
             """,
-            ["mixed/mixed", "eval"],
+            ["mixed/train", "eval"],
             id="nested",
         ),
         pytest.param(
