@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -93,13 +94,26 @@ def _spans(location: Location, inner: Location) -> bool:
 def enclosing_statements(module: SourceModule, location: Location) -> list[ast.stmt]:
     """Statements around a place, outermost first."""
     found: list[ast.stmt] = []
-    body = module.tree.body
+    blocks = [module.tree.body]
     while True:
-        inner = next((item for item in body if _near(item, module, location)), None)
+        inner = next((item for block in blocks for item in _candidates(block, module, location) if _near(item, module, location)), None)
         if inner is None:
             return found
         found.append(inner)
-        body = [item for block in _blocks(inner) for item in block]
+        blocks = list(_blocks(inner))
+
+
+def _candidates(block: list[ast.stmt], module: SourceModule, location: Location) -> list[ast.stmt]:
+    """Statements of a block that may span a place: those that begin on its line, and the last before it."""
+    if module.is_notebook or len(block) < 4:
+        return block  # lines of a notebook are counted by cell
+    end = bisect_right(block, location.line, key=_line)
+    start = bisect_left(block, location.line, hi=end, key=_line)
+    return block[max(start - 1, 0) : end]
+
+
+def _line(statement: ast.stmt) -> int:
+    return statement.lineno
 
 
 def _near(statement: ast.stmt, module: SourceModule, location: Location) -> bool:
