@@ -83,7 +83,7 @@ def test_what_is_known_of_a_name(name, expected):
         ("torch.hub.load", {0: "pytorch/vision:v0.10.0", 1: "resnet18"}, ("yes", "no", "no")),
         ("torch.hub.load", {0: "someone/else", 1: "resnet18"}, None),
         ("segmentation_models_pytorch.Unet", {0: "resnet34"}, ("yes", "unknown", "unknown")),
-        ("segmentation_models_pytorch.Unet", {0: UNDECIDED}, None),
+        ("segmentation_models_pytorch.Unet", {0: UNDECIDED}, ("yes", "unknown", "unknown")),
         ("efficientnet_pytorch.EfficientNet.from_name", {0: "efficientnet-b0"}, ("yes", "yes", "no")),
     ],
 )
