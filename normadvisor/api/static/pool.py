@@ -26,6 +26,8 @@ SEQUENTIAL = 300_000
 """Bytes of source that are read in this process: starting others takes as long as reading this much."""
 _PER_PROCESS = 150_000
 """Bytes of source that make a further process worth its start."""
+_OVERHEAD = 2_000
+"""What a file costs whatever its size, in bytes."""
 _TICK = 0.2
 """Seconds between two looks at the clock."""
 
@@ -63,6 +65,18 @@ def _size(path: Path) -> int:
         return 0
 
 
+def _parted(paths: Sequence[Path], parts: int) -> list[deque[int]]:
+    """Positions of files in runs of about the same size."""
+    sizes = [_size(path) + _OVERHEAD for path in paths]
+    share = sum(sizes) / parts
+    found: list[deque[int]] = [deque() for _ in range(parts)]
+    before = 0
+    for position, size in enumerate(sizes):
+        found[min(int(before / share), parts - 1)].append(position)
+        before += size
+    return found
+
+
 class _Readers:
     """Processes that read files, each served by a thread of ours."""
 
@@ -71,7 +85,8 @@ class _Readers:
         import pickle
 
         self._setup = pickle.dumps(setup, protocol=pickle.HIGHEST_PROTOCOL)
-        self._waiting = deque(range(len(paths)))
+        self._waiting = _parted(paths, jobs)
+        """What each process is to read: files that stand together, since they read the same files on their behalf."""
         self._finished: SimpleQueue[tuple[int, bytes]] = SimpleQueue()
         self._running: dict[subprocess.Popen[bytes], tuple[int, float]] = {}
         """What every process is reading, and since when."""
@@ -79,7 +94,7 @@ class _Readers:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
         self._closed = False
-        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(jobs)]
+        self._threads = [threading.Thread(target=self._serve, args=(waiting,), daemon=True) for waiting in self._waiting]
         for thread in self._threads:
             thread.start()
 
@@ -130,14 +145,22 @@ class _Readers:
             message, hint = "the process that read it died", "this is a bug of normadvisor or of Python; --exclude leaves the file out"
         return FileResult(path=path, problems=(Problem(target="", message=message, hint=hint),))
 
-    def _serve(self) -> None:
-        """Hand files to a process until there are none; a process that died is replaced."""
+    def _serve(self, waiting: deque[int]) -> None:
+        """Hand files to a process until there are none; a process that died is replaced.
+
+        Args:
+            waiting: the files meant for this process. When these are done it takes over from whoever has most before it.
+
+        """
         process: subprocess.Popen[bytes] | None = None
         while not self._closed:
             try:
-                position = self._waiting.popleft()
+                position = waiting.popleft()
             except IndexError:
-                break
+                try:
+                    position = max(self._waiting, key=len).pop()
+                except IndexError:
+                    break
             process = process or self._started()
             line = b"" if process is None else self._asked(process, position)
             if not line:

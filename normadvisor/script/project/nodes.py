@@ -7,8 +7,8 @@ import ast
 __all__ = ["walk"]
 
 _PLAIN = frozenset(
-    {"ctx", "op", "ops", "attr", "id", "name", "level", "module", "lineno", "kind", "asname", "type_comment", "conversion", "simple", "is_async"}
-    | {"names", "arg", "type_ignores", "kwd_attrs"}
+    {"ctx", "op", "ops", "attr", "id", "name", "level", "module", "lineno", "kind", "asname", "type_comment", "conversion", "simple"}
+    | {"is_async", "names", "arg", "type_ignores", "kwd_attrs"}
 )
 """Fields that hold texts, numbers and signs."""
 
