@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from normadvisor.script.library.models import as_model, own_mode
 from normadvisor.script.library.registry import extern, method
-from normadvisor.script.values import NOTHING, Arguments, Data, Place, Ref, Value
+from normadvisor.script.values import NOTHING, Arguments, Choice, Data, Place, Ref, Value, choice
 
 if TYPE_CHECKING:
     from normadvisor.script.protocol import Machine
     from normadvisor.script.state import State
 
-__all__ = ["deepcopy", "load_state_dict"]
+__all__ = ["copied", "deepcopy", "load_state_dict"]
 
 
 @extern("copy.deepcopy", "copy.copy", "torch.clone", "copy.deepcopy.deepcopy")
@@ -21,21 +21,25 @@ def deepcopy(machine: Machine, state: State, name: str, arguments: Arguments, pl
     original = arguments.get(0, "x", "input")
     if original is None:
         return NOTHING
+    if isinstance(original, Choice):
+        copies = [copied(machine, state, member, place, f"copy {index}") for index, member in enumerate(original.values)]
+        return choice(copies)
     thing = as_model(machine, original)
     if thing is None:
         listed = machine.thing(original)
         if listed is not None and listed.kind in {"list", "dict"}:
             ref = machine.new(state, listed.kind, place, name=listed.name, tag="copy")
             for field, value in state.fields_of(listed.address).items():
-                state.fields[ref.address, field] = _copied(machine, state, value, place, f"copy {field}")
+                state.fields[ref.address, field] = copied(machine, state, value, place, f"copy {field}")
             return ref
         return original
-    return _copied(machine, state, original, place, "copy")
+    return copied(machine, state, original, place, "copy")
 
 
-def _copied(
+def copied(
     machine: Machine, state: State, value: Value, place: Place, tag: str, *, parent: tuple[int, str] | None = None, depth: int = 6
 ) -> Value:
+    """A copy of a model with its parts; anything else as it is."""
     thing = as_model(machine, value)
     if thing is None or not depth:
         return value
@@ -56,10 +60,10 @@ def _copied(
     copy.facts["parts"] = {
         name: part
         for name, original in thing.facts.get("parts", {}).items()
-        if isinstance(part := _copied(machine, state, original, place, f"{tag} {name}", parent=(ref.address, name), depth=depth - 1), Ref)
+        if isinstance(part := copied(machine, state, original, place, f"{tag} {name}", parent=(ref.address, name), depth=depth - 1), Ref)
     }
     for field, item in list(state.fields_of(thing.address).items()):
-        state.fields[ref.address, field] = _copied(machine, state, item, place, f"{tag} {field}", depth=depth - 1)
+        state.fields[ref.address, field] = copied(machine, state, item, place, f"{tag} {field}", depth=depth - 1)
     return ref
 
 
@@ -69,6 +73,8 @@ def load_state_dict(machine: Machine, state: State, receiver: Value, name: str, 
     thing = as_model(machine, receiver)
     if thing is None:
         return None
+    if thing.kind == "opaque" and thing.facts.get("fresh"):
+        thing.kind = "module"  # a class out of reach that is used like a model
     source = arguments.get(0, "state_dict")
     if isinstance(source, Data) and source.about is not None and "state_dict" in source.origins:
         # Weights of another model: what is known about those holds here.

@@ -14,6 +14,7 @@ from normadvisor.script.library.models import (
     descendants,
     own_contents,
     own_mode,
+    root_of,
 )
 from normadvisor.script.library.parts import overriding_parts, part_names, part_of
 from normadvisor.script.library.registry import assigned, attribute, extern, method
@@ -51,7 +52,7 @@ def mode_of(machine: Machine, state: State, thing: Thing, depth: int = 6) -> Mod
         if contents.batchnorm != "no":
             batchnorm.append((mode.batchnorm, contents.batchnorm == "yes"))
             if mode.batchnorm == "eval" and base.both == "train":
-                frozen = frozen or mode.frozen or mode.switched
+                frozen = frozen or mode.frozen or _aimed(machine, thing, part, mode)
                 evaluated = evaluated or mode.evaluated
         if contents.dropout != "no" or contents.other != "no":
             rest.append((mode.rest, "yes" in {contents.dropout, contents.other}))
@@ -72,6 +73,14 @@ def mode_of(machine: Machine, state: State, thing: Thing, depth: int = 6) -> Mod
         evaluated=evaluated,
         switched=switched,
     )
+
+
+def _aimed(machine: Machine, thing: Thing, part: Thing, mode: Mode) -> Place | None:
+    """Where a part was put into eval mode, if that may be meant to freeze its BatchNorm layers: not where it was built or loaded."""
+    known = part.kind != "opaque" and root_of(machine, part).facts.get("checkpoint") is None
+    known = known or not _from_elsewhere(machine, thing, part)
+    built = mode.switched is not None and mode.switched.location == part.place.location
+    return mode.switched if known and not built else None
 
 
 def _from_elsewhere(machine: Machine, thing: Thing, part: Thing) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from normadvisor.script.library.containers import CONTAINERS, sliced
+from normadvisor.script.library.copies import copied
 from normadvisor.script.library.factories import is_module_name
 from normadvisor.script.library.models import STAND_IN, as_model, children, contents_of
 from normadvisor.script.library.names import last
@@ -285,13 +286,15 @@ def _local(constructor: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> as
 
 
 KEEPING = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat16", "requires_grad_", "train", "eval", "apply"})
-_ALIASES = frozenset({"DataParallel", "DistributedDataParallel", "compile", "deepcopy", "script", "convert_sync_batchnorm"})
+_ALIASES = frozenset({"DataParallel", "DistributedDataParallel", "compile", "script", "convert_sync_batchnorm"})
 
 
 def _called(machine: Machine, state: State, site: _Site, node: ast.Call) -> Value:
     found = resolved_callee(machine, site.owner, node.func)
     if isinstance(node.func, ast.Attribute) and node.func.attr in KEEPING and not isinstance(found, str | ClassInfo):
         return _evaluate(machine, state, site.inner(""), node.func.value)
+    if isinstance(found, str) and last(found) == "deepcopy" and node.args:
+        return _copy(machine, state, site, node)
     if isinstance(found, str) and last(found) in _ALIASES and node.args:
         return _evaluate(machine, state, site.inner(""), node.args[0])
     here = Place(site.owner.module.location(node), f"{site.owner.qualname}.__init__", text=site.owner.module.segment(node))
@@ -304,6 +307,20 @@ def _called(machine: Machine, state: State, site: _Site, node: ast.Call) -> Valu
     if isinstance(found, tuple | SourceModule) or not isinstance(node.func, ast.Name) or node.func.id not in _NO_MODULES:
         return _new_part(machine, state, site.thing, site.label, here, kind="module" if isinstance(found, tuple) else "opaque")
     return NOTHING
+
+
+def _copy(machine: Machine, state: State, site: _Site, node: ast.Call) -> Value:
+    """``copy.deepcopy(model)``: a part of its own, the same whenever it is asked for."""
+    parts: dict[str, Ref] = site.thing.facts.setdefault("parts", {})
+    if site.label not in parts:
+        original = _evaluate(machine, state, site.inner("^"), node.args[0])
+        here = Place(site.owner.module.location(node), f"{site.owner.qualname}.__init__", text=site.owner.module.segment(node))
+        tag = f"copy {site.thing.address} {site.label}"
+        made = choice(copied(machine, state, one, here, tag, parent=(site.thing.address, site.label)) for one in members(original))
+        if not isinstance(made, Ref):
+            return made
+        parts[site.label] = made
+    return parts[site.label]
 
 
 def _external(machine: Machine, state: State, site: _Site, node: ast.Call, name: str, place: Place) -> Value:
