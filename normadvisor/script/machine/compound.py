@@ -42,7 +42,7 @@ class Compound(Statements):
 
     def _if(self, node: ast.If, state: State) -> Flow:
         if _is_main_guard(node.test):
-            return self._block(node.body, [state])
+            return self._block(node.body if self.frame.module is self.main else node.orelse, [state])
         flow = Flow()
         for after, truth in self.branch(node.test, state):
             part = self._block(node.body if truth else node.orelse, [after])

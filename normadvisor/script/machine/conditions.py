@@ -172,7 +172,7 @@ class Conditions(Core):
             if isinstance(value, Data) and value.about is not None and value.calls == frozenset():
                 return f"@{value.about.address}|{','.join(sorted(value.origins))}"
             environment = self.environment_of(node.id, state)
-            return f"{environment}:{node.id}" if environment is not None else None
+            return f"{environment if environment is not None else 'free'}:{node.id}"
         if not depth:
             return None
         if isinstance(node, ast.BoolOp):

@@ -102,6 +102,8 @@ class Core:
         self.things: dict[int, Thing] = {}
         self.events: list[Event] = []
         self.frames: list[Frame] = []
+        self.main: SourceModule | None = None
+        """The file that is analysed; the others are imported."""
         self.reached: set[ast.AST] = set()
         """Function nodes that were executed."""
         self.steps = 0

@@ -241,7 +241,7 @@ class Expressions(Containers):
 
     def _compare(self, node: ast.Compare, state: State) -> Value:
         values = [self.evaluate(part, state) for part in (node.left, *node.comparators)]
-        if len(values) == 2:
+        if len(values) == 2 and not self._optional(values):
             found = compared(node.ops[0], values[0], values[1])
             if found is not None:
                 return found
@@ -253,6 +253,11 @@ class Expressions(Containers):
             if result is not None:
                 return result
         return _without_activation(values)
+
+    def _optional(self, values: list[Value]) -> bool:
+        """Whether a parameter that nobody passes is compared with ``None``: it may be."""
+        things = [thing for value in values if (thing := self.thing(value)) is not None]
+        return Const(None) in values and any(thing.kind == "opaque" for thing in things)
 
     def _contained(self, state: State, sign: ast.cmpop, left: Value, right: Value) -> Value | None:
         """``"train" in ["train", "val"]`` for a list of constants."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normadvisor.script.machine.compound import Compound
@@ -26,6 +27,9 @@ _MOST_ROOTS = 400
 
 class Machine(Compound):
     """Analyses one file."""
+
+    _given: dict[str, Value]
+    """Parameters made up for the constructor and the method of one root, by name."""
 
     def analyze(self, module: SourceModule) -> list[str]:
         """Execute everything in a file; events are collected in :attr:`events`.
@@ -54,6 +58,7 @@ class Machine(Compound):
 
     def _execute_module(self, module: SourceModule, given_up: list[str]) -> State:
         state = State()
+        self.main = module
         environment = self.module_environment(state, module)
         self.frames = [Frame(module, environment)]
         self.new_budget()
@@ -84,6 +89,7 @@ class Machine(Compound):
                 function = _innermost(function) or self.define(node, state, owner=info, decorated=False)
             if not isinstance(function, Function):
                 return
+            self._given = {}
             receiver = self._receiver(state, info, function, module) if info is not None and function.kind != "static" else None
             arguments = self._parameters(state, function, receiver)
             self.enter_function(state, function, arguments, Place(place.location, place.function), on_yield=None)
@@ -124,7 +130,11 @@ class Machine(Compound):
             positional = positional[1:]
         for parameter in (*positional, *spec.kwonlyargs):
             place = Place(function.module.location(parameter), function.qualname, (), None, parameter.arg)
-            value = self.library.parameter(self, state, parameter.arg, parameter.annotation, place)
+            # What a method calls by the name that the constructor used is the same thing.
+            value = self._given.get(parameter.arg)
+            if value is None:
+                value = self.library.parameter(self, state, parameter.arg, parameter.annotation, place)
+            self._given[parameter.arg] = value
             if parameter in spec.kwonlyargs:
                 named.append((parameter.arg, value))
             else:
@@ -158,7 +168,8 @@ class Machine(Compound):
             # Which method ran before is not known, so neither is the mode.
             for address in [*state.modes, value.address]:
                 if address not in before or address == value.address:
-                    state.modes[address] = UNKNOWN_MODE
+                    frozen = state.modes[address].frozen if address in state.modes else None
+                    state.modes[address] = replace(UNKNOWN_MODE, frozen=frozen)
         state.assumptions = {}
         return value
 

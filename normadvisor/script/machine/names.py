@@ -11,7 +11,7 @@ from normadvisor.script.machine.conditions import Conditions
 from normadvisor.script.machine.core import Defined, Frame
 from normadvisor.script.project.classes import ClassInfo
 from normadvisor.script.project.modules import SourceModule
-from normadvisor.script.values import NOTHING, Class, Extern, Function, ModuleValue, Value
+from normadvisor.script.values import NOTHING, Class, Const, Extern, Function, ModuleValue, Value
 
 if TYPE_CHECKING:
     from normadvisor.script.project.modules import Resolved
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Names"]
 
 _BUILTINS = frozenset(dir(builtins)) - {"__name__", "__doc__", "__file__"}
+_EXECUTED = "(executed)"
+_MOST_STATEMENTS = 400
+"""Statements of an imported file that is executed for its variables."""
 _MOST_PENDING = 12
 """Assignments of other files that may wait for one another."""
 
@@ -96,6 +99,8 @@ class Names(Conditions):
     def _assigned(self, state: State, module: SourceModule, node: ast.Assign | ast.AnnAssign, name: str) -> Value:
         """A variable of a module whose body was not executed: its assignment is."""
         environment = self.module_environment(state, module)
+        if self._execute_other(state, module, environment) and name in state.names[environment]:
+            return state.names[environment][name]
         pending: set[int] = self.project.memory.setdefault("pending", {}).setdefault("nodes", set())  # type: ignore[assignment]
         if id(node) in pending or len(pending) > _MOST_PENDING or node.value is None:
             return NOTHING
@@ -113,6 +118,25 @@ class Names(Conditions):
         finally:
             pending.discard(id(node))
         return state.names[environment].get(name, result)
+
+    def _execute_other(self, state: State, module: SourceModule, environment: int) -> bool:
+        """Execute the body of a file that variables are imported from, once on each path; whether that was done or had been."""
+        names = state.names[environment]
+        if _EXECUTED in names:
+            return True
+        executing = any(frame.module is module and frame.function is None for frame in self.frames)
+        if executing or len(module.tree.body) > _MOST_STATEMENTS or self.steps > self.steps_with_calls:
+            return False
+        names[_EXECUTED] = Const(value=True)
+        self.frames.append(Frame(module, environment, callers=self.frame.callers if self.frames else ()))
+        try:
+            flow = self.execute(module.tree.body, [state])
+        finally:
+            self.frames.pop()
+        ended = [(after, NOTHING) for after in (*flow.normal, *flow.raises)]
+        if ended:
+            self.merged(state, ended)  # type: ignore[arg-type]
+        return True
 
     def _in_module(self, state: State, module: SourceModule, act: Callable[[], Value]) -> Value:
         """Evaluate something at the top level of a module."""
