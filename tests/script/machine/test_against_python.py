@@ -116,9 +116,9 @@ class _Module:
 
 
 def _concrete(code: str) -> set[tuple[int, str]]:
-    """Lines of calls with the mode they were made in, over all inputs."""
+    """Lines of calls with the mode they were made in, over all inputs; loops run more than once, as those over data do."""
     found: set[tuple[int, str]] = set()
-    for first, second, kind, times in itertools.product([False, True], [False, True], "abc", [[0], [0, 0], [0, 0, 0]]):
+    for first, second, kind, times in itertools.product([False, True], [False, True], "abc", [[0, 0], [0, 0, 0]]):
         log: list[tuple[int, str]] = []
         namespace: dict[str, Any] = {}
         source = code.replace("from torch import nn", "")
