@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Machine"]
 
 _FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+_CALLED = re.compile(r"\b(?:def\s++\w++|(\w++))\(")
+"""What is called in a line; nothing for a definition."""
 _SWITCHES = re.compile(r"\.eval\(\)|\.train\(|\.training\b")
 _MOST_ROOTS = 400
 """Functions of one file analysed on their own."""
@@ -222,7 +224,7 @@ def _functions(machine: Machine, module: SourceModule) -> list[tuple[ClassInfo |
             bodies = [*node.body, *getattr(node, "orelse", []), *getattr(node, "finalbody", [])]
             bodies += [child for handler in getattr(node, "handlers", []) for child in handler.body]
             pending = [*((info, child, around) for child in bodies), *pending]
-    called = set(re.findall(r"(?:\.|\b)(\w+)\(", re.sub(r"(?m)^\s*(async\s+)?def\s+\w+\(", "", module.text)))
+    called = {name for line in module.lines if "(" in line for name in _CALLED.findall(line)}
     return sorted(found, key=lambda item: (item[1].name in called or item[1].name.startswith("_"), item[1].lineno))
 
 
