@@ -62,7 +62,7 @@ class Scripts:
         from normadvisor.api.static.analyse import Setup
 
         setup = Setup(
-            rules=self._rules, roots=self._roots(), root=self._settings.root, context=self._settings.context, flags=self._options.context,
+            rules=self._rules, roots=self._roots(), context=self._settings.context, flags=self._options.context,
             survey=survey,
         )  # fmt: skip
 

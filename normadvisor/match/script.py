@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from normadvisor.errors import TargetError
 from normadvisor.match.conditions import CompiledAdjustment
+from normadvisor.match.elsewhere import Elsewhere
+from normadvisor.match.event_view import view_of
 from normadvisor.match.fingerprints import fingerprinted
 from normadvisor.match.script_rules import ScriptRule, context_values, script_rules
 from normadvisor.rulebook.model import Rule
@@ -19,26 +20,18 @@ if TYPE_CHECKING:
     from normadvisor.script.events import Event, ScriptModel
     from normadvisor.script.project.modules import Project, SourceModule
 
-__all__ = ["match_script"]
+__all__ = ["ScriptFindings", "match_script", "script_findings"]
 
 Spot: TypeAlias = tuple[str, int | None, int, int]
 """Path, cell, line and column: what tells places apart."""
 
 _CAUSES = ("switch", "activation", "built")
 """Places that tell why; the first that an event has is its cause."""
-_CALLER = "called_from"
-_LAYERS = ("layers", "norm_layers")
-"""Attributes that list layers: ``BatchNorm2d at net.py:14``."""
-_FOLDERS = re.compile(r" at .*[/\\](?=[^/\\]+$)")
+_ENTRY = "entered_from"
+_EACH_MENDED = frozenset({"dropout_call", "loss_call"})
+"""Kinds of events that are mended where they stand: one mistake made at several places takes an edit at each."""
 _MOST_ELSEWHERE = 6
 """Further places of one finding shown at most."""
-
-
-class _EventView(dict[str, Any]):
-    """An event in expressions; as text it is its source."""
-
-    def __str__(self) -> str:
-        return str(self["text"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +59,42 @@ class _Hit:
         return next((_spot(self.event.places[name][0]) for name in _CAUSES if name in self.event.places), None)
 
     @property
+    def mistake(self) -> object:
+        """What hits have in common that are one mistake: function, model and cause, or the way it is written."""
+        attributes = self.event.attributes
+        within, model = (self.location.path, attributes.get("function")), attributes.get("model")
+        if self.event.kind == "dropout_call":
+            return (*within, attributes.get("constructed"))
+        if self.event.kind == "loss_call":
+            return (*within, model, attributes.get("loss"), attributes.get("activation"))
+        return self.spot if model is None and self.cause is None else (*within, model, self.cause)
+
+    @property
     def rank(self) -> tuple[int, bool]:
         """How loudly it speaks."""
         return self.severity.rank, self.confidence is Confidence.CONFIRMED
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptFindings:
+    """Findings of one script, in the order of their places."""
+
+    own: tuple[Finding, ...] = ()
+    """In the script itself."""
+    elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
+    """In other files, by path."""
+
+    def within(self, holds: Callable[[str], bool]) -> list[Finding]:
+        """All findings; those in files that are not looked at stand at the calls that lead there.
+
+        Args:
+            holds: whether a file is looked at.
+
+        """
+        found = list(self.own)
+        for path, other in self.elsewhere.items():
+            found += other.there if holds(path) else other.here
+        return sorted(found, key=_order)
 
 
 def match_script(
@@ -80,7 +106,7 @@ def match_script(
         script: what the file does.
         rules: all rules of the run; those that look at graphs alone are passed over.
         context: what is known about the training.
-        root: folder of the target; what happens in a file outside it is reported at the call that led there, when that is known.
+        root: folder of the target; what happens in a file outside it is reported at the call in the script that leads there.
         modules: the project, or its files by path, for edits; a finding in a file that is missing here has no edits.
 
     Returns:
@@ -90,60 +116,69 @@ def match_script(
         RuleError: an expression of a rule failed.
 
     """
+    return script_findings(script, rules, context, modules=modules).within(lambda path: Path(path).is_relative_to(root))
+
+
+def script_findings(
+    script: ScriptModel, rules: Sequence[Rule], context: RunContext, *, modules: Mapping[str, SourceModule] | Project
+) -> ScriptFindings:
+    """The same, where it is not known yet which other files are looked at.
+
+    Raises:
+        RuleError: an expression of a rule failed.
+
+    """
     if not script.events:
-        return []
+        return ScriptFindings()
     by_kind: dict[str, list[Event]] = {}
     for event in script.events:
         by_kind.setdefault(event.kind, []).append(event)
     known = context_values(context)
     groups: list[list[_Hit]] = []
     for rule in script_rules(rules, by_kind):
-        groups += _merged(_hits(rule, by_kind, known, script.path, root))
+        groups += _merged(_hits(rule, by_kind, known))
     groups = _without_silenced(groups)
-    findings = sorted((_finding(group, modules) for group in groups), key=_order)
-    return fingerprinted(findings)
+    found = fingerprinted(sorted((_finding(group, modules) for group in groups), key=_order))
+    here: dict[str, list[list[_Hit]]] = {}
+    for group in groups:
+        if group[0].location.path != script.path:
+            here.setdefault(group[0].location.path, []).extend(_at_entry(group))
+    return ScriptFindings(
+        tuple(finding for finding in found if finding.path == script.path),
+        {
+            path: Elsewhere(
+                tuple(finding for finding in found if finding.path == path),
+                tuple(fingerprinted(sorted((_finding(group, modules) for group in moved), key=_order))),
+            )
+            for path, moved in sorted(here.items())
+        },
+    )
 
 
-def _hits(rule: ScriptRule, by_kind: Mapping[str, Sequence[Event]], context: Mapping[str, Any], path: str, root: Path) -> list[_Hit]:
-    """Every event that a rule matches, worst first at each place."""
+def _at_entry(group: Sequence[_Hit]) -> list[list[_Hit]]:
+    """A group at the call in the script that leads to its place."""
+    entry = group[0].event.places.get(_ENTRY)
+    return [[replace(group[0], location=entry[0], at=_ENTRY), *group[1:]]] if entry is not None else []
+
+
+def _hits(rule: ScriptRule, by_kind: Mapping[str, Sequence[Event]], context: Mapping[str, Any]) -> list[_Hit]:
+    """Every event that a rule matches."""
     ground = rule.ground(context)
     if ground is None:
         return []
     scopes = []
     for kind in sorted(rule.kinds & by_kind.keys()):
         for event in by_kind[kind]:
-            view = _view(event)
+            view = view_of(event)
             scope = {**ground, rule.node: view}
             if rule.matches(scope):
                 scopes.append((event, scope))
-    return [_judged(rule, event, {**scope, "matches": len(scopes)}, path, root) for event, scope in scopes]
+    return [_judged(rule, event, {**scope, "matches": len(scopes)}) for event, scope in scopes]
 
 
-def _view(event: Event) -> _EventView:
-    """What expressions see of an event; layers are named once each, by file and line without the folders of this machine."""
-    view = _EventView(event.attributes, op=event.kind, text=event.text, places=list(event.places))
-    for key in _LAYERS:
-        layers = view.get(key)
-        if isinstance(layers, list | tuple):
-            view[key] = list(dict.fromkeys(_FOLDERS.sub(" at ", layer) if isinstance(layer, str) else layer for layer in layers))
-    return view
-
-
-def _pointed_at(rule: ScriptRule, event: Event, script: str, root: Path) -> str:
-    """Name of the place that the finding points at; empty for the event itself."""
-    at = rule.side.at if rule.side.at is not None and rule.side.at in event.places else ""
-    path = (event.places[at][0] if at else event.location).path
-    caller = event.places.get(_CALLER)
-
-    def own(place: str) -> bool:
-        return place == script or Path(place).is_relative_to(root)
-
-    return _CALLER if not own(path) and caller is not None and own(caller[0].path) else at
-
-
-def _judged(rule: ScriptRule, event: Event, scope: dict[str, Any], script: str, root: Path) -> _Hit:
+def _judged(rule: ScriptRule, event: Event, scope: dict[str, Any]) -> _Hit:
     change = next((adjustment for adjustment in rule.adjust if adjustment.when(scope)), None)
-    at = _pointed_at(rule, event, script, root)
+    at = rule.side.at if rule.side.at is not None and rule.side.at in event.places else ""
     return _Hit(
         rule=rule,
         event=event,
@@ -169,10 +204,7 @@ def _merged(hits: Sequence[_Hit]) -> list[list[_Hit]]:
             places[hit.spot] = hit
     groups: dict[object, list[_Hit]] = {}
     for hit in sorted(places.values(), key=lambda item: (-item.rank[0], _sortable(item.spot))):
-        attributes = hit.event.attributes
-        model, cause = attributes.get("model"), hit.cause
-        key = hit.spot if model is None and cause is None else (hit.location.path, attributes.get("function"), model, cause)
-        groups.setdefault(key, []).append(hit)
+        groups.setdefault(hit.mistake, []).append(hit)
     return list(groups.values())
 
 
@@ -216,7 +248,7 @@ def _finding(group: Sequence[_Hit], modules: Mapping[str, SourceModule] | Projec
         cell=location.cell,
         related=tuple(_related(lead, group[1:])),
         evidence={name: _plain(value(lead.scope)) for name, value in rule.evidence.items()},
-        fix=_fix(lead, modules),
+        fix=_fix(group, modules),
         fingerprint=_identity(lead),
     )
 
@@ -237,18 +269,21 @@ def _related(lead: _Hit, others: Iterable[_Hit]) -> list[Related]:
     return related
 
 
-def _fix(lead: _Hit, modules: Mapping[str, SourceModule] | Project) -> Fix | None:
-    """How to mend it: in words, and as edits where the rule names some and the source is at hand."""
+def _fix(group: Sequence[_Hit], modules: Mapping[str, SourceModule] | Project) -> Fix | None:
+    """How to mend it: in words, and as edits where the rule names some, the source is at hand and the finding stands in it."""
+    lead = group[0]
     template, words = lead.rule.side.fix, lead.rule.fix
     if template is None or words is None:
         return None
-    edits: tuple[Edit, ...] = ()
-    if template.edit is not None:
+    edits: dict[Edit, None] = {}
+    if template.edit is not None and lead.at != _ENTRY:
         from normadvisor.script.edits import edits_for  # noqa: PLC0415 - few scripts have findings with edits
 
-        module = _module(modules, lead.event.location.path)
-        edits = edits_for(template.edit, lead.event, module) if module is not None else ()
-    return Fix(template.applicability, " ".join(words(lead.scope).split()), edits)
+        for hit in group if lead.event.kind in _EACH_MENDED else group[:1]:
+            module = _module(modules, hit.event.location.path)
+            if module is not None:
+                edits.update(dict.fromkeys(edits_for(template.edit, hit.event, module)))
+    return Fix(template.applicability, " ".join(words(lead.scope).split()), tuple(edits))
 
 
 def _module(modules: Mapping[str, SourceModule] | Project, path: str) -> SourceModule | None:

@@ -6,7 +6,7 @@ and a test holds the analysis to them.
 
 from __future__ import annotations
 
-__all__ = ["EDITS", "EVENT", "EVENTS", "PLACES"]
+__all__ = ["EDITS", "EVENT", "EVENTS", "PLACES", "REASONS"]
 
 _MODEL = {
     "model": "the expression that names the model, as written: `self.model`",
@@ -73,7 +73,9 @@ EVENTS: dict[str, dict[str, str]] = {
         "in_module": "stands in a method of an nn.Module",
         "guarded": "runs only under a condition on the mode",
         "constructed": "a dropout module built where it is called",
-        "deliberate": "None, or why always-on dropout is meant: `monte_carlo_dropout`, `augmentation`",
+        "deliberate": (
+            "None, or why always-on dropout is meant: `monte_carlo_dropout`, `augmentation`, `documented` (a comment or a name says so)"
+        ),
         "function": "qualified name of the function around it",
     },
     "initialization": {
@@ -124,6 +126,7 @@ PLACES: dict[str, str] = {
     "loader": "where the data loader was built",
     "wrap": "where the model was wrapped",
     "called_from": "the call that led here",
+    "entered_from": "the call in the script itself that led to an event in another file",
 }
 """Further places an event may have; a rule names those it wants to show under `related`."""
 
@@ -131,8 +134,37 @@ EVENT: dict[str, str] = {
     "op": "kind of the event",
     "places": "list of the further places that are known: `switch`, `built` ...",
     "text": "source text of the expression",
+    "held": "some of `layers` or `norm_layers`, for a message: `BatchNorm2d at net.py:14 and 3 more`; None if none is known",
+    "held_batchnorm": "the same, BatchNorm layers alone",
+    "held_dropout": "the same, all but BatchNorm layers",
+    "why": "`deliberate` in words, for a message; None if it is None",
 }
 """Attributes that every event has beside those of its kind."""
+
+REASONS: dict[str, str] = {
+    "adapter": "an adapter that starts as nothing",
+    "adversarial": "adversarial examples",
+    "augmentation": "an augmentation of the data",
+    "benchmark": "a timing",
+    "display": "the result is only looked at",
+    "documented": "a comment or a name says so",
+    "explicit": "this function switches into train mode and back",
+    "frozen_batchnorm": "BatchNorm is frozen",
+    "head": "the last layer",
+    "linear_probe": "a linear probe",
+    "momentum_encoder": "an average of another model's weights",
+    "monte_carlo_dropout": "Monte Carlo dropout",
+    "norm": "a scale or shift of a norm layer",
+    "option": "an option or the caller chooses the mode",
+    "overwritten": "set again later",
+    "random_biases": "biases are drawn at random",
+    "residual_branch": "the end of a residual branch",
+    "sampling": "samples while it is being trained",
+    "smoke_test": "a trial run",
+    "statistics_recalibration": "statistics are gathered anew",
+    "style_transfer": "style transfer",
+}
+"""What `deliberate` says, in words."""
 
 EDITS: dict[str, str] = {
     "insert_eval": "put the model into eval mode before the call, and back into train mode where training goes on",

@@ -11,6 +11,7 @@ import pytest
 
 from normadvisor.errors import RuleError
 from normadvisor.match import match_script
+from normadvisor.match.script import ScriptFindings, script_findings
 from normadvisor.rulebook import load_rules
 from normadvisor.rulebook.model import Adjustment, Clause, Definitions, FixTemplate, Pattern, ScriptSide
 from normadvisor.script.events import Event, ScriptModel
@@ -139,9 +140,20 @@ def test_a_warning_leads_over_an_earlier_remark(rule):
     assert (finding.line, finding.severity, [related.line for related in finding.related]) == (5, "warning", [3])
 
 
+def test_what_is_written_twice_in_one_function_is_one_finding(rule):
+    drops = [call(line, model=None, kind="dropout_call", text="F.dropout(x)") for line in (3, 4)]
+    built = call(5, model=None, kind="dropout_call", text="nn.Dropout()(x)", constructed=True)
+    first, second = check([*drops, built], rule(op="dropout_call"))
+    assert (first.line, first.related) == (3, (Related(TRAIN, 4, "here as well: `F.dropout(x)`"),))
+    assert (second.line, second.related) == (5, ())
+    assert first.fingerprint != second.fingerprint
+    losses = [call(line, kind="loss_call", loss="cross_entropy", activation=how) for line, how in ((3, "softmax"), (4, "softmax"), (5, "log_softmax"))]
+    assert [finding.line for finding in check(losses, rule(op="loss_call"))] == [3, 5]
+
+
 def test_events_without_a_model_stay_apart(rule):
-    events = [call(line, model=None, kind="dropout_call", text="F.dropout(x)") for line in (3, 4)]
-    first, second = check(events, rule(op="dropout_call"))
+    events = [call(line, model=None, kind="initialization", text="nn.init.zeros_(p)") for line in (3, 4)]
+    first, second = check(events, rule(op="initialization"))
     assert (first.line, second.line) == (3, 4)
     assert first.fingerprint != second.fingerprint
 
@@ -156,12 +168,27 @@ def test_a_finding_may_point_at_a_place_of_the_event(rule):
 
 
 def test_a_file_outside_the_root_is_reported_at_the_call_that_led_there(rule):
-    inside = call(9, path=ENGINE, places=[("called_from", 30)])
-    outside = call(9, path=ELSEWHERE, places=[("called_from", 30)])
-    unknown = call(9, path=ELSEWHERE)
-    assert [(finding.path, finding.line) for event in (inside, outside, unknown) for finding in check([event], rule())] == [
-        (ENGINE, 9), (TRAIN, 30), (ELSEWHERE, 9),
-    ]  # fmt: skip
+    inside = call(9, path=ENGINE, places=[("entered_from", 30)])
+    outside = call(9, path=ELSEWHERE, places=[("entered_from", 30)], text="model(images)")
+    imported = call(9, path=ELSEWHERE)
+    assert [(finding.path, finding.line) for finding in check([inside], rule())] == [(ENGINE, 9)]
+    spoken = rule(related=["entered_from"], fix=FixTemplate(applicability=Applicability.UNSAFE, description="eval()", edit="insert_eval"))
+    (finding,) = check([outside], spoken, modules={ELSEWHERE: None})
+    assert (finding.path, finding.line) == (TRAIN, 30)
+    assert finding.related == (Related(ELSEWHERE, 9, "leads to `model(images)`"),)
+    assert (finding.fix.description, finding.fix.edits) == ("eval()", ())
+    assert check([imported], rule()) == []
+
+
+def test_it_may_be_decided_later_which_other_files_are_looked_at(rule):
+    events = [call(3), call(9, path=ENGINE, places=[("entered_from", 30)]), call(7, path=ELSEWHERE, places=[("entered_from", 31)])]
+    found = script_findings(ScriptModel(path=TRAIN, events=tuple(events)), [rule()], RunContext(), modules={})
+    assert [(finding.path, finding.line) for finding in found.own] == [(TRAIN, 3)]
+    assert {path: ([item.line for item in other.there], [item.line for item in other.here]) for path, other in found.elsewhere.items()} == {
+        ENGINE: ([9], [30]), ELSEWHERE: ([7], [31]),
+    }  # fmt: skip
+    assert [(finding.path, finding.line) for finding in found.within(lambda path: path == ENGINE)] == [(ENGINE, 9), (TRAIN, 3), (TRAIN, 31)]
+    assert script_findings(ScriptModel(path=TRAIN), [rule()], RunContext(), modules={}) == ScriptFindings()
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,6 @@ class Setup:
     """Rules that look at scripts."""
     roots: tuple[Path, ...]
     """Folders that imports are followed in."""
-    root: Path
-    """Folder of the settings; findings may point at any file below it."""
     context: RunContext
     """From the configuration: comments in a file take precedence."""
     flags: RunContext
@@ -78,17 +76,15 @@ class Analyser:
         context = self._setup.context.merged(said[0]).merged(self._setup.flags)
         if not self._setup.rules:
             return FileResult(path=path, survey=survey)
-        from normadvisor.match.script import match_script
+        from normadvisor.match.script import script_findings
         from normadvisor.script import analyze
 
         script = analyze(path, project)
-        root = self._setup.root
-        findings = match_script(
-            script, self._setup.rules, context, root=root if path.is_relative_to(root) else path.parent, modules=_Modules(project, module)
-        )
+        found = script_findings(script, self._setup.rules, context, modules=_Modules(project, module))
         return FileResult(
             path=path,
-            findings=tuple(findings),
+            findings=found.own,
+            elsewhere=found.elsewhere,
             problems=tuple(Problem(target="", message=item.message, location=item.location, hint=item.hint) for item in script.problems),
             notes=script.notes,
             dependencies=tuple(sorted(script.dependencies)),
@@ -191,4 +187,4 @@ def _problem(error: NormAdvisorError) -> Problem:
 
 def setup_key(setup: Setup) -> str:
     """Everything a result depends on beside the files, as text."""
-    return repr((setup.rules, setup.roots, setup.root, asdict(setup.context), asdict(setup.flags), setup.survey))
+    return repr((setup.rules, setup.roots, asdict(setup.context), asdict(setup.flags), setup.survey))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,10 +38,15 @@ class Reading:
         return next((result for result in self.results if result.path == path), None)
 
     def findings(self) -> tuple[Finding, ...]:
-        """Findings, each event once: a function that two scripts call is judged on behalf of either."""
+        """Findings, each event once: a function that two scripts call is judged on behalf of either.
+
+        They stand in files that were read: what a script does in another one stands at the call that leads there.
+        """
+        read = {os.path.abspath(result.path) for result in self.results}  # noqa: PTH100 - links stay as they are
         worst: dict[object, Finding] = {}
         for result in self.results:
-            for finding in result.findings:
+            outside = (found.there if path in read else found.here for path, found in result.elsewhere.items())
+            for finding in (*result.findings, *chain.from_iterable(outside)):
                 key = (finding.rule, finding.path, finding.cell, finding.line, finding.column)
                 other = worst.get(key)
                 if other is None or _weight(finding) > _weight(other):

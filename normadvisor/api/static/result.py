@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from normadvisor.api.wire import read_finding, read_location, read_problem
+from normadvisor.match.elsewhere import Elsewhere
 from normadvisor.targets.candidate import Candidate, CandidateKind
 from normadvisor.types import Finding, Problem, RunContext
 
@@ -54,6 +55,9 @@ class FileResult:
 
     path: Path
     findings: tuple[Finding, ...] = ()
+    """In this file."""
+    elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
+    """What it does wrong in other files, by their paths."""
     problems: tuple[Problem, ...] = ()
     """Why it, or a part of it, could not be read; without a target, since what the user called the file is not known here."""
     foreign: bool = False
@@ -73,6 +77,10 @@ class FileResult:
         return {
             "path": str(self.path),
             "findings": [finding.to_dict() for finding in self.findings],
+            "elsewhere": {
+                path: [[finding.to_dict() for finding in found] for found in (other.there, other.here)]
+                for path, other in self.elsewhere.items()
+            },
             "problems": [asdict(problem) for problem in self.problems],
             "foreign": self.foreign,
             "notes": list(self.notes),
@@ -93,6 +101,10 @@ class FileResult:
         return cls(
             path=Path(_text(data["path"])),
             findings=tuple(read_finding(item) for item in data["findings"]),
+            elsewhere={
+                _text(path): Elsewhere(tuple(map(read_finding, there)), tuple(map(read_finding, here)))
+                for path, (there, here) in data["elsewhere"].items()
+            },
             problems=tuple(read_problem(item) for item in data["problems"]),
             foreign=bool(data["foreign"]),
             notes=tuple(_text(note) for note in data["notes"]),

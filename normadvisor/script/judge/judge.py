@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["judged", "of_models"]
 
 
-def judged(events: Sequence[Event], project: Project) -> list[Event]:
-    """Events as rules see them, in the order of their places: purposes filled in, private attributes gone, repetitions dropped."""
+def judged(events: Sequence[Event], project: Project, script: str) -> list[Event]:
+    """Events as rules see them, in the order of their places: purposes filled in, private attributes gone, repetitions dropped.
+
+    Args:
+        events: everything recorded.
+        project: the files that the events stand in.
+        script: path of the file that was analysed.
+
+    """
     history = History(events)
     around = Surroundings(project)
     for event in events:
@@ -35,6 +42,8 @@ def judged(events: Sequence[Event], project: Project) -> list[Event]:
             event.attributes["batch_size"] = history.of(event).batch_size
     found: dict[object, Event] = {}
     for event in events:
+        if event.location.path != script:
+            _note_entry(event, script)
         known = EVENTS[event.kind]
         attributes = {name: event.attributes.get(name) for name in known}
         lines = sorted((name, place[0].line) for name, place in event.places.items())
@@ -42,6 +51,13 @@ def judged(events: Sequence[Event], project: Project) -> list[Event]:
         if key not in found:
             found[key] = Event(event.kind, event.location, attributes, event.places, event.text, event.statement)
     return sorted(found.values(), key=lambda event: (event.location.path, event.location.line, event.location.column, event.kind))
+
+
+def _note_entry(event: Event, script: str) -> None:
+    """Note which call of the script led to an event in another file."""
+    entry = next((caller for caller in event.attributes["_place"].callers if caller.path == script), None)
+    if entry is not None:
+        event.places.setdefault("entered_from", (entry, "reached from here"))
 
 
 def of_models(events: Sequence[Event], things: Mapping[int, Thing]) -> tuple[dict[str, str], dict[str, int]]:

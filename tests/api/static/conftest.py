@@ -65,7 +65,7 @@ def rules():
 def setup(tmp_path: Path, rules) -> Callable[..., Setup]:
     def make(**changes: object) -> Setup:
         plain = {
-            "rules": (rules["NA509"],), "roots": (tmp_path,), "root": tmp_path, "context": RunContext(), "flags": RunContext(), "survey": False,
+            "rules": (rules["NA509"],), "roots": (tmp_path,), "context": RunContext(), "flags": RunContext(), "survey": False,
         }  # fmt: skip
         return Setup(**{**plain, **changes})
 

@@ -121,6 +121,39 @@ def test_one_event_seen_from_two_scripts_is_one_finding(tmp_path, setup, fake):
     assert len(Reading(results=(result, result)).findings()) == 1
 
 
+HELPER = """\
+import torch
+
+
+def accuracy(model, loader):
+    with torch.no_grad():
+        return sum((model(x).argmax(1) == y).sum().item() for x, y in loader)
+"""
+SCRIPT = """\
+from torchvision.models import resnet18
+
+from helper import accuracy
+
+print("accuracy", accuracy(resnet18(weights="DEFAULT"), loader))
+"""
+
+
+def test_what_a_script_does_in_a_file_that_is_not_read_stands_at_the_call(tmp_path, setup, rules):
+    (tmp_path / "helper.py").write_text(HELPER)
+    for name in ("one.py", "two.py"):
+        (tmp_path / name).write_text(SCRIPT + "# torch.no_grad\n")
+
+    def found(*names):
+        paths = [tmp_path / name for name in names]
+        reading = read_scripts(paths, setup(rules=(rules["NA401"],)), jobs=1, timeout=60, cache=None, told=None)
+        assert all(FileResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result for result in reading.results)
+        return [(finding.path.rpartition("/")[2], finding.line) for finding in reading.findings()]
+
+    assert found("one.py", "two.py") == [("one.py", 5), ("two.py", 5)]
+    assert found("one.py", "two.py", "helper.py") == [("helper.py", 6)]
+    assert found("helper.py") == []
+
+
 def test_scripts_tell_how_models_are_trained(tmp_path):
     learnt = Learnt()
     path = str(tmp_path / "net.py")
