@@ -87,6 +87,8 @@ class Frame:
     global_names: set[str] = field(default_factory=set)
     outer_names: dict[str, int] = field(default_factory=dict)
     """Names declared ``nonlocal``, with the environment that binds them."""
+    places: dict[int, Place] | None = None
+    """Places of nodes that were asked for, here and in other executions on the same call path."""
     on_yield: Callable[[State, Value], list[State]] | None = None
     """Of a context manager function: runs the body of the ``with`` statement."""
     yielded: list[Value] = field(default_factory=list)
@@ -113,7 +115,7 @@ class Core:
         """Decorators that returned what they were given."""
         self._addresses: dict[object, int] = {}
         self._next = 1
-        self._places: dict[object, Place] = {}
+        self._places: dict[tuple[Location, ...], dict[int, Place]] = {}
         self._numbers = 0
         self._parents: dict[int, int | None] = {}
         self._modules_of: dict[int, SourceModule] = {}
@@ -201,9 +203,11 @@ class Core:
 
     def place(self, node: ast.AST) -> Place:
         """Where a node of the current frame stands."""
-        frame = self.frame
-        key = (id(node), frame.callers)
-        place = self._places.get(key)
+        frame = self.frames[-1]
+        places = frame.places
+        if places is None:
+            places = frame.places = self._places.setdefault(frame.callers, {})
+        place = places.get(id(node))
         if place is None:
             statement = frame.statements[-1] if frame.statements else None
             function = frame.function.qualname if frame.function is not None else "<module>"
@@ -212,7 +216,7 @@ class Core:
                 module.location(node), function, frame.callers, module.location(statement) if statement is not None else None,
                 self.source_of(node),
             )  # fmt: skip
-            self._places[key] = place
+            places[id(node)] = place
         return place
 
     def new_budget(self) -> None:

@@ -54,6 +54,8 @@ class SourceModule:
     cells: Cells | None = None
     class_facts: dict[ast.ClassDef, object] = field(default_factory=dict)
     """What was found out about the text of its classes."""
+    file: str = ""
+    """Its absolute path."""
     read: set[str] = field(default_factory=set)
     """Paths of the files read directly on behalf of this one."""
 
@@ -100,6 +102,7 @@ class Project:
         self._modules: dict[str, SourceModule | TargetError] = {}
         self._classes: dict[tuple[int, str, int], ClassInfo] = {}
         self._resolved: dict[tuple[str, int], Resolved] = {}
+        self._looked_up: dict[tuple[str, int], Resolved | None] = {}
         self.contents: dict[tuple[object, ...], Contents | None] = {}
         """Layers of classes and functions that were asked for; ``None`` while being found out."""
         self.memory: dict[str, dict[object, object]] = {}
@@ -136,15 +139,20 @@ class Project:
                 module.tree.body.clear()
         for info in self._classes.values():
             info.forget()
-        for known in (self._modules, self._classes, self._resolved, self.contents, self.memory):
+        for known in (self._modules, self._classes, self._resolved, self._looked_up, self.contents, self.memory):
             known.clear()  # type: ignore[attr-defined]
 
     def find(self, dotted: str, importer: SourceModule) -> SourceModule | None:
         """The module of the project with a dotted name, as ``importer`` sees it; ``None`` if it is external or cannot be read."""
-        found = self._paths.find(dotted, os.path.abspath(importer.path))  # noqa: PTH100
-        if found is None or (found not in self._modules and len(self._modules) > _MOST_FILES):
+        found = self._paths.find(dotted, importer.file or os.path.abspath(importer.path))  # noqa: PTH100
+        if found is None:
+            return None
+        known = self._modules.get(found)
+        if known is None and len(self._modules) > _MOST_FILES:
             return None
         importer.read.add(found)
+        if known is not None:
+            return known if isinstance(known, SourceModule) else None
         try:
             return self.load(Path(found))
         except TargetError:
@@ -159,7 +167,10 @@ class Project:
 
     def lookup(self, name: str, module: SourceModule) -> Resolved | None:
         """What a simple name means at the top level of a module; ``None`` if the module does not bind it (a builtin, a local)."""
-        return self._member(module, name, set())
+        key = (name, id(module))
+        if key not in self._looked_up:
+            self._looked_up[key] = self._member(module, name, set())
+        return self._looked_up[key]
 
     def class_info(self, module: SourceModule, node: ast.ClassDef, qualname: str) -> ClassInfo:
         """The class a node defines; the same object for the same node."""
@@ -200,6 +211,7 @@ class Project:
             exported=tuple(found.exported) if found.exported is not None else None,
             nested_classes=found.nested_classes,
             cells=cells,
+            file=key,
         )
 
     def _resolve(self, dotted: str, importer: SourceModule, seen: set[tuple[int, str]]) -> Resolved:
