@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Names"]
 
 _BUILTINS = frozenset(dir(builtins)) - {"__name__", "__doc__", "__file__"}
+UNDEFINED = "undefined"
+"""Stands for the module of names that nothing binds, as in parts of notebooks."""
 _EXECUTED = "(executed)"
 _MOST_STATEMENTS = 400
 """Statements of an imported file that is executed for its variables."""
@@ -79,7 +81,16 @@ class Names(Conditions):
             return NOTHING
         if name in module.nested_classes and name not in _BUILTINS:
             return Class(self.project.class_info(module, module.nested_classes[name], name))
-        return Extern(name) if name in _BUILTINS else NOTHING
+        return Extern(name) if name in _BUILTINS else self._unbound(name, module)
+
+    def _unbound(self, name: str, module: SourceModule) -> Value:
+        """A name that the file does not bind: it comes from a star import out of reach, or, if it looks like a class, from anywhere."""
+        if name.startswith("__"):
+            return NOTHING
+        for star in module.stars:
+            if isinstance(self.project.resolve(star, module), str):
+                return Extern(f"{star}.{name}")
+        return Extern(f"{UNDEFINED}.{name}") if name[0].isupper() else NOTHING
 
     def value_of(self, found: Resolved, state: State, importer: SourceModule, name: str = "") -> Value:
         """The value of what a dotted name was resolved to."""

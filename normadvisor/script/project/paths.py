@@ -73,6 +73,9 @@ class ModulePaths:
         for place in self._parents(folder):
             if place not in places and (found := self._below(place, parts)):
                 return found
+        for root in self.roots:  # files of a checkout that import it by its own name
+            if parts[0] == os.path.basename(root) and len(parts) > 1 and (found := self._below(root, parts[1:])):  # noqa: PTH119
+                return found
         return None
 
     def _places_of(self, folder: str) -> tuple[tuple[str, ...], str | None]:
