@@ -41,8 +41,8 @@ _THROUGH = frozenset(
     {"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.std.tqdm", "tqdm.autonotebook.tqdm", "tqdm.contrib.tqdm"}
     | {"tqdm.tqdm_notebook", "tqdm", "rich.progress.track", "alive_progress.alive_it", "fastprogress.progress_bar"}
     | {"fastprogress.fastprogress.progress_bar", "fastprogress.master_bar", "progressbar.progressbar", "accelerate.skip_first_batches"}
-    | {"more_itertools.peekable", "copy.copy", "iter", "reversed", "sorted", "list", "tuple", "set", "next", "random.sample", "itertools.cycle"}
-    | {"itertools.islice", "itertools.tee"}
+    | {"more_itertools.peekable", "copy.copy", "iter", "reversed", "sorted", "list", "tuple", "set", "next", "random.sample"}
+    | {"itertools.cycle", "itertools.islice", "itertools.tee"}
 )
 """What gives the same elements again."""
 

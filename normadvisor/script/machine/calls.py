@@ -304,7 +304,7 @@ class Calls(Attributes):
 
     def bind_parameters(self, state: State, function: Function, arguments: Arguments, environment: int, place: Place) -> None:
         """Bind the parameters of a function."""
-        names = state.names[environment]
+        names = state.environment(environment)
         spec = function.node.args
         positional = [*spec.posonlyargs, *spec.args]
         values = list(arguments.positional)

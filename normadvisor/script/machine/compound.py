@@ -274,12 +274,12 @@ class Compound(Statements):
             finally:
                 self.frames += inner
             going = list(part.normal)
-            others = [(kind, state, NOTHING) for kind in ("breaks", "continues", "raises") for state in getattr(part, kind)]
+            others = [(kind, ended, NOTHING) for kind in ("breaks", "continues", "raises") for ended in getattr(part, kind)]
             # What follows the yield is executed on every way out, and each way is taken up again after it.
-            for kind, state, result in [*others, *(("returns", state, result) for state, result in part.returns)]:
-                state.leaving = len(ways)
+            for kind, ended, result in [*others, *(("returns", ended, result) for ended, result in part.returns)]:
+                ended.leaving = len(ways)
                 ways.append((kind, result))
-                going.append(state)
+                going.append(ended)
             return going
 
         if not isinstance(manager.function, Function):

@@ -141,7 +141,7 @@ class Conditions(Core):
         if isinstance(value, Choice) and environment is not None:
             kept = [member for member in value.values if truth_of(member) is not (not wanted)]
             if kept and len(kept) < len(value.values):
-                state.names[environment][name] = Choice(tuple(kept)) if len(kept) > 1 else kept[0]
+                state.environment(environment)[name] = Choice(tuple(kept)) if len(kept) > 1 else kept[0]
 
     # --- keys: what a condition is about, the same wherever the same thing is asked
 

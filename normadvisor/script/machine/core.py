@@ -300,7 +300,7 @@ _EVAL_OPTION = re.compile(r"[.:](use_|do_|set_)?eval(_mode)?$")
 
 def become(state: State, other: State) -> None:
     """Make a state the same as another."""
-    for name in ("names", "fields", "modes", "marks", "grad", "no_grad", "leaving", "assumptions"):
+    for name in ("names", "own", "fields", "modes", "marks", "grad", "no_grad", "leaving", "assumptions"):
         setattr(state, name, getattr(other, name))
 
 

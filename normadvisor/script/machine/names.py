@@ -75,7 +75,7 @@ class Names(Conditions):
             value = self.value_of(found, state, module, name)
             if not isinstance(found, tuple) or not isinstance(found[1], ast.Assign | ast.AnnAssign):
                 return value
-            state.names[self.module_environment(state, module)][name] = value
+            state.environment(self.module_environment(state, module))[name] = value
             return value
         if name == "__name__":
             return NOTHING
@@ -132,13 +132,12 @@ class Names(Conditions):
 
     def _execute_other(self, state: State, module: SourceModule, environment: int) -> bool:
         """Execute the body of a file that variables are imported from, once on each path; whether that was done or had been."""
-        names = state.names[environment]
-        if _EXECUTED in names:
+        if _EXECUTED in state.names[environment]:
             return True
         executing = any(frame.module is module and frame.function is None for frame in self.frames)
         if executing or len(module.tree.body) > _MOST_STATEMENTS or self.steps > self.steps_with_calls:
             return False
-        names[_EXECUTED] = Const(value=True)
+        state.environment(environment)[_EXECUTED] = Const(value=True)
         self.frames.append(Frame(module, environment, callers=self.frame.callers if self.frames else ()))
         try:
             flow = self.execute(module.tree.body, [state])
@@ -165,7 +164,7 @@ class Names(Conditions):
         environment = frame.environment
         if name in frame.global_names or name in frame.outer_names:
             environment = self.environment_of(name, state) or self.module_environment(state, frame.module)
-        state.names[environment][name] = value
+        state.environment(environment)[name] = value
         self.changed(state, environment, name)
 
     def bind_nonlocal(self, name: str, state: State) -> None:

@@ -239,7 +239,7 @@ class Statements(Calls):
     def _delete(self, node: ast.Delete, state: State) -> Flow:
         for target in node.targets:
             if isinstance(target, ast.Name):
-                state.names[self.frame.environment].pop(target.id, None)
+                state.environment(self.frame.environment).pop(target.id, None)
         return Flow(normal=[state])
 
     def _assert(self, node: ast.Assert, state: State) -> Flow:
