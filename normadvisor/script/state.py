@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from normadvisor.script.fields import Fields
@@ -68,7 +68,7 @@ class State:
     """Everything that may change. A state belongs to one path: copy it before two paths part."""
 
     names: dict[int, dict[str, Value]] = field(default_factory=dict)
-    """Environments by address: names of functions and modules."""
+    """Environments by address: names of functions and modules. States share them: see :meth:`environment`."""
     fields: Fields = field(default_factory=Fields)
     """Attributes of objects; items of lists and dictionaries under ``[KEY]``, unknown ones under ``[*]``."""
     modes: dict[int, Mode] = field(default_factory=dict)
@@ -83,16 +83,23 @@ class State:
     assumptions: dict[str, bool] = field(default_factory=dict)
     """Conditions that the path decided: source text (of names that have not changed since) to truth."""
 
+    own: set[int] = field(default_factory=set)
+    """Environments that no other state shares."""
+
     def copy(self) -> State:
         """An independent state."""
-        return replace(
-            self,
-            names={address: dict(names) for address, names in self.names.items()},
-            fields=self.fields.copy(),
-            modes=dict(self.modes),
-            marks=dict(self.marks),
-            assumptions=dict(self.assumptions),
-        )
+        self.own.clear()
+        return State(
+            dict(self.names), self.fields.copy(), dict(self.modes), dict(self.marks), self.grad, self.no_grad, self.leaving,
+            dict(self.assumptions),
+        )  # fmt: skip
+
+    def environment(self, address: int) -> dict[str, Value]:
+        """The names of an environment, to be changed."""
+        if address not in self.own:
+            self.own.add(address)
+            self.names[address] = dict(self.names.get(address, ()))
+        return self.names[address]
 
     def get_field(self, address: int, name: str) -> Value | None:
         """An attribute of the object at an address; ``None`` if it was never set."""
@@ -107,7 +114,12 @@ class State:
         names: dict[int, dict[str, Value]] = {}
         for address in self.names.keys() | other.names.keys():
             one, two = self.names.get(address), other.names.get(address)
-            names[address] = dict(one or two or {}) if one is None or two is None or one == two else _joined(one, two)
+            if one is None or two is None:
+                names[address] = one or two or {}
+            else:
+                names[address] = one if one is two else _joined(one, two)
+        self.own.clear()
+        other.own.clear()
         return State(
             names=names,
             fields=self.fields.joined(other.fields),

@@ -140,7 +140,7 @@ class Project:
         for info in self._classes.values():
             info.forget()
         for known in (self._modules, self._classes, self._resolved, self._looked_up, self.contents, self.memory):
-            known.clear()  # type: ignore[attr-defined]
+            known.clear()
 
     def find(self, dotted: str, importer: SourceModule) -> SourceModule | None:
         """The module of the project with a dotted name, as ``importer`` sees it; ``None`` if it is external or cannot be read."""

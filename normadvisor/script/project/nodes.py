@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 __all__ = ["walk"]
 
@@ -29,7 +30,7 @@ _CHILDREN = _Children()
 
 def walk(root: ast.AST) -> list[ast.AST]:
     """A node and everything below it, in the order of :func:`ast.walk`, less contexts, operators and imported names."""
-    found: list[ast.AST] = [root]
+    found: list[Any] = [root]
     holes = False
     children = _CHILDREN
     for node in found:
