@@ -270,10 +270,13 @@ def _related(lead: _Hit, others: Iterable[_Hit]) -> list[Related]:
 
 
 def _fix(group: Sequence[_Hit], modules: Mapping[str, SourceModule] | Project) -> Fix | None:
-    """How to mend it: in words, and as edits where the rule names some, the source is at hand and the finding stands in it."""
+    """How to mend it: in words, and as edits where the rule names some, the source is at hand and the finding stands in it.
+
+    What is meant as it is has nothing to be mended.
+    """
     lead = group[0]
     template, words = lead.rule.side.fix, lead.rule.fix
-    if template is None or words is None:
+    if template is None or words is None or lead.event.attributes.get("deliberate") is not None:
         return None
     edits: dict[Edit, None] = {}
     if template.edit is not None and lead.at != _ENTRY:

@@ -53,7 +53,7 @@ def _inference_reason(event: Event, history: History) -> str | None:
     used = attributes.get("_predicted") or attributes.get("_measured") or attributes.get("_output")
     function = str(attributes["function"]).rpartition(".")[2]
     model = history.of(event)
-    if attributes["weights"] == "loaded" and not (model.trained or model.stepped) and attributes["input"] != "random":
+    if attributes["weights"] == "loaded" and not (model.trained or model.stepped) and (used or attributes["input"] != "random"):
         return "trained weights are loaded and nothing is trained"
     if used and _INFERENCE_NAME.search(function):
         return f"its output is a prediction, in a function named {function}"

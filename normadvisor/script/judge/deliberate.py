@@ -30,6 +30,8 @@ def deliberate_call(event: Event, history: History, around: Surroundings) -> str
         return "momentum_encoder"
     if attributes.get("_recalibrates"):
         return "statistics_recalibration"
+    if attributes["dropout"] == "yes" and attributes["batchnorm"] == "no" and _monte_carlo(event, around):
+        return "monte_carlo_dropout"
     if attributes["input"] == "random":
         found = _random_input(event, history, around)
         if found is not None:

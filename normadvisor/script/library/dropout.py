@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from normadvisor.script.library.flow import gathered, number, resized
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FUNCTIONS", "dropout_function", "new_dropout_called"]
 
+_ALWAYS_ON = re.compile(r"prenet", re.IGNORECASE)
+_MEANT = re.compile(
+    r"\balways\b|\b(even|also|as well)\b.*\b(eval\w*|inference|test|predict\w*)\b"
+    r"|\b(at|during|in) (inference|test[ -]?time|testing|eval\w*)\b"
+    r"|deliberate|\bintend|on purpose|monte.carlo|\bmc[ -]?dropout|bayesian|uncertainty",
+    re.IGNORECASE,
+)
+_NOT_MEANT = re.compile(r"\b(no|not|never|without|only|off|disabled?|todo|fixme|bug|wrong|should)\b|n't\b", re.IGNORECASE)
 _NAMES = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 FUNCTIONS = frozenset(f"torch.nn.functional.{name}" for name in _NAMES)
 """Dropout functions; all take ``(input, p, training, inplace)``."""
@@ -70,9 +79,21 @@ def _record(machine: Machine, state: State, training: str, p: float | None, plac
         in_module=owner is not None and owner.is_module is True,
         guarded=_guarded(machine, place),
         constructed=constructed,
-        deliberate=None,
+        deliberate="documented" if _is_documented(machine, place) else None,
         function=place.function,
     )
+
+
+def _is_documented(machine: Machine, place: Place) -> bool:
+    """Whether a comment beside the call says that dropout stays on, or the class is known for it: the Prenet of Tacotron."""
+    if _ALWAYS_ON.search(place.function):
+        return True
+    module = module_of(machine, place)
+    if module is None or place.location.cell is not None:
+        return False
+    line, above = module.lines[place.location.line - 1], module.lines[place.location.line - 2] if place.location.line > 1 else ""
+    comments = [line.partition("#")[2], above.partition("#")[2] if above.lstrip().startswith("#") else ""]
+    return any(_MEANT.search(comment) and not _NOT_MEANT.search(comment) for comment in comments)
 
 
 def _guarded(machine: Machine, place: Place) -> bool:

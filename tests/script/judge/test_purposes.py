@@ -180,6 +180,38 @@ def test_purposes(judged, source, expected):
             "5 train inference -",
         ),
         case(
+            "with gradients, and the sample is kept",
+            """
+            from torchvision.utils import save_image
+            model = Net()
+            model.load_state_dict(torch.load('g.pt'))
+            image = model(torch.randn(1, 3, 8, 8))
+            save_image(image, "a.png")
+            """,
+            "4 train inference -",
+        ),
+        case(
+            "with gradients, and nobody looks",
+            "model = Net()\nmodel.load_state_dict(torch.load('g.pt'))\nmodel(torch.randn(1, 3, 8, 8))\n",
+            "3 train unknown -",
+        ),
+        case(
+            "Monte Carlo dropout of a model trained on made-up data",
+            """
+            model = MLP()
+            optimizer = torch.optim.Adam(model.parameters())
+            x = torch.randn(64, 8)
+            model(x).mean().backward()
+            optimizer.step()
+            def spread(passes):
+                model.train()
+                with torch.no_grad():
+                    return torch.stack([model(x) for _ in range(passes)]).std(0)
+            spread(20)
+            """,
+            "4 train training -", "9 train inference monte_carlo_dropout",
+        ),
+        case(
             "Monte Carlo dropout in a loop",
             """
             def uncertainty(x, passes=20):
