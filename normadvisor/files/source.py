@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,24 @@ def _decoded(data: bytes, encoding: str, path: Path) -> str:
         raise TargetError(message, location=Location(str(path), line), hint=None if is_notebook(path) else hint) from error
 
 
+_NEWER = (
+    ((3, 12), re.compile(r"^\s*type\s+\w+(\[.*\])?\s*=|^\s*(async\s+)?(def|class)\s+\w+\[")),
+    ((3, 14), re.compile(r"^\s*except\*?\s+[\w.]+\s*,|(?<!\w)t[rR]?[\"']")),
+)
+"""Spellings that later versions of Python brought."""
+
+
+def _newer_syntax(text: str, line: int) -> str | None:
+    """What to do about a line that a later Python would take; ``None`` if none would."""
+    lines = text.split("\n")
+    written = lines[line - 1] if line <= len(lines) else ""
+    for version, pattern in _NEWER:
+        if sys.version_info < version and pattern.search(written):
+            own = f"{sys.version_info.major}.{sys.version_info.minor}"
+            return f"this looks like Python {version[0]}.{version[1]}; files are read by the Python that normadvisor runs on, which is {own}"
+    return None
+
+
 def parse_text(text: str, path: Path, notebook: Notebook | None = None) -> ast.Module:
     """The syntax tree of a text that was read from a file.
 
@@ -124,16 +143,17 @@ def parse_text(text: str, path: Path, notebook: Notebook | None = None) -> ast.M
 
     """
 
-    def failure(message: str, line: int = 1, column: int = 1) -> TargetError:
+    def failure(message: str, line: int = 1, column: int = 1, hint: str | None = None) -> TargetError:
         place = Location(str(path), line, column)
-        return TargetError(message, location=notebook.located(place) if notebook else place)
+        return TargetError(message, location=notebook.located(place) if notebook else place, hint=hint)
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SyntaxWarning and DeprecationWarning of the user's escapes are not ours to print
             return ast.parse(text, filename=str(path))
     except SyntaxError as error:
-        raise failure(f"not valid Python: {error.msg}", max(error.lineno or 1, 1), max(error.offset or 1, 1)) from error
+        line = max(error.lineno or 1, 1)
+        raise failure(f"not valid Python: {error.msg}", line, max(error.offset or 1, 1), _newer_syntax(text, line)) from error
     except (RecursionError, MemoryError) as error:
         raise failure("the code is nested too deeply to parse") from error
     except ValueError as error:

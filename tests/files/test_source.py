@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,3 +57,20 @@ def test_any_bytes_are_read_or_are_a_target_error(tmp_path_factory, data):
         assert discover(path) == []
     except TargetError as error:
         assert error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [("try:\n    pass\nexcept A, B:\n    pass\n", "3.14"), ('x = t"hello {y}"\n', "3.14"), ("type X = int\n", "3.12"), ("def f[T](x: T): ...\n", "3.12")],
+)
+def test_newer_python_is_named(tmp_path, text, version):
+    """Syntax of a later Python is told from mistakes; on that Python itself it is none."""
+    path = tmp_path / "new.py"
+    path.write_text(text)
+    if sys.version_info >= tuple(map(int, version.split("."))):
+        assert read_source(path).text == text
+        return
+    with pytest.raises(TargetError) as caught:
+        read_source(path)
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert caught.value.hint == f"this looks like Python {version}; files are read by the Python that normadvisor runs on, which is {own}"
