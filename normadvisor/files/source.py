@@ -131,7 +131,8 @@ def _newer_syntax(text: str, line: int) -> str | None:
     for version, pattern in _NEWER:
         if sys.version_info < version and pattern.search(written):
             own = f"{sys.version_info.major}.{sys.version_info.minor}"
-            return f"this looks like Python {version[0]}.{version[1]}; files are read by the Python that normadvisor runs on, which is {own}"
+            looks = f"this looks like Python {version[0]}.{version[1]}"
+            return f"{looks}; files are read by the Python that normadvisor runs on, which is {own}"
     return None
 
 
