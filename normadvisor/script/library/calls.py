@@ -8,8 +8,10 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from normadvisor.script.knowledge import lookup
 from normadvisor.script.library.flow import gathered, rows_of
 from normadvisor.script.library.forgetting import HARMLESS_METHODS, forget_given
+from normadvisor.script.library.methods import CONFIGURES, MAY_SWITCH, PLAIN_RUNS, RUNNING_METHODS, TENSOR_METHODS
 from normadvisor.script.library.models import (
     MODEL_KINDS,
     STAND_IN,
@@ -21,7 +23,7 @@ from normadvisor.script.library.models import (
     root_of,
     weights_of,
 )
-from normadvisor.script.library.modes import mode_of
+from normadvisor.script.library.modes import doubt, mode_of
 from normadvisor.script.library.parts import MODULE_METHODS, attribute_of
 from normadvisor.script.library.structure import structure_of
 from normadvisor.script.state import UNKNOWN_MODE, Mode, Training, joined_training
@@ -36,12 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_model_places", "call_model", "call_other_method", "model_attributes", "model_text", "record_call", "relevant_mode"]
 
-RUNNING_METHODS = frozenset(
-    {"forward", "__call__", "generate", "encode", "decode", "predict", "encode_image", "encode_text", "forward_features", "forward_head"}
-    | {"get_image_features", "get_text_features", "extract_features", "sample", "reconstruct", "transcribe", "inference", "translate"}
-    | {"predict_step", "predict_proba", "infer", "chat", "compute_loss", "embed", "embed_documents", "get_intermediate_layers", "features"}
-)
-"""Methods of external models that run them."""
 _NOT_A_MODEL = re.compile(
     r"loss|crit|metric|transform|optim|sched|sampler|token|process|logger|writer|callback|collate|augment|print|timer|schedule|_fn$|^fn$|func"
     r"|progress|tqdm|accuracy|score|scaler|loader|dataset|lambda|^log|hook|factory|build|make|create|get_|parser|activation|^act|norm$|reader",
@@ -136,8 +132,17 @@ def call_other_method(machine: Machine, state: State, receiver: Value, name: str
         return run_model(machine, state, thing, arguments, place, name)
     if thing.facts.get(STAND_IN) is not None or name in MODULE_METHODS:
         return NOTHING
+    if name not in RUNNING_METHODS and not _is_part(machine, thing, name):
+        if name in TENSOR_METHODS or (name.endswith("_") and not name.startswith("_")):
+            return gathered(machine, state, arguments.values())  # of a parameter or a buffer
+        if CONFIGURES.match(name):
+            return _configure(machine, state, thing, name, arguments, place)
     if thing.kind == "opaque" and not _is_met_as_model(state, thing) and name != "generate":
         return _unknown_method(machine, state, name, arguments, place)
+    if name in RUNNING_METHODS - PLAIN_RUNS and thing.cls is None and root_of(machine, thing).facts.get("fresh") and not thing.parent:
+        known = lookup(thing.extern) is not None or not thing.extern
+        if not known:
+            return _unknown_method(machine, state, name, arguments, place, keep=thing)  # it may switch the mode itself
     if name in RUNNING_METHODS and not _is_part(machine, thing, name):
         return run_model(machine, state, thing, arguments, place, name)
     part = attribute_of(machine, state, receiver, name, place)
@@ -145,6 +150,13 @@ def call_other_method(machine: Machine, state: State, receiver: Value, name: str
         found = as_model(machine, member)
         if found is not None and (found.cls is not None or found.extern or _given_data(machine, arguments)):
             return run_model(machine, state, found, arguments, place)
+    return _unknown_method(machine, state, name, arguments, place, keep=thing)
+
+
+def _configure(machine: Machine, state: State, thing: Thing, name: str, arguments: Arguments, place: Place) -> Value:
+    """A method that by its name sets something up: it runs no layer, but it may switch modes."""
+    if MAY_SWITCH.search(name) and (thing.kind == "module" or thing.address in state.modes):
+        doubt(machine, state, thing, place)
     return _unknown_method(machine, state, name, arguments, place, keep=thing)
 
 

@@ -29,6 +29,7 @@ from normadvisor.script.library import (
     parts,
     penalty,
     tensors,
+    unseen,
     wrappers,
 )
 from normadvisor.script.library.names import canonical
@@ -75,7 +76,9 @@ class TorchLibrary:
             if (handler := PREFIXES.get(start)) is not None and (result := handler(machine, state, name, arguments, place)) is not None:
                 return result
         built = factories.build_extern(machine, state, name, arguments, place)
-        return built if built is not None else forgetting.harmless_call(machine, state, name, arguments, place)
+        if built is None:
+            built = forgetting.harmless_call(machine, state, name, arguments, place)
+        return built if built is not None else unseen.perhaps_model(machine, state, name, arguments, place)
 
     def build(self, machine: Machine, state: State, cls: ClassInfo, arguments: Arguments, place: Place) -> Value | None:
         """Construction of a project class whose bases reach an external class."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from normadvisor.script.protocol import Machine
     from normadvisor.script.state import State
 
-__all__ = ["build_extern", "initial_mode", "is_module_name"]
+__all__ = ["build_extern", "initial_mode", "is_module_name", "is_no_network"]
 
 _EVALUATED_WHEN_LOADED = ("transformers.", "diffusers.", "peft.", "optimum.")
 _NO_MODELS = (
@@ -32,8 +32,26 @@ _NO_MODELS = (
 )  # fmt: skip
 
 
+_NO_NETWORKS = (
+    "torchaudio.transforms.", "torchvision.transforms.", "torchmetrics.", "kornia.", "torchio.", "torch_audiomentations.",
+    "audiomentations.",
+    "monai.losses.", "monai.metrics.", "monai.transforms.", "segmentation_models_pytorch.losses.",
+    "segmentation_models_pytorch.metrics.", "segmentation_models_pytorch.utils.",
+    "pytorch_metric_learning.losses.", "pytorch_metric_learning.miners.", "timm.loss.", "piq.",
+    "pytorch_msssim.", "torch_optimizer.", "albumentations.", "nnAudio.", "speechbrain.processing.", "speechbrain.lobes.features.",
+)  # fmt: skip
+"""Where transforms, metrics and losses come from: modules, some of them, but none with layers that depend on the mode as networks have."""
+
+
+def is_no_network(name: str) -> bool:
+    """Whether an external class makes a transform, a metric or a loss."""
+    return name.startswith(_NO_NETWORKS)
+
+
 def is_module_name(name: str) -> bool:
     """Whether an external class or factory makes modules."""
+    if is_no_network(name):
+        return False
     if module_kind(name) is True:
         return True
     known = lookup(name)
@@ -50,6 +68,8 @@ def initial_mode(name: str, place: Place) -> Mode:
 
 def build_extern(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value | None:
     """A model made by an external class or factory; ``None`` if it makes none."""
+    if is_no_network(name):
+        return machine.new(state, "other", place, name=last(name), extern=name, arguments=arguments) if last(name)[:1].isupper() else None
     known = lookup(name)
     if known is not None:
         return _known(machine, state, known, arguments, place)
@@ -65,7 +85,7 @@ def build_extern(machine: Machine, state: State, name: str, arguments: Arguments
         if name in CONTAINERS:
             fill_container(machine, state, machine.things[ref.address], arguments)
         return ref
-    camel = tail[:1].isupper() and not tail.isupper()
+    camel = tail[:1].isupper()
     if kind is None and camel and not tail.endswith(_NO_MODELS) and name.partition(".")[0] not in STANDARD:
         # A class out of reach. It is a model if it is used like one, and then it was built in train mode.
         ref = machine.new(state, "opaque", place, name=name, extern=name, arguments=arguments)

@@ -755,7 +755,7 @@ def test_classes(modes, source, expected):
             model = get_model(3).to("cuda")
             model(x)
             """,
-            [],
+            ["train"],
             id="ext func",
         ),
         pytest.param(
