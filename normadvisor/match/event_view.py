@@ -36,10 +36,10 @@ def view_of(event: Event) -> EventView:
             held = held or [layer for layer in view[key] if isinstance(layer, str)]
     batchnorm = [layer for layer in held if "BatchNorm" in layer]
     rest = [layer for layer in held if "BatchNorm" not in layer]
-    view["held"] = _few(held, [*batchnorm[:1], *rest[:1]])
-    view["held_batchnorm"] = _few(batchnorm, batchnorm[:1])
-    view["held_dropout"] = _few(rest, rest[:1])
-    view["why"] = REASONS.get(str(event.attributes.get("deliberate")))
+    view["some_layers"] = _few(held, [*batchnorm[:1], *rest[:1]])
+    view["batchnorm_layers"] = _few(batchnorm, batchnorm[:1])
+    view["other_layers"] = _few(rest, rest[:1])
+    view["reason"] = REASONS.get(str(event.attributes.get("deliberate")))
     return view
 
 

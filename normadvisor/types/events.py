@@ -134,10 +134,10 @@ EVENT: dict[str, str] = {
     "op": "kind of the event",
     "places": "list of the further places that are known: `switch`, `built` ...",
     "text": "source text of the expression",
-    "held": "some of `layers` or `norm_layers`, for a message: `BatchNorm2d at net.py:14 and 3 more`; None if none is known",
-    "held_batchnorm": "the same, BatchNorm layers alone",
-    "held_dropout": "the same, all but BatchNorm layers",
-    "why": "`deliberate` in words, for a message; None if it is None",
+    "some_layers": "some of `layers` or `norm_layers`, for a message: `BatchNorm2d at net.py:14 and 3 more`; None if none is known",
+    "batchnorm_layers": "the same, BatchNorm layers alone",
+    "other_layers": "the same, all but BatchNorm layers",
+    "reason": "`deliberate` in words, for a message; None if it is None",
 }
 """Attributes that every event has beside those of its kind."""
 
