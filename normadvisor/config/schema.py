@@ -1,4 +1,4 @@
-"""The shape of a configuration table, checked by pydantic. Imported only when there is a table to check."""
+"""The shape of a configuration table, checked by pydantic. Imported only when a table holds something doubtful."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from normadvisor.config.settings import Format
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MODEL_KEYS", "TABLE_KEYS", "mistakes"]
+__all__ = ["KEYS", "mistakes"]
 
 _Name = Annotated[str, MinLen(1)]
 
@@ -47,8 +47,8 @@ class _Table(TypedDict, total=False):
 # Other keys are told apart before, with a suggestion.
 _ADAPTER = TypeAdapter(_Table)
 
-TABLE_KEYS: tuple[str, ...] = tuple(_Table.__annotations__)
-MODEL_KEYS: tuple[str, ...] = tuple(_Model.__annotations__)
+KEYS: tuple[tuple[str, ...], tuple[str, ...]] = (tuple(_Table.__annotations__), tuple(_Model.__annotations__))
+"""Keys of the table, and of an entry of its models."""
 
 
 def mistakes(table: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str, dict[str, Any]]]:

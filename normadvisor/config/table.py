@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from normadvisor.config.context import CONTEXT_KEYS, parse_context
-from normadvisor.config.schema import MODEL_KEYS, TABLE_KEYS, mistakes
+from normadvisor.config.plain import MODEL_KEYS, TABLE_KEYS, plainly_right
 from normadvisor.config.settings import ModelConfig, Settings
 from normadvisor.config.suggest import did_you_mean
 from normadvisor.config.wording import mistake_error, one_line
@@ -90,6 +90,10 @@ def _check(top: _Section, models: list[_Section | None]) -> None:
     table = dict(top.values)
     if isinstance(table.get("models"), list):
         table["models"] = [raw if section is None else section.values for raw, section in zip(table["models"], models, strict=True)]
+    if plainly_right(table):
+        return
+    from normadvisor.config.schema import mistakes  # noqa: PLC0415 - costs pydantic
+
     errors = []
     for loc, kind, parameters in mistakes(table):
         name, rest = str(loc[0]), loc[1:]

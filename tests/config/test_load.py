@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from normadvisor.config import FORMATS, ModelConfig, Settings, load_settings
-from normadvisor.config.schema import MODEL_KEYS, TABLE_KEYS
+from normadvisor.config.plain import MODEL_KEYS, TABLE_KEYS
 from normadvisor.errors import ConfigError
 from normadvisor.report import format_names
 from normadvisor.types import Location, RunContext, Severity
