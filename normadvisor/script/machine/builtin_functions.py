@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from normadvisor.script.machine.attributes import SUPER, Attributes, is_through
-from normadvisor.script.values import NOTHING, Arguments, Class, Const, Data, Extern, Partial, Place, Ref, Tuple, Value, choice, merged_data
+from normadvisor.script.values import COMPUTED_NAME, NOTHING, Arguments, Bound, Class, Const, Data, Extern, Partial, Place, Ref, Tuple, Value, choice, merged_data
 
 if TYPE_CHECKING:
     from normadvisor.script.state import State
@@ -40,7 +40,8 @@ def _isinstance(machine: Attributes, state: State, arguments: Arguments, place: 
 def _getattr(machine: Attributes, state: State, arguments: Arguments, place: Place) -> Value | None:
     name = arguments.get(1)
     if not isinstance(name, Const) or not isinstance(name.value, str):
-        return NOTHING
+        thing = machine.thing(arguments.positional[0]) if arguments.positional else None
+        return Bound(arguments.positional[0], COMPUTED_NAME) if thing is not None and thing.kind == "module" else NOTHING
     return machine.attribute(state, arguments.positional[0], name.value, place)
 
 

@@ -116,6 +116,7 @@ class Core:
         self._addresses: dict[object, int] = {}
         self._next = 1
         self._places: dict[tuple[Location, ...], dict[int, Place]] = {}
+        self._statements: dict[int, Location] = {}
         self._numbers = 0
         self._parents: dict[int, int | None] = {}
         self._modules_of: dict[int, SourceModule] = {}
@@ -209,15 +210,23 @@ class Core:
             places = frame.places = self._places.setdefault(frame.callers, {})
         place = places.get(id(node))
         if place is None:
-            statement = frame.statements[-1] if frame.statements else None
             function = frame.function.qualname if frame.function is not None else "<module>"
             module = frame.module
             place = Place(
-                module.location(node), function, frame.callers, module.location(statement) if statement is not None else None,
-                self.source_of(node),
+                module.location(node), function, frame.callers, self._statement_location(frame), self.source_of(node),
             )  # fmt: skip
             places[id(node)] = place
         return place
+
+    def _statement_location(self, frame: Frame) -> Location | None:
+        """Where the statement that is being executed stands."""
+        if not frame.statements:
+            return None
+        statement = frame.statements[-1]
+        location = self._statements.get(id(statement))
+        if location is None:
+            location = self._statements[id(statement)] = frame.module.location(statement)
+        return location
 
     def new_budget(self) -> None:
         """Begin a root: its steps are counted anew, and what the last one took is gone."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.script.machine.conditions import compared, truth_of
 from normadvisor.script.machine.containers import Containers
-from normadvisor.script.machine.core import Outcomes
+from normadvisor.script.machine.core import MOST_STEPS, BudgetError, Outcomes
+from normadvisor.script.machine.operators import ARITHMETIC, SIGNS, computed, item_of_tuple, without_activation
 from normadvisor.script.values import (
     NOTHING,
     Arguments,
@@ -30,23 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Expressions"]
 
-_ARITHMETIC: dict[type[ast.operator], tuple[str, Callable[[Any, Any], Any]]] = {
-    ast.Add: ("+", operator.add),
-    ast.Sub: ("-", operator.sub),
-    ast.Mult: ("*", operator.mul),
-    ast.Div: ("/", operator.truediv),
-    ast.FloorDiv: ("//", operator.floordiv),
-    ast.Mod: ("%", operator.mod),
-    ast.Pow: ("**", operator.pow),
-    ast.MatMult: ("@", operator.matmul),
-    ast.BitOr: ("|", operator.or_),
-    ast.BitAnd: ("&", operator.and_),
-    ast.BitXor: ("^", operator.xor),
-    ast.LShift: ("<<", operator.lshift),
-    ast.RShift: (">>", operator.rshift),
-}
-_MOST_TEXT = 10_000
-"""Longest string and largest number that arithmetic on constants makes."""
 _SAMPLED = 6
 """Entries evaluated of a longer one."""
 _MOST_ITEMS = 40
@@ -91,7 +74,9 @@ class Expressions(Containers):
 
     def evaluate(self, node: ast.expr, state: State) -> Value:
         """The value of an expression; what it does to the state is done in place, several ends are joined."""
-        self.step()
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise BudgetError
         handler = self._handlers.get(type(node))
         if handler is not None:
             return handler(node, state)
@@ -179,7 +164,7 @@ class Expressions(Containers):
         found = []
         for member in members(value):
             if isinstance(member, Tuple):
-                found.append(_item_of_tuple(member, key))
+                found.append(item_of_tuple(member, key))
                 continue
             thing = self.thing(member)
             if thing is not None and isinstance(member, Ref) and thing.kind in {"list", "dict", "set"}:
@@ -207,16 +192,16 @@ class Expressions(Containers):
 
     def arithmetic(self, state: State, sign: ast.operator, left: Value, right: Value, place: Any) -> Value:
         """``left sign right``."""
-        text, compute = _ARITHMETIC[type(sign)]
+        text, compute = ARITHMETIC[type(sign)]
         if isinstance(left, Const) and isinstance(right, Const):
-            return _computed(text, compute, left.value, right.value)
+            return computed(text, compute, left.value, right.value)
         if isinstance(left, Tuple) and isinstance(right, Tuple) and text == "+" and left.rest is None:
             return Tuple((*left.items, *right.items), right.rest)
         joined = self._joined_lists(state, left, right, place) if text == "+" else None
         if joined is not None:
             return joined
         result = self.library.operation(self, state, text, [left, right], place)
-        return result if result is not None else _without_activation([left, right])
+        return result if result is not None else without_activation([left, right])
 
     def _joined_lists(self, state: State, left: Value, right: Value, place: Any) -> Value | None:
         one, two = self.thing(left), self.thing(right)
@@ -237,7 +222,7 @@ class Expressions(Containers):
                 return Const(-value.value)
             return value if isinstance(node.op, ast.UAdd) else NOTHING
         result = self.library.operation(self, state, "-" if isinstance(node.op, ast.USub) else "~", [value], self.place(node))
-        return result if result is not None else _without_activation([value])
+        return result if result is not None else without_activation([value])
 
     def _compare(self, node: ast.Compare, state: State) -> Value:
         values = [self.evaluate(part, state) for part in (node.left, *node.comparators)]
@@ -248,11 +233,11 @@ class Expressions(Containers):
             contained = self._contained(state, node.ops[0], values[0], values[1])
             if contained is not None:
                 return contained
-            sign = _SIGNS.get(type(node.ops[0]), "<")
+            sign = SIGNS.get(type(node.ops[0]), "<")
             result = self.library.operation(self, state, sign, values, self.place(node))
             if result is not None:
                 return result
-        return _without_activation(values)
+        return without_activation(values)
 
     def _optional(self, values: list[Value]) -> bool:
         """Whether a parameter that nobody passes is compared with ``None``: it may be."""
@@ -390,44 +375,3 @@ class Expressions(Containers):
             else:
                 double = NOTHING
         return Arguments(tuple(positional), tuple(named), choice(star) if star else None, double)
-
-
-_SIGNS: dict[type[ast.cmpop], str] = {
-    ast.Eq: "==", ast.NotEq: "!=", ast.In: "in", ast.NotIn: "not in", ast.Is: "is", ast.IsNot: "is not",
-}  # fmt: skip
-
-
-def _item_of_tuple(value: Tuple, key: Value) -> Value:
-    """One item of a tuple, or any if it is not known which."""
-    if isinstance(key, Const) and isinstance(key.value, int) and value.rest is None and -len(value.items) <= key.value < len(value.items):
-        return value.items[key.value]
-    items = (*value.items, *([value.rest] if value.rest is not None else []))
-    return choice(items) if items else NOTHING
-
-
-def _computed(text: str, compute: Callable[[Any, Any], Any], left: Any, right: Any) -> Value:
-    """Arithmetic on constants, kept small."""
-    if text in {"**", "<<", "@"} or (text == "*" and (isinstance(left, str | bytes) or isinstance(right, str | bytes))):
-        small = isinstance(left, int | float) and isinstance(right, int | float) and abs(left) <= 1024 and abs(right) <= 16
-        if not small or text == "@":
-            return NOTHING
-    if isinstance(left, str) and text == "%":
-        return NOTHING
-    try:
-        result = compute(left, right)
-    except (TypeError, ValueError, ArithmeticError):
-        return NOTHING
-    if isinstance(result, str | bytes) and len(result) > _MOST_TEXT:
-        return NOTHING
-    if isinstance(result, int) and abs(result) > 10**_MOST_EXPONENT:
-        return NOTHING
-    return Const(result)
-
-
-_MOST_EXPONENT = 30
-
-
-def _without_activation(values: list[Value]) -> Data:
-    data = merged_data(values)
-    return Data(data.calls, None, None, data.origins) if data.activation else data
-

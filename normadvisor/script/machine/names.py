@@ -52,16 +52,17 @@ class Names(Conditions):
 
     def environment_of(self, name: str, state: State) -> int | None:
         """The environment that binds a name; ``None`` for builtins and names of other files."""
-        environment: int | None = self.frame.environment
-        if name in self.frame.global_names:
-            return self.module_environment(state, self.frame.module)
-        if name in self.frame.outer_names:
-            return self.frame.outer_names[name]
+        frame, names = self.frames[-1], state.names
+        environment: int | None = frame.environment
+        if name in frame.global_names:
+            return self.module_environment(state, frame.module)
+        if name in frame.outer_names:
+            return frame.outer_names[name]
         while environment is not None:
-            if name in state.names.get(environment, ()):
+            if name in names.get(environment, ()):
                 return environment
             environment = self._parents.get(environment)
-        module = self.module_environment(state, self.frame.module)
+        module = self.module_environment(state, frame.module)
         return module if name in state.names[module] else None
 
     def lookup(self, name: str, state: State) -> Value:

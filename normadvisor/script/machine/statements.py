@@ -64,23 +64,23 @@ class Statements(Calls):
         """Execute a block."""
         flow = Flow()
         current = states
+        running = self.frames[-1].statements
         for statement in body:
             if not current:
                 break
-            self.frame.statements.append(statement)
+            handler = self.statements.get(type(statement))
+            if handler is None:
+                continue
+            running.append(statement)
             try:
                 following: list[State] = []
                 for state in current:
                     self.step()
-                    handler = self.statements.get(type(statement))
-                    if handler is None:
-                        following.append(state)
-                        continue
                     part = handler(statement, state)
                     following += part.normal
                     flow.add(part)
             finally:
-                self.frame.statements.pop()
+                running.pop()
             current = self.joined(following) if len(following) > 1 else following
         flow.normal = current
         return flow
