@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from normadvisor.types import Location
 
 __all__ = [
-    "NOTHING", "Arguments", "Bound", "Choice", "Class", "Const", "Context", "Data", "Extern", "Function", "ModuleValue", "Partial", "Place",
+    "COMPUTED_NAME", "NOTHING", "Arguments", "Bound", "Choice", "Class", "Const", "Context", "Data", "Extern", "Function", "ModuleValue", "Partial", "Place",
     "Ref", "Thing", "Tuple", "Value", "choice", "members", "merged_data",
 ]  # fmt: skip
 
@@ -50,6 +50,8 @@ class Data:
 
 NOTHING = Data()
 """Nothing is known."""
+COMPUTED_NAME = "(computed)"
+"""Name of an attribute that a program computes: ``getattr(model, "train" if training else "eval")``."""
 
 
 @dataclass(frozen=True, slots=True)

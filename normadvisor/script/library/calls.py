@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from normadvisor.script.knowledge import lookup
 from normadvisor.script.library.flow import gathered, rows_of
 from normadvisor.script.library.forgetting import HARMLESS_METHODS, forget_given
-from normadvisor.script.library.methods import CONFIGURES, MAY_SWITCH, PLAIN_RUNS, RUNNING_METHODS, TENSOR_METHODS
+from normadvisor.script.library.methods import CONFIGURES, MAY_SWITCH, PLAIN_RUNS, RUNNING_METHODS, RUNS_LAYERS, TENSOR_METHODS
 from normadvisor.script.library.models import (
     MODEL_KINDS,
     STAND_IN,
@@ -26,8 +26,9 @@ from normadvisor.script.library.models import (
 from normadvisor.script.library.modes import doubt, mode_of
 from normadvisor.script.library.parts import MODULE_METHODS, attribute_of
 from normadvisor.script.library.structure import structure_of
+from normadvisor.script.project.bases import module_kind
 from normadvisor.script.state import UNKNOWN_MODE, Mode, Training, joined_training
-from normadvisor.script.values import NOTHING, Arguments, Const, Data, Function, Place, Ref, Thing, Tuple, Value, members
+from normadvisor.script.values import COMPUTED_NAME, NOTHING, Arguments, Const, Data, Function, Place, Ref, Thing, Tuple, Value, members
 
 if TYPE_CHECKING:
     from normadvisor.script.events import Event
@@ -132,6 +133,10 @@ def call_other_method(machine: Machine, state: State, receiver: Value, name: str
         return run_model(machine, state, thing, arguments, place, name)
     if thing.facts.get(STAND_IN) is not None or name in MODULE_METHODS:
         return NOTHING
+    if name == COMPUTED_NAME:
+        if not _given_data(machine, arguments):
+            doubt(machine, state, thing, place)
+        return gathered(machine, state, arguments.values())
     if name not in RUNNING_METHODS and not _is_part(machine, thing, name):
         if name in TENSOR_METHODS or (name.endswith("_") and not name.startswith("_")):
             return gathered(machine, state, arguments.values())  # of a parameter or a buffer
@@ -139,10 +144,8 @@ def call_other_method(machine: Machine, state: State, receiver: Value, name: str
             return _configure(machine, state, thing, name, arguments, place)
     if thing.kind == "opaque" and not _is_met_as_model(state, thing) and name != "generate":
         return _unknown_method(machine, state, name, arguments, place)
-    if name in RUNNING_METHODS - PLAIN_RUNS and thing.cls is None and root_of(machine, thing).facts.get("fresh") and not thing.parent:
-        known = lookup(thing.extern) is not None or not thing.extern
-        if not known:
-            return _unknown_method(machine, state, name, arguments, place, keep=thing)  # it may switch the mode itself
+    if name not in PLAIN_RUNS and not RUNS_LAYERS.search(name) and _is_out_of_reach(thing):
+        return _unknown_method(machine, state, name, arguments, place, keep=thing)  # it may switch the mode itself, or run nothing
     if name in RUNNING_METHODS and not _is_part(machine, thing, name):
         return run_model(machine, state, thing, arguments, place, name)
     part = attribute_of(machine, state, receiver, name, place)
@@ -158,6 +161,12 @@ def _configure(machine: Machine, state: State, thing: Thing, name: str, argument
     if MAY_SWITCH.search(name) and (thing.kind == "module" or thing.address in state.modes):
         doubt(machine, state, thing, place)
     return _unknown_method(machine, state, name, arguments, place, keep=thing)
+
+
+def _is_out_of_reach(thing: Thing) -> bool:
+    """Whether a model was built by a class or function of which nothing is known but its name."""
+    fresh = thing.facts.get("fresh") and thing.cls is None and thing.parent is None
+    return bool(fresh and thing.extern and lookup(thing.extern) is None and module_kind(thing.extern) is not True)
 
 
 def _is_met_as_model(state: State, thing: Thing) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["CONFIGURES", "MAY_SWITCH", "PLAIN_RUNS", "RUNNING_METHODS", "TENSOR_METHODS"]
+__all__ = ["CONFIGURES", "MAY_SWITCH", "PLAIN_RUNS", "RUNNING_METHODS", "RUNS_LAYERS", "TENSOR_METHODS"]
 
 PLAIN_RUNS = frozenset(
     {"forward", "__call__", "encode", "decode", "encode_image", "encode_text", "forward_features", "forward_head", "extract_features"}
@@ -16,6 +16,10 @@ RUNNING_METHODS = PLAIN_RUNS | frozenset(
     | {"compute_loss", "embed_documents"}
 )
 """Methods of external models that run them; those that are not plain may switch modes by themselves."""
+RUNS_LAYERS = re.compile(
+    r"forward|encod|decod|backbone|feature|classif|head|net(?:_|\d|$)|model|layer|fc\d|conv|embed|trunk|body|block|stem|pool|proj|visual|attention"
+)
+"""Parts, and other methods, of a class out of reach that run layers."""
 CONFIGURES = re.compile(
     r"_|get(?!_(?:feature|embed|logit|output|pred|prob|latent|representation|action|score))(?:_|$)"
     r"|(?:set|init|initialize|load|save|register|reset|freeze|unfreeze|add|update|resize|enable|disable|configure|config|remove|replace"

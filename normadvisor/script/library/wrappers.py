@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from normadvisor.script.library import containers, modes
@@ -35,7 +36,7 @@ def keep(machine: Machine, state: State, receiver: Value, name: str, arguments: 
     if thing is None:
         return None
     if name in _RETURNING:
-        if thing.kind == "opaque" and name in {"to", "cuda"} and thing.facts.get("fresh"):
+        if thing.kind == "opaque" and name in {"to", "cuda"} and thing.facts.get("fresh") and _names_weights(thing):
             thing.kind = "module"
         return Ref(thing.address)
     if name == "add_module" and len(arguments.positional) > 1:
@@ -46,6 +47,12 @@ def keep(machine: Machine, state: State, receiver: Value, name: str, arguments: 
     return NOTHING
 
 
+def _names_weights(thing: Thing) -> bool:
+    """Whether something was built with weights, which transforms and filters that are moved to a device have not."""
+    return thing.arguments is not None and any(_WEIGHTS.search(name) for name, _ in thing.arguments.named)
+
+
+_WEIGHTS = re.compile(r"pretrain|weight|checkpoint|ckpt|num_classes|n_classes|in_channels|out_channels|hidden|embed_dim|num_layers")
 _RETURNING = frozenset(
     {"to", "cuda", "cpu", "half", "float", "double", "bfloat16", "xpu", "npu", "hpu", "mps", "share_memory", "to_empty", "type", "ipu"}
     | {"merge_and_unload", "to_bettertransformer", "fuse", "bind"}

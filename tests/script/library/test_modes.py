@@ -746,7 +746,7 @@ def test_classes(modes, source, expected):
             model = UNet(3).to("cuda")
             model(x)
             """,
-            ["train"],
+            ["unknown"],
             id="ext class",
         ),
         pytest.param(
@@ -755,7 +755,7 @@ def test_classes(modes, source, expected):
             model = get_model(3).to("cuda")
             model(x)
             """,
-            ["train"],
+            ["unknown"],
             id="ext func",
         ),
         pytest.param(
