@@ -64,6 +64,8 @@ class SourceModule:
         line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
         end_line, end_column = getattr(node, "end_lineno", None) or line, getattr(node, "end_col_offset", None) or column
         cells = self.cells or Cells(self.path)
+        if self.text.isascii():
+            return cells.location(line, column + 1, end_line, end_column + 1)
         return cells.location(line, self._points(line, column) + 1, end_line, self._points(end_line, end_column) + 1)
 
     def segment(self, node: ast.AST) -> str:
