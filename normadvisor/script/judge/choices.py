@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from normadvisor.script.judge.surroundings import FUNCTIONS, Surroundings, holds
+from normadvisor.script.project.nodes import walk
 
 if TYPE_CHECKING:
     from normadvisor.script.events import Event
@@ -25,48 +26,49 @@ def chosen(event: Event, around: Surroundings) -> bool:
     if switched is None:
         return False
     statements = around.statements(switched.location)
-    call = _switch_in(statements[-1], "train") if statements else None
-    function = around.function(switched.location)
-    for outer in reversed(statements[:-1]):
-        if isinstance(outer, FUNCTIONS | ast.ClassDef):
+    if not statements:
+        return False
+    called, function = bool(switched.callers), around.function(switched.location)
+    return around.known(statements[-1], f"chosen {called}", lambda: _is_chosen(statements, function, called=called))
+
+
+def _is_chosen(statements: list[ast.stmt], function: ast.FunctionDef | ast.AsyncFunctionDef | None, *, called: bool) -> bool:
+    """The same, of the statements around the switch."""
+    call = next((receiver for _, receiver, mode in _switches(statements[-1]) if mode == "train"), None)
+    for inner in reversed(statements[:-1]):
+        if isinstance(inner, FUNCTIONS | ast.ClassDef):
             break
-        if isinstance(outer, ast.If) and call is not None:
-            other = outer.orelse if any(item in statements for item in outer.body) else outer.body
-            opposite = any(ast.unparse(found) == ast.unparse(call) for found in _switches(other, "eval"))
-            return opposite and _is_option(outer.test, function, known=bool(switched.callers))
+        if isinstance(inner, ast.If) and call is not None:
+            other = inner.orelse if any(item in statements for item in inner.body) else inner.body
+            opposite = any(mode == "eval" and receiver == call for item in other for _, receiver, mode in _switches(item))
+            return opposite and _is_option(inner.test, function, called=called)
     return False
 
 
-def _switch_in(statement: ast.stmt, name: str) -> ast.expr | None:
-    """What a statement switches: ``model`` of ``model.train()``."""
-    return next(iter(_switches([statement], name)), None)
-
-
-def _switches(statements: list[ast.stmt], name: str) -> list[ast.expr]:
-    """What statements switch into a mode."""
+def _switches(scope: ast.stmt) -> list[tuple[int, str, str]]:
+    """Switches in a statement: the line, what is switched, and into which mode; ``?`` if that is not written there."""
     return [
-        node.func.value
-        for statement in statements
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _mode_of(node.func.attr, node) == name
+        (node.lineno, ast.unparse(node.func.value), _mode_of(node.func.attr, node))
+        for node in walk(scope)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"train", "eval"}
     ]
 
 
 def _mode_of(method: str, node: ast.Call) -> str:
-    """The mode that a call of ``train`` or ``eval`` asks for; its name for anything else."""
+    """The mode that a call of ``train`` or ``eval`` asks for."""
     given = node.args[0] if node.args else node.keywords[0].value if node.keywords else None
-    if method == "train" and isinstance(given, ast.Constant):
-        return "train" if given.value else "eval"
-    return method
+    if method == "eval" or given is None:
+        return method
+    return ("train" if given.value else "eval") if isinstance(given, ast.Constant) else "?"
 
 
-def _is_option(test: ast.expr, function: ast.FunctionDef | ast.AsyncFunctionDef | None, *, known: bool) -> bool:
+def _is_option(test: ast.expr, function: ast.FunctionDef | ast.AsyncFunctionDef | None, *, called: bool) -> bool:
     """Whether a condition asks for an option, or for a parameter that no caller in sight gives a value."""
     parameters: set[str] = set()
-    if function is not None and not known:
+    if function is not None and not called:
         spec = function.args
         parameters = {item.arg for item in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs)}
-    for node in ast.walk(test):
+    for node in walk(test):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and _OPTIONS.match(node.value.id):
             return True
         if isinstance(node, ast.Name) and node.id in parameters:
@@ -99,16 +101,17 @@ def put_back(event: Event, history: History, around: Surroundings) -> bool:
     function = around.function(event.location)
     if span is None or function is None or not _switch_within(event, span):
         return False
-    if _STEPS.search(around.text(event.location)) or history.trains_within(span):
+    if around.mentions(event.location, _STEPS) or around.known(function, "trains", lambda: history.trains_within(span)):
         return False
     end, model = event.location.end_line or event.location.line, event.attributes["model"]
-    return any(
-        node.lineno > end and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-        and _puts_back(node, node.func.attr) and ast.unparse(node.func.value) == model
-        for node in ast.walk(function) if isinstance(node, ast.expr)
-    )  # fmt: skip
+    last: dict[str, int] = around.known(function, "put back", lambda: _put_back_in(function))
+    return last.get(model, 0) > end
 
 
-def _puts_back(node: ast.Call, method: str) -> bool:
-    """``model.eval()``, or ``model.train(before)``."""
-    return _mode_of(method, node) == "eval" or (method == "train" and bool(node.args) and not isinstance(node.args[0], ast.Constant))
+def _put_back_in(function: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, int]:
+    """The last line of a function in which a model is put into eval mode, or into one that was kept; by how it is written."""
+    found: dict[str, int] = {}
+    for line, receiver, mode in _switches(function):
+        if mode != "train":
+            found[receiver] = max(line, found.get(receiver, 0))
+    return found

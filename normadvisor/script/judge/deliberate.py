@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from normadvisor.script.judge.choices import chosen, put_back, switched_around
 from normadvisor.script.judge.surroundings import Surroundings, holds
 from normadvisor.script.judge.testing import in_test
+from normadvisor.script.project.nodes import walk
 
 if TYPE_CHECKING:
     from normadvisor.script.events import Event
@@ -46,7 +47,7 @@ def deliberate_call(event: Event, history: History, around: Surroundings) -> str
         return "monte_carlo_dropout"
     if put_back(event, history, around):
         return "explicit"
-    if history.of(event).trained and around.function(event.location) is not None and _ENVIRONMENT.search(around.text(event.location)):
+    if history.of(event).trained and around.function(event.location) is not None and around.mentions(event.location, _ENVIRONMENT):
         return "sampling"
     return None
 
@@ -61,7 +62,9 @@ def in_training_step(event: Event, history: History, around: Surroundings) -> bo
         return False
     loop = around.loop(event.location)
     span = around.span(loop, event.location) if loop is not None else None
-    return span is not None and history.trained_within(event, span)
+    if loop is None or span is None:
+        return False
+    return around.known(loop, f"trains {attributes.get('_root')}", lambda: history.trained_within(event, span))
 
 
 def _random_input(event: Event, history: History, around: Surroundings) -> str | None:
@@ -70,7 +73,7 @@ def _random_input(event: Event, history: History, around: Surroundings) -> str |
     if history.of(event).trained:
         # A model that was trained and now predicts is used, whatever its data were made of.
         return None if attributes.get("_predicted") or attributes.get("_measured") else "sampling"
-    if _TIMING.search(around.text(event.location)):
+    if around.mentions(event.location, _TIMING):
         return "benchmark"
     return "smoke_test" if attributes["weights"] != "loaded" else None
 
@@ -107,15 +110,18 @@ def _repeats_same_input(event: Event, around: Surroundings) -> bool:
     """Whether the call stands in a loop over a range that has nothing to do with its input."""
     statements = around.statements(event.location)
     within: list[tuple[ast.expr, ast.expr]] = [(node.target, node.iter) for node in statements if isinstance(node, ast.For)]
-    for node in ast.walk(statements[-1]) if statements else ():
-        if isinstance(node, ast.ListComp | ast.GeneratorExp):
-            span = around.span(node, event.location)
-            if span is not None and holds(span, event.location):
-                within += [(part.target, part.iter) for part in node.generators]
+    for node in around.known(statements[-1], "comprehensions", lambda: _comprehensions(statements[-1])) if statements else ():
+        span = around.span(node, event.location)
+        if span is not None and holds(span, event.location):
+            within += [(part.target, part.iter) for part in node.generators]
     for target, iterable in within:
         is_range = isinstance(iterable, ast.Call) and "range" in ast.unparse(iterable.func)
-        names = {node.id for node in ast.walk(target) if isinstance(node, ast.Name)}
+        names = {node.id for node in walk(target) if isinstance(node, ast.Name)}
         if is_range and not any(re.search(rf"\b{re.escape(name)}\b", event.text) for name in names):
             # A range that counts epochs or steps of a training does not count passes.
             return not _EPOCHS.search(ast.unparse(iterable))
     return False
+
+
+def _comprehensions(statement: ast.stmt) -> list[ast.ListComp | ast.GeneratorExp]:
+    return [node for node in walk(statement) if isinstance(node, ast.ListComp | ast.GeneratorExp)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from normadvisor.script.judge.choices import chosen
 from normadvisor.script.judge.testing import in_test
+from normadvisor.script.project.nodes import walk
 
 if TYPE_CHECKING:
     from normadvisor.script.events import Event
@@ -39,20 +40,29 @@ def _is_shown(event: Event, around: Surroundings) -> bool:
     if not statements or module is None:
         return False
     last = statements[-1]
-    wanted = _squeezed(event.text)
-    if any(isinstance(given, ast.Call) and _squeezed(ast.unparse(given)) == wanted for given in _shown(last)):
+    shown = around.known(last, "shown", lambda: {_squeezed(ast.unparse(given)) for given in _shown(last)})
+    if _squeezed(event.text) in shown:
         return True
     if not (isinstance(last, ast.Assign) and len(last.targets) == 1 and isinstance(last.targets[0], ast.Name)):
         return False
     name = last.targets[0].id
     scope = around.function(event.location) or module.tree
-    uses = {id(node) for node in ast.walk(scope) if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)}
-    return bool(uses) and uses <= {id(node) for given in _shown(scope) for node in ast.walk(given)}
+    return name in around.known(scope, "only shown", lambda: _only_shown(scope))
+
+
+def _only_shown(scope: ast.AST) -> set[str]:
+    """Names that are used for nothing but to be drawn or counted."""
+    shown = {id(node) for given in _shown(scope) for node in walk(given)}
+    uses: dict[str, bool] = {}
+    for node in walk(scope):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            uses[node.id] = uses.get(node.id, True) and id(node) in shown
+    return {name for name, only in uses.items() if only}
 
 
 def _shown(scope: ast.AST) -> list[ast.expr]:
     """Everything that is given to something that draws or counts."""
-    calls = [node for node in ast.walk(scope) if isinstance(node, ast.Call) and _SHOWS.search(ast.unparse(node.func))]
+    calls = [node for node in walk(scope) if isinstance(node, ast.Call) and _SHOWS.search(ast.unparse(node.func))]
     return [given for call in calls for given in (*call.args, *(item.value for item in call.keywords))]
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from normadvisor.errors import TargetError
 from normadvisor.script.library.syntax import enclosing_statements
 
 if TYPE_CHECKING:
+    import re
+
     from normadvisor.script.project.modules import Project, SourceModule
     from normadvisor.types import Location
 
@@ -19,6 +22,7 @@ FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 """Statements that define a function."""
 LOOPS = ast.For | ast.AsyncFor | ast.While
 """Statements that repeat others."""
+_Answer = TypeVar("_Answer")
 _Spot: TypeAlias = "tuple[str, int | None, int, int]"
 
 
@@ -38,6 +42,8 @@ class Surroundings:
         self._project = project
         self._modules: dict[str, SourceModule | None] = {}
         self._statements: dict[_Spot, list[ast.stmt]] = {}
+        self._known: dict[tuple[int, str], tuple[object, Any]] = {}
+        """Answers by what is asked about, which is kept so that nothing else gets its identity."""
 
     def module(self, location: Location) -> SourceModule | None:
         """The file a place stands in; ``None`` if it cannot be read."""
@@ -75,8 +81,25 @@ class Surroundings:
         module = self.module(location)
         return module.location(node) if module is not None else None
 
-    def text(self, location: Location) -> str:
-        """Text of the function around a place, or of the outermost statement at the top level."""
-        statements, function, module = self.statements(location), self.function(location), self.module(location)
-        node = function if function is not None else statements[0] if statements else None
-        return module.segment(node) if module is not None and node is not None else ""
+    def known(self, about: object, question: str, answer: Callable[[], _Answer]) -> _Answer:
+        """The answer to a question about a node or a file, found once: many events may stand in one function.
+
+        Args:
+            about: what is asked about.
+            question: what tells questions about it apart.
+            answer: finds the answer.
+
+        """
+        key = (id(about), question)
+        if key not in self._known:
+            self._known[key] = about, answer()
+        found: _Answer = self._known[key][1]
+        return found
+
+    def mentions(self, location: Location, pattern: re.Pattern[str]) -> bool:
+        """Whether a pattern is found in the text of the function around a place, or of the outermost statement at the top level."""
+        statements, module = self.statements(location), self.module(location)
+        node = self.function(location) or (statements[0] if statements else None)
+        if node is None or module is None:
+            return False
+        return self.known(node, pattern.pattern, lambda: pattern.search(module.segment(node)) is not None)

@@ -8,10 +8,12 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from normadvisor.script.judge.surroundings import FUNCTIONS
+from normadvisor.script.project.nodes import walk
 
 if TYPE_CHECKING:
     from normadvisor.script.events import Event
     from normadvisor.script.judge.surroundings import Surroundings
+    from normadvisor.script.project.modules import SourceModule
     from normadvisor.types import Location
 
 __all__ = ["in_test"]
@@ -40,11 +42,20 @@ def _is_test(location: Location, around: Surroundings) -> bool:
     named = function is not None and function.name.startswith("test_")
     in_class = any(isinstance(item, ast.ClassDef) and _is_test_class(item) for item in statements)
     in_file = bool(_FILE.match(PurePath(location.path).name))
-    framework = any(name.partition(".")[0] in _FRAMEWORKS or name.rpartition(".")[0] in _FRAMEWORKS for name in module.imports.values())
-    if framework:
-        return named or in_class or in_file
+    if not (named or in_class or in_file):
+        return False
+    if around.known(module, "framework of tests", lambda: _imports_framework(module)):
+        return True
     # Files such as test_model.py that import no framework may as well evaluate a model: there a test is one that asserts.
-    return (named or in_file) and function is not None and any(isinstance(node, ast.Assert) for node in ast.walk(function))
+    return (named or in_file) and function is not None and around.known(function, "asserts", lambda: _asserts(function))
+
+
+def _imports_framework(module: SourceModule) -> bool:
+    return any(name.partition(".")[0] in _FRAMEWORKS or name.rpartition(".")[0] in _FRAMEWORKS for name in module.imports.values())
+
+
+def _asserts(function: ast.stmt) -> bool:
+    return any(isinstance(node, ast.Assert) for node in walk(function))
 
 
 def _is_test_class(node: ast.ClassDef) -> bool:
