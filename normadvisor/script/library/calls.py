@@ -26,6 +26,7 @@ from normadvisor.script.library.models import (
 from normadvisor.script.library.modes import doubt, mode_of
 from normadvisor.script.library.parts import MODULE_METHODS, attribute_of
 from normadvisor.script.library.structure import structure_of
+from normadvisor.script.library.syntax import parsed
 from normadvisor.script.project.bases import module_kind
 from normadvisor.script.state import UNKNOWN_MODE, Mode, Training, joined_training
 from normadvisor.script.values import COMPUTED_NAME, NOTHING, Arguments, Const, Data, Function, Place, Ref, Thing, Tuple, Value, members
@@ -206,6 +207,20 @@ def model_text(text: str, *, through_method: bool = False) -> str:
     return ast.unparse(called)
 
 
+def _text_of_whole(machine: Machine, thing: Thing, text: str, place: Place) -> str:
+    """What the whole is called where a part is: ``net`` for ``net.encoder[0]``; parts called in one function go by the same name."""
+    written: dict[str, str] = root_of(machine, thing).facts.setdefault("written", {})
+    node = parsed(text)
+    for part in ancestors(machine, thing):
+        inner = node.value if isinstance(node, ast.Attribute | ast.Subscript) else None
+        if part.parent is None or inner is None or (isinstance(inner, ast.Name) and inner.id in {"self", "cls"}):
+            break
+        node = inner
+    if thing.parent is None or node is None or isinstance(node, ast.Call):
+        return text
+    return written.setdefault(place.function, ast.unparse(node))
+
+
 def relevant_mode(mode: Mode, contents: Contents) -> Training:
     """The mode of what depends on it."""
     if contents.batchnorm == "no" and contents.mode_dependent != "no":
@@ -294,7 +309,8 @@ def record_call(
     """Note a call of a model with all that is known about it now; its purpose is judged later."""
     contents = contents_of(machine, state, thing)
     flow = gathered(machine, state, arguments.values())
-    known = model_attributes(machine, state, thing, model_text(place.text, through_method=through_method), place)
+    text = _text_of_whole(machine, thing, model_text(place.text, through_method=through_method), place)
+    known = model_attributes(machine, state, thing, text, place)
     batch_size, last_batch, loader = _batch(machine, arguments)
     function = machine.enclosing()
     event = machine.record(
