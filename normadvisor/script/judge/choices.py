@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from normadvisor.script.judge.surroundings import FUNCTIONS, Surroundings, holds
@@ -17,10 +18,38 @@ if TYPE_CHECKING:
 __all__ = ["chosen", "put_back", "switched_around"]
 
 _OPTIONS = re.compile(r"^(args?|opts?|options?|cfg|conf|config|configs|flags|hparams|hps|params|self|settings)$", re.IGNORECASE)
+_EVAL_OPTION = re.compile(r"[.]\w*(?<![a-z])eval(_mode)?$")
 _STEPS = re.compile(r"\.backward\(|\.step\(|zero_grad\(")
 
 
 def chosen(event: Event, around: Surroundings) -> bool:
+    """Whether an option or a caller out of sight says which mode the model is in."""
+    return _on_a_branch(event, around) or _asked_before(event, around)
+
+
+def _asked_before(event: Event, around: Surroundings) -> bool:
+    """Whether an option switches into eval mode, and does nothing else, before the call or before what led to it: ``if opt.eval:``."""
+    if event.attributes.get("_switched") is not None:
+        return False
+    for place in (event.location, *event.attributes["_place"].callers):
+        module = around.module(place)
+        scope = around.function(place) or (module.tree if module is not None else None)
+        if scope is not None and around.known(scope, "asks for eval mode", partial(_first_question, scope)) < place.line:
+            return True
+    return False
+
+
+def _first_question(scope: ast.AST) -> float:
+    """The first line that asks an option for nothing but eval mode; infinite if there is none."""
+    return min((
+        node.lineno
+        for node in walk(scope)
+        if isinstance(node, ast.If) and not node.orelse and _EVAL_OPTION.search(ast.unparse(node.test))
+        and all(isinstance(item, ast.Expr) and _switches(item) for item in node.body)
+    ), default=float("inf"))  # fmt: skip
+
+
+def _on_a_branch(event: Event, around: Surroundings) -> bool:
     """Whether the last switch into train mode stands on one branch of a parameter or an option and one into eval mode on the other."""
     switched = event.attributes.get("_switched")
     if switched is None:

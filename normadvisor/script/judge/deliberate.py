@@ -14,6 +14,7 @@ from normadvisor.script.project.nodes import walk
 if TYPE_CHECKING:
     from normadvisor.script.events import Event
     from normadvisor.script.judge.history import History
+    from normadvisor.types import Location
 
 __all__ = ["deliberate_call", "in_training_step"]
 
@@ -21,6 +22,7 @@ _ENVIRONMENT = re.compile(r"\benvs?\w*\.(step|reset)\(|\bgym(nasium)?\.|\.select
 _TIMING = re.compile(
     r"time\.(time|perf_counter|monotonic)\(|cuda\.Event\(|torch\.profiler|autograd\.profiler|timeit|Timer\(|FlopCount|get_model_complexity"
 )
+_GENERATOR = re.compile(r"generator|(^|[._])(net_?)?g(en)?\d*($|_)|^netG", re.IGNORECASE)
 _EPOCHS = re.compile(r"epoch|step|iter|batch", re.IGNORECASE)
 
 
@@ -37,7 +39,7 @@ def deliberate_call(event: Event, history: History, around: Surroundings) -> str
         found = _random_input(event, history, around)
         if found is not None:
             return found
-    if attributes.get("_declined") or chosen(event, around):
+    if chosen(event, around):
         return "option"
     if in_test(event, around):
         return "smoke_test"
@@ -47,6 +49,8 @@ def deliberate_call(event: Event, history: History, around: Surroundings) -> str
         return "monte_carlo_dropout"
     if put_back(event, history, around):
         return "explicit"
+    if _samples_in_training(event, history, around):
+        return "sampling"
     if history.of(event).trained and around.function(event.location) is not None and around.mentions(event.location, _ENVIRONMENT):
         return "sampling"
     return None
@@ -60,11 +64,16 @@ def in_training_step(event: Event, history: History, around: Surroundings) -> bo
     attributes = event.attributes
     if any(attributes.get(f"_{use}") for use in ("predicted", "measured", "output", "judged")):
         return False
-    loop = around.loop(event.location)
-    span = around.span(loop, event.location) if loop is not None else None
+    return _is_trained_around(event, event.location, history, around)
+
+
+def _is_trained_around(event: Event, place: Location, history: History, around: Surroundings) -> bool:
+    """Whether the innermost loop around a place trains the model of an event."""
+    loop = around.loop(place)
+    span = around.span(loop, place) if loop is not None else None
     if loop is None or span is None:
         return False
-    return around.known(loop, f"trains {attributes.get('_root')}", lambda: history.trained_within(event, span))
+    return around.known(loop, f"trains {event.attributes.get('_root')}", lambda: history.trained_within(event, span))
 
 
 def _random_input(event: Event, history: History, around: Surroundings) -> str | None:
@@ -76,6 +85,16 @@ def _random_input(event: Event, history: History, around: Surroundings) -> str |
     if around.mentions(event.location, _TIMING):
         return "benchmark"
     return "smoke_test" if attributes["weights"] != "loaded" else None
+
+
+def _samples_in_training(event: Event, history: History, around: Surroundings) -> bool:
+    """Whether a generator, by its name, draws pictures that nobody measures inside of the loop that trains it."""
+    attributes = event.attributes
+    if attributes.get("_predicted") or attributes.get("_measured") or not attributes.get("_output"):
+        return False
+    if not (_GENERATOR.search(str(attributes["model"])) or _GENERATOR.search(str(attributes["class_name"]))):
+        return False
+    return any(_is_trained_around(event, place, history, around) for place in (event.location, *attributes["_place"].callers))
 
 
 def _recalibrates(event: Event, statements: list[ast.stmt]) -> bool:

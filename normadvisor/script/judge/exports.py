@@ -29,7 +29,7 @@ def judge_export(event: Event, around: Surroundings) -> None:
 def _deliberate(event: Event, around: Surroundings) -> str | None:
     if _is_shown(event, around):
         return "display"
-    if event.attributes.get("_declined") or chosen(event, around):
+    if chosen(event, around):
         return "option"
     return "smoke_test" if in_test(event, around) else None
 

@@ -23,17 +23,16 @@ _FRAMEWORKS = frozenset({"pytest", "unittest", "nose", "hypothesis", "absl", "pa
 
 
 def in_test(event: Event, around: Surroundings) -> bool:
-    """Whether a unit test runs the model, on neither a data set nor for a metric."""
+    """Whether a unit test runs the model, and not for a metric of what was trained or loaded."""
     attributes = event.attributes
-    if attributes.get("input") == "data":
-        return False
     if attributes.get("_predicted") and attributes["weights"] in {"trained", "loaded"}:
         return False
-    return any(_is_test(place, around) for place in (event.location, *event.attributes["_place"].callers))
+    on_data = attributes.get("input") == "data"
+    return any(_is_test(place, around, on_data=on_data) for place in (event.location, *attributes["_place"].callers))
 
 
-def _is_test(location: Location, around: Surroundings) -> bool:
-    """Whether a place stands in a function or a class of tests."""
+def _is_test(location: Location, around: Surroundings, *, on_data: bool) -> bool:
+    """Whether a place stands in a function or a class of tests; what runs on a data set has to say so itself, not its file alone."""
     module = around.module(location)
     if module is None:
         return False
@@ -41,13 +40,15 @@ def _is_test(location: Location, around: Surroundings) -> bool:
     function = next((item for item in statements if isinstance(item, FUNCTIONS)), None)
     named = function is not None and function.name.startswith("test_")
     in_class = any(isinstance(item, ast.ClassDef) and _is_test_class(item) for item in statements)
-    in_file = bool(_FILE.match(PurePath(location.path).name))
+    in_file = not on_data and bool(_FILE.match(PurePath(location.path).name))
     if not (named or in_class or in_file):
         return False
     if around.known(module, "framework of tests", lambda: _imports_framework(module)):
         return True
     # Files such as test_model.py that import no framework may as well evaluate a model: there a test is one that asserts.
-    return (named or in_file) and function is not None and around.known(function, "asserts", lambda: _asserts(function))
+    if on_data or function is None:
+        return False
+    return (named or in_file) and around.known(function, "asserts", lambda: _asserts(function))
 
 
 def _imports_framework(module: SourceModule) -> bool:

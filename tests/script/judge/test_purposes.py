@@ -308,6 +308,64 @@ def test_purposes(judged, source, expected):
             "7 eval inference -", "7 train inference option",
         ),
         case(
+            "an option says no to eval mode",
+            """
+            model = wrap(Net())
+            if opt.eval:
+                model.eval()
+            def run(x):
+                with torch.no_grad():
+                    return Net()(x)
+            run(images)
+            """,
+            "6 train inference option",
+        ),
+        case(
+            "an option that evaluates",
+            """
+            model = Net()
+            if opt.eval:
+                model.eval()
+                evaluate(model)
+                exit()
+            with torch.no_grad():
+                Net()(images).argmax()
+            """,
+            "7 train inference -",
+        ),
+        case(
+            "pictures of a generator while it is trained",
+            """
+            from torchvision.utils import save_image
+            generator = Net()
+            optimizer = torch.optim.Adam(generator.parameters())
+            def sample(z):
+                save_image(generator(z).data, "a.png")
+            for z in loader:
+                generator(z).mean().backward()
+                optimizer.step()
+                sample(z)
+            """,
+            "5 train inference sampling", "7 train training -",
+        ),
+        case(
+            "pictures of anything else, and after the training",
+            """
+            from torchvision.utils import save_image
+            model, generator = Net(), Net()
+            optimizer = torch.optim.Adam([*model.parameters(), *generator.parameters()])
+            for z in loader:
+                model(z).mean().backward()
+                generator(z).mean().backward()
+                optimizer.step()
+                with torch.no_grad():
+                    save_image(model(z), "a.png")
+            with torch.no_grad():
+                save_image(generator(z), "a.png")
+            """,
+            "5 train training -", "6 train training -", "9 train inference -", "11 train inference -",
+        ),
+        case(
             "the other way round",
             """
             def run(model, x, args):
@@ -500,6 +558,13 @@ test(Net(), torch.utils.data.DataLoader(data, 16))
             "import unittest\nclass Checks(unittest.TestCase):\n    def check(self):\n        with torch.no_grad():\n            Net()(images)\n",
             ["5 train inference smoke_test"],
             id="a test case",
+        ),
+        pytest.param(
+            "checks.py",
+            "import unittest\nclass Checks(unittest.TestCase):\n    def check(self):\n        for x in torch.utils.data.DataLoader(data):\n"
+            "            with torch.no_grad():\n                assert Net()(x).mean() == 0\n",
+            ["6 train inference smoke_test"],
+            id="a test case on a data set",
         ),
         pytest.param("train.py", METRIC, ["3 train inference -"], id="an evaluation named test"),
         pytest.param("test_net.py", METRIC, ["3 train inference -"], id="an evaluation in a script named test"),
