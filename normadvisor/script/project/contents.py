@@ -103,6 +103,7 @@ def contents_of_class(project: Project, info: ClassInfo, arguments: Arguments | 
     """
     from normadvisor.script.project.abstract import imported  # noqa: PLC0415 - these need the classes above
     from normadvisor.script.project.construct import Builder  # noqa: PLC0415
+    from normadvisor.script.project.wordless import names_no_layers  # noqa: PLC0415
 
     def read() -> Contents:
         builder = Builder(project)
@@ -110,7 +111,13 @@ def contents_of_class(project: Project, info: ClassInfo, arguments: Arguments | 
         found = getattr(built, "contents", None)
         return found if isinstance(found, Contents) else builder.gather.contents()
 
-    return NOTHING_HELD if info.is_module is False else _remembered(project, info, arguments, read)
+    if info.is_module is False:
+        return NOTHING_HELD
+    result = _remembered(project, info, arguments, read)
+    held = {result.batchnorm, result.dropout, result.other}
+    if "unknown" in held and "yes" not in held and names_no_layers(project, info):
+        return replace(result, batchnorm="no", dropout="no", other="no", batchnorm_over_features="no")
+    return result
 
 
 def contents_of_function(project: Project, module: SourceModule, node: FunctionNode, arguments: Arguments | None = None) -> Contents:
