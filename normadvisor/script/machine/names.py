@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from normadvisor.script.machine.conditions import Conditions
 from normadvisor.script.machine.core import Defined, Frame
 from normadvisor.script.project.classes import ClassInfo
 from normadvisor.script.project.modules import SourceModule
+from normadvisor.script.project.nodes import walk
 from normadvisor.script.values import NOTHING, Class, Const, Extern, Function, ModuleValue, Value
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ class Names(Conditions):
     def _assigned(self, state: State, module: SourceModule, node: ast.Assign | ast.AnnAssign, name: str) -> Value:
         """A variable of a module whose body was not executed: its assignment is."""
         environment = self.module_environment(state, module)
-        if self._execute_other(state, module, environment) and name in state.names[environment]:
+        if _depends(module, node, name) and self._execute_other(state, module, environment) and name in state.names[environment]:
             return state.names[environment][name]
         pending: set[int] = self.project.memory.setdefault("pending", {}).setdefault("nodes", set())  # type: ignore[assignment]
         if id(node) in pending or len(pending) > _MOST_PENDING or node.value is None:
@@ -179,6 +181,18 @@ class Names(Conditions):
     def define(self, node: Defined, state: State, *, owner: ClassInfo | None = None, decorated: bool = True) -> Value:
         """The value a function definition makes, decorators applied."""
         raise NotImplementedError
+
+
+def _depends(module: SourceModule, node: ast.Assign | ast.AnnAssign, name: str) -> bool:
+    """Whether the value of a module's variable depends on more than one assignment: the file does something else with it too."""
+    if module.mentions is None:
+        module.mentions = Counter(
+            found
+            for statement in module.tree.body
+            if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)
+            for found in {inner.id for inner in walk(statement) if isinstance(inner, ast.Name)}
+        )
+    return module.mentions[name] > 1 or "global " in module.text or node not in module.tree.body
 
 
 def module_of_class(info: ClassInfo) -> SourceModule:

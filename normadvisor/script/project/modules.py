@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,8 @@ class SourceModule:
     """What was found out about the text of its classes."""
     file: str = ""
     """Its absolute path."""
+    mentions: Counter[str] | None = None
+    """In how many of its statements outside functions and classes each name is mentioned, once somebody asked."""
     read: set[str] = field(default_factory=set)
     """Paths of the files read directly on behalf of this one."""
 
