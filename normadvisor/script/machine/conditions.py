@@ -183,6 +183,8 @@ class Conditions(Core):
             operand = self._identity(node.operand, state, depth - 1)
             return f"(not {operand})" if operand is not None else None
         if isinstance(node, ast.Compare):
+            if len(node.ops) != 1:
+                return None
             key, negated = self._key(node, state)
             return None if key is None else f"(not {key})" if negated else f"({key})"
         if isinstance(node, ast.Attribute):

@@ -8,14 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normadvisor.script.machine.compound import Compound
-from normadvisor.script.machine.core import BudgetError, Frame, addresses
+from normadvisor.script.machine.core import BudgetError, Frame, addresses, become
 from normadvisor.script.machine.triggers import LOADS, MODULE_TRIGGERS, TRIGGERS, calls_what_it_builds
 from normadvisor.script.project.classes import ClassInfo
 from normadvisor.script.state import UNKNOWN_MODE, State
 from normadvisor.script.values import NOTHING, Arguments, Class, Function, Place, Ref, Value
 
 if TYPE_CHECKING:
-    from normadvisor.script.project.modules import SourceModule
+    from normadvisor.script.project.modules import Project, SourceModule
+    from normadvisor.script.protocol import Library
 
 __all__ = ["Machine"]
 
@@ -29,6 +30,11 @@ _MOST_ROOTS = 400
 
 class Machine(Compound):
     """Analyses one file."""
+
+    def __init__(self, project: Project, library: Library) -> None:
+        super().__init__(project, library)
+        self._built: dict[ClassInfo, tuple[State, Value]] = {}
+        """Objects whose methods are analysed on their own, with the state in which they were built: that is the same for each method."""
 
     _given: dict[str, Value]
     """Parameters made up for the constructor and the method of one root, by name."""
@@ -84,6 +90,9 @@ class Machine(Compound):
         self.new_budget()
         kept = len(self.events)
         state.grad, state.no_grad, state.assumptions = "on", None, {}
+        built = self._built.get(info) if info is not None else None
+        if built is not None:
+            become(state, built[0].copy())
         try:
             place = self.place(node)
             function = self.method_function(state, info, node) if info is not None else self.define(node, state)
@@ -92,12 +101,17 @@ class Machine(Compound):
             if not isinstance(function, Function):
                 return
             self._given = {}
-            receiver = self._receiver(state, info, function, module) if info is not None and function.kind != "static" else None
+            receiver = None
+            if info is not None and function.kind != "static":
+                known = built is not None and function.kind != "class"
+                receiver = built[1] if built is not None and known else self._receiver(state, info, function, module)
             arguments = self._parameters(state, function, receiver)
             self.enter_function(state, function, arguments, Place(place.location, place.function), on_yield=None)
         except (BudgetError, RecursionError):
             given_up.append(node.name)
             del self.events[kept:]
+            if built is None and info is not None:
+                self._built.pop(info, None)  # with what was seen while it was built
         finally:
             self.frames = []
 
@@ -173,6 +187,7 @@ class Machine(Compound):
                     frozen = state.modes[address].frozen if address in state.modes else None
                     state.modes[address] = replace(UNKNOWN_MODE, frozen=frozen)
         state.assumptions = {}
+        self._built[info] = (state.copy(), value)
         return value
 
 

@@ -107,6 +107,7 @@ PROGRAMS = {
     "recursion": ("def run(depth):\n    if depth:\n        run(depth - 1)\n    net.eval()\nrun(x)\nnet(x)", [(6, "eval")]),
     "main guard": ("if __name__ == '__main__':\n    net.eval()\n    net(x)", [(3, "eval")]),
     "sys.exit": ("import sys\nif x:\n    net.eval()\n    sys.exit(0)\nnet(x)", [(5, "train")]),
+    "chained comparison": ("if 0 <= x <= 1:\n    net.eval()\nnet(x)", [(3, "eval"), (3, "train")]),
     "assertion": ("flag = x\nassert flag\nif flag:\n    net.eval()\nnet(x)", [(5, "eval")]),
     "async": ("async def run():\n    net.eval()\nasync def main():\n    await run()\n    net(x)\nimport asyncio\nasyncio.run(main())", [(5, "eval")]),
 }  # fmt: skip
