@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from normadvisor.script.judge.choices import switched_around
 from normadvisor.script.judge.deliberate import deliberate_call, in_training_step
 from normadvisor.script.judge.history import History, spot
 
@@ -26,7 +27,8 @@ def judge_call(event: Event, history: History, around: Surroundings) -> None:
     attributes = event.attributes
     if history.trains(event):
         model = history.of(event)
-        if attributes["weights"] == "loaded" and not model.stepped and not history.any_optimizer:
+        meant = attributes["mode"] == "train" and switched_around(event, around)
+        if attributes["weights"] == "loaded" and not model.stepped and not history.any_optimizer and not meant:
             attributes["purpose"], attributes["purpose_reason"] = "inference", "gradients are taken, but no optimizer steps"
         else:
             attributes["purpose"], attributes["purpose_reason"] = "training", "a backward pass reaches its output"

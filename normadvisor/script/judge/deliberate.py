@@ -33,7 +33,7 @@ def deliberate_call(event: Event, history: History, around: Surroundings) -> str
         return "momentum_encoder"
     if attributes.get("_recalibrates"):
         return "statistics_recalibration"
-    if attributes["dropout"] == "yes" and attributes["batchnorm"] == "no" and _monte_carlo(event, around):
+    if attributes["dropout"] == "yes" and attributes["batchnorm"] == "no" and _monte_carlo(event, history, around):
         return "monte_carlo_dropout"
     if attributes["input"] == "random":
         found = _random_input(event, history, around)
@@ -45,7 +45,7 @@ def deliberate_call(event: Event, history: History, around: Surroundings) -> str
         return "smoke_test"
     if _recalibrates(event, around.statements(event.location)):
         return "statistics_recalibration"
-    if _monte_carlo(event, around):
+    if _monte_carlo(event, history, around):
         return "monte_carlo_dropout"
     if put_back(event, history, around):
         return "explicit"
@@ -70,8 +70,13 @@ def in_training_step(event: Event, history: History, around: Surroundings) -> bo
 def _is_trained_around(event: Event, place: Location, history: History, around: Surroundings) -> bool:
     """Whether the innermost loop around a place trains the model of an event."""
     loop = around.loop(place)
-    span = around.span(loop, place) if loop is not None else None
-    if loop is None or span is None:
+    return loop is not None and _is_trained_in(event, loop, place, history, around)
+
+
+def _is_trained_in(event: Event, loop: ast.AST, place: Location, history: History, around: Surroundings) -> bool:
+    """Whether a loop around a place trains the model of an event."""
+    span = around.span(loop, place)
+    if span is None:
         return False
     return around.known(loop, f"trains {event.attributes.get('_root')}", lambda: history.trained_within(event, span))
 
@@ -116,30 +121,33 @@ def _spans_exactly(node: ast.expr, event: Event) -> bool:
     )
 
 
-def _monte_carlo(event: Event, around: Surroundings) -> bool:
+def _monte_carlo(event: Event, history: History, around: Surroundings) -> bool:
     """Several passes over the same input with dropout switched on: the call stands in a loop whose variable it does not use."""
     attributes = event.attributes
+    if attributes["dropout"] == "no":
+        return False
     partial = attributes["dropout_mode"] == "train" and attributes["batchnorm_mode"] != "train" and attributes.get("_switched") is not None
     if partial and attributes.get("_frozen") is None:
         return True
-    return (partial or switched_around(event, around)) and _repeats_same_input(event, around)
+    return (partial or switched_around(event, around)) and _repeats_same_input(event, history, around)
 
 
-def _repeats_same_input(event: Event, around: Surroundings) -> bool:
-    """Whether the call stands in a loop over a range that has nothing to do with its input."""
+def _repeats_same_input(event: Event, history: History, around: Surroundings) -> bool:
+    """Whether the call stands in a loop over a range that has nothing to do with its input, and that does not train the model."""
     statements = around.statements(event.location)
-    within: list[tuple[ast.expr, ast.expr]] = [(node.target, node.iter) for node in statements if isinstance(node, ast.For)]
+    within: list[tuple[ast.AST, ast.expr, ast.expr]] = [(node, node.target, node.iter) for node in statements if isinstance(node, ast.For)]
     for node in around.known(statements[-1], "comprehensions", lambda: _comprehensions(statements[-1])) if statements else ():
         span = around.span(node, event.location)
         if span is not None and holds(span, event.location):
-            within += [(part.target, part.iter) for part in node.generators]
-    for target, iterable in within:
-        is_range = isinstance(iterable, ast.Call) and "range" in ast.unparse(iterable.func)
-        names = {node.id for node in walk(target) if isinstance(node, ast.Name)}
-        if is_range and not any(re.search(rf"\b{re.escape(name)}\b", event.text) for name in names):
-            # A range that counts epochs or steps of a training does not count passes.
-            return not _EPOCHS.search(ast.unparse(iterable))
-    return False
+            within += [(node, part.target, part.iter) for part in node.generators]
+    return any(
+        isinstance(iterable, ast.Call) and "range" in ast.unparse(iterable.func)
+        # A range that counts epochs or steps of a training does not count passes.
+        and not _EPOCHS.search(f"{ast.unparse(target)} {ast.unparse(iterable)}")
+        and not any(re.search(rf"\b{re.escape(node.id)}\b", event.text) for node in walk(target) if isinstance(node, ast.Name))
+        and not _is_trained_in(event, loop, event.location, history, around)
+        for loop, target, iterable in within
+    )  # fmt: skip
 
 
 def _comprehensions(statement: ast.stmt) -> list[ast.ListComp | ast.GeneratorExp]:

@@ -225,6 +225,81 @@ def test_purposes(judged, source, expected):
             "6 train inference monte_carlo_dropout",
         ),
         case(
+            "over a whole data set",
+            """
+            def uncertainty(loader):
+                model = MLP()
+                model.train()
+                with torch.no_grad():
+                    for _ in range(20):
+                        found.append(torch.cat([model(x) for x, _ in loader]))
+            uncertainty(loader)
+            """,
+            "6 train inference monte_carlo_dropout",
+        ),
+        case(
+            "epochs that are counted by a number",
+            """
+            model = MLP()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for i in range(10):
+                model.train()
+                for x, y in loader:
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                with torch.no_grad():
+                    for x, y in val_loader:
+                        correct += (model(x).argmax(1) == y).sum().item()
+            """,
+            "6 train training -", "10 train inference -",
+        ),
+        case(
+            "the same in functions",
+            """
+            def accuracy(model):
+                with torch.no_grad():
+                    return sum((model(x).argmax(1) == y).sum().item() for x, y in val_loader)
+            def fit(model, optimizer):
+                for x, y in loader:
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            def main():
+                model = MLP()
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                for i in range(10):
+                    model.train()
+                    fit(model, optimizer)
+                    print(accuracy(model))
+            main()
+            """,
+            "3 train inference -", "6 train training -",
+        ),
+        case(
+            "repeated passes of a model without dropout",
+            """
+            def spread(x):
+                model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))
+                model.train()
+                with torch.no_grad():
+                    return [model(x) for _ in range(5)]
+            spread(images)
+            """,
+            "5 train inference -",
+        ),
+        case(
+            "gradients of a loss in train mode, by choice",
+            """
+            def fisher(loader):
+                net = Net()
+                net.load_state_dict(torch.load('a.pt'))
+                net.train()
+                for x, y in loader:
+                    found.append(torch.autograd.grad(F.cross_entropy(net(x), y), net.parameters()))
+            fisher(loader)
+            """,
+            "6 train training -",
+        ),
+        case(
             "a loop over batches is none",
             """
             def predict(loader):
