@@ -33,8 +33,8 @@ class Machine(Compound):
 
     def __init__(self, project: Project, library: Library) -> None:
         super().__init__(project, library)
-        self._built: dict[ClassInfo, tuple[State, Value]] = {}
-        """Objects whose methods are analysed on their own, with the state in which they were built: that is the same for each method."""
+        self._built: dict[ClassInfo, tuple[State, Value, dict[str, Value]]] = {}
+        """Objects whose methods are analysed on their own: built once for all of them, with the state after that and the parameters."""
 
     _given: dict[str, Value]
     """Parameters made up for the constructor and the method of one root, by name."""
@@ -102,9 +102,10 @@ class Machine(Compound):
                 return
             self._given = {}
             receiver = None
-            if info is not None and function.kind != "static":
-                known = built is not None and function.kind != "class"
-                receiver = built[1] if built is not None and known else self._receiver(state, info, function, module)
+            if built is not None and function.kind not in {"static", "class"}:
+                receiver, self._given = built[1], dict(built[2])
+            elif info is not None and function.kind != "static":
+                receiver = self._receiver(state, info, function, module)
             arguments = self._parameters(state, function, receiver)
             self.enter_function(state, function, arguments, Place(place.location, place.function), on_yield=None)
         except (BudgetError, RecursionError):
@@ -187,7 +188,7 @@ class Machine(Compound):
                     frozen = state.modes[address].frozen if address in state.modes else None
                     state.modes[address] = replace(UNKNOWN_MODE, frozen=frozen)
         state.assumptions = {}
-        self._built[info] = (state.copy(), value)
+        self._built[info] = (state.copy(), value, dict(self._given))
         return value
 
 
