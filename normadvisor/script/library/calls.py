@@ -150,6 +150,9 @@ def call_other_method(machine: Machine, state: State, receiver: Value, name: str
     if name in RUNNING_METHODS and not _is_part(machine, thing, name):
         return run_model(machine, state, thing, arguments, place, name)
     part = attribute_of(machine, state, receiver, name, place)
+    held = machine.thing(part) if part is not None else None
+    if held is not None and held.kind == "loss" and part is not None:
+        return machine.run(state, part, arguments, place)
     for member in members(part if part is not None else NOTHING):
         found = as_model(machine, member)
         if found is not None and (found.cls is not None or found.extern or _given_data(machine, arguments)):

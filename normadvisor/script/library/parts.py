@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from normadvisor.script.library.containers import CONTAINERS, sliced
 from normadvisor.script.library.copies import copied
 from normadvisor.script.library.factories import is_module_name, is_no_network
+from normadvisor.script.library.losses import loss_kind
 from normadvisor.script.library.models import STAND_IN, as_model, children, contents_of
 from normadvisor.script.library.names import last
 from normadvisor.script.library.structure import bound_arguments, structure_of
@@ -325,6 +326,10 @@ def _copy(machine: Machine, state: State, site: _Site, node: ast.Call) -> Value:
 
 def _external(machine: Machine, state: State, site: _Site, node: ast.Call, name: str, place: Place) -> Value:
     """A part made by a library."""
+    if (loss := loss_kind(name)) is not None and last(name)[:1].isupper():
+        ref = _new_part(machine, state, site.thing, site.label, place, kind="loss", extern=name)
+        machine.things[ref.address].facts["loss"] = loss
+        return ref
     if not is_module_name(name):
         unknown = module_kind(name) is None and last(name)[:1].isupper() and not is_no_network(name)
         return _new_part(machine, state, site.thing, site.label, place, kind="opaque") if unknown else NOTHING

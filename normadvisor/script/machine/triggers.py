@@ -62,7 +62,9 @@ LOADS = Spotter(
     {("pretrained",): r"pretrained\s*=", ("weights",): r"weights\s*="},
 )
 """What makes a model that a function builds and calls one that is meant for inference."""
-MODULE_TRIGGERS = Spotter((*_SWITCHES, "no_grad(", "inference_mode(", *_PASSES, *_LOSSES), _PATTERNS)
+MODULE_TRIGGERS = Spotter(
+    (*_SWITCHES, "no_grad(", "inference_mode(", *_PASSES, *_LOSSES), {("oss", "crit"): r"self\.\w*(?:[lL]oss|crit)\w*\(", **_PATTERNS}
+)
 """The same for a method of a model."""
 
 
