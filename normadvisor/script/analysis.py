@@ -49,7 +49,7 @@ def analyze(path: Path, project: Project) -> ScriptModel:
         given_up = machine.analyze(module)
         losses, sizes = of_models(machine.events, machine.things)
         events = judged(machine.events, project, module.path)
-    notes = tuple(f"{path}: {name} takes too many steps to analyse; it was left out" for name in given_up)
+    notes = tuple(f"{path}: {reason} to analyse; it was left out" for reason in given_up)
     read = tuple(sorted(project.read_paths(module)))
     return ScriptModel(path=str(path), events=tuple(events), dependencies=read, losses=losses, batch_sizes=sizes, notes=notes)
 

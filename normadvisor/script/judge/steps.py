@@ -27,6 +27,9 @@ def _deliberate(event: Event, *, frozen: bool) -> str | None:
     attributes = event.attributes
     if attributes["mode"] == "mixed" or attributes.get("_frozen") is not None:
         return "frozen_batchnorm"
+    switched = attributes.get("_switched")
+    if switched is not None and switched.function.rpartition(".")[2] == "train" and "." in switched.function:
+        return "frozen_batchnorm"  # the model's own train() leaves it, or a part of it, in eval mode
     if frozen and attributes["mode"] == "eval" and not attributes["after_evaluation"]:
         return "linear_probe"
     return None

@@ -43,7 +43,7 @@ class Machine(Compound):
         """Execute everything in a file; events are collected in :attr:`events`.
 
         Returns:
-            Names of the functions whose analysis took too many steps.
+            Why functions were left out: ``train takes too many steps``.
 
         """
         given_up: list[str] = []
@@ -52,7 +52,7 @@ class Machine(Compound):
         wanted = _wanted(self, module, state)
         for index, (info, node) in enumerate(wanted):
             if index >= _MOST_ROOTS:
-                given_up.append(f"{node.name} and what follows")
+                given_up.append(f"{node.name} and what follows it are one function too many")
                 break
             if node not in self.reached:
                 self._root(module, info, node, state.copy(), given_up)
@@ -74,8 +74,8 @@ class Machine(Compound):
         try:
             flow = self.execute(module.tree.body, [state])
             ended = [*flow.normal, *flow.raises, *(after for after, _ in flow.returns)]
-        except (BudgetError, RecursionError):
-            given_up.append("<module>")
+        except (BudgetError, RecursionError) as error:
+            given_up.append(_reason("<module>", error))
             del self.events[kept:]
             ended = [state]
         result = ended[0] if ended else state
@@ -108,8 +108,8 @@ class Machine(Compound):
                 receiver = self._receiver(state, info, function, module)
             arguments = self._parameters(state, function, receiver)
             self.enter_function(state, function, arguments, Place(place.location, place.function), on_yield=None)
-        except (BudgetError, RecursionError):
-            given_up.append(node.name)
+        except (BudgetError, RecursionError) as error:
+            given_up.append(_reason(node.name, error))
             del self.events[kept:]
             if built is None and info is not None:
                 self._built.pop(info, None)  # with what was seen while it was built
@@ -190,6 +190,11 @@ class Machine(Compound):
         state.assumptions = {}
         self._built[info] = (state.copy(), value, dict(self._given))
         return value
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Why a function was left out."""
+    return f"{name} is nested too deeply" if isinstance(error, RecursionError) else f"{name} takes too many steps"
 
 
 def _switches_elsewhere(info: ClassInfo) -> bool:
