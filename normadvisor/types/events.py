@@ -84,7 +84,10 @@ EVENTS: dict[str, dict[str, str]] = {
         "target": "`weight`, `bias` or `parameters`",
         "layers": "list of layer types it is applied to: `Linear`, `Conv2d`; empty if unknown",
         "scope": "`every_layer` if it runs over all layers of a model, `one_layer` otherwise",
-        "deliberate": "None, or why a constant is meant: `residual_branch`, `adapter`, `head`, `norm`, `overwritten`, `random_biases`",
+        "deliberate": (
+            "None, or why a constant is meant: `residual_branch`, `adapter`, `head`, `norm`, `overwritten`, `random_biases` (which tell "
+            "units apart), `unused` (nothing applies it)"
+        ),
         "function": "qualified name of the function around it",
     },
     "optimizer": {
@@ -163,6 +166,7 @@ REASONS: dict[str, str] = {
     "smoke_test": "a trial run",
     "statistics_recalibration": "statistics are gathered anew",
     "style_transfer": "style transfer",
+    "unused": "nothing applies it",
 }
 """What `deliberate` says, in words."""
 

@@ -49,7 +49,7 @@ def _inference_reason(event: Event, history: History) -> str | None:
     """What shows that a call is inference; ``None`` if nothing does."""
     attributes = event.attributes
     if attributes["grad"] == "off":
-        return _no_grad_reason(event)
+        return _no_grad_reason(event) if _is_a_network(event) else None
     if attributes["_in_module"]:
         return None
     used = attributes.get("_predicted") or attributes.get("_measured") or attributes.get("_output")
@@ -62,6 +62,18 @@ def _inference_reason(event: Event, history: History) -> str | None:
     if used and attributes["weights"] == "trained" and not attributes.get("_loss"):
         return "its output is a prediction after the training"
     return None
+
+
+def _is_a_network(event: Event) -> bool:
+    """Whether a thing of a class out of reach is a network: by its layers, its weights, a switch, or the use of what it returns.
+
+    A fixed filter that prepares data is run without gradients just so.
+    """
+    attributes = event.attributes
+    if "yes" in {attributes["batchnorm"], attributes["dropout"]} or attributes["weights"] in {"loaded", "trained"}:
+        return True
+    used = any(attributes.get(f"_{use}") for use in ("predicted", "measured", "output", "judged"))
+    return used or attributes.get("_switched") is not None
 
 
 def _no_grad_reason(event: Event) -> str:

@@ -80,9 +80,44 @@ def _record(machine: Machine, state: State, target: ast.expr, value: float | Non
         target=kind,
         layers=layers,
         scope=scope,
-        deliberate=_reason(target, layers, scope, around, place.function) if value is not None else None,
+        deliberate=_why(target, layers, scope, around, place.function) if value is not None else None,
         function=place.function,
     )
+
+
+def _why(target: ast.expr, layers: list[str], scope: str, around: list[ast.stmt], within: str) -> str | None:
+    """Why a constant is meant, if anything shows that it is."""
+    owner = next((item for item in reversed(around) if isinstance(item, ast.ClassDef)), None)
+    function = next((item for item in reversed(around) if isinstance(item, _FUNCTIONS)), None)
+    if owner is not None and scope == "every_layer":
+        if function is not None and _is_left_out(function.name, owner):
+            return "unused"
+        if _is_last_of_class(layers, owner):
+            return "head"
+    return _reason(target, layers, scope, around, within)
+
+
+def _is_left_out(name: str, owner: ast.ClassDef) -> bool:
+    """Whether a method is used nowhere in a class that has no base but ``nn.Module``, which calls no such method."""
+    if name.startswith("__") or not name.startswith("_") or any(ast.unparse(base).rpartition(".")[2] != "Module" for base in owner.bases):
+        return False
+    named = (getattr(node, "attr", getattr(node, "id", None)) for node in ast.walk(owner) if isinstance(node, ast.Attribute | ast.Name))
+    return name not in named
+
+
+def _is_last_of_class(layers: list[str], owner: ast.ClassDef) -> bool:
+    """Whether a class builds one linear layer only, its last by the name, and that is the kind of layer asked for."""
+    if layers != ["Linear"]:
+        return False
+    built = [
+        node for node in ast.walk(owner)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Linear"
+    ]  # fmt: skip
+    kept = [
+        target.attr for node in ast.walk(owner) if isinstance(node, ast.Assign) and len(built) == 1 and node.value is built[0]
+        for target in node.targets if isinstance(target, ast.Attribute)
+    ]  # fmt: skip
+    return any(_HEAD.search(name) or name == "linear" for name in kept)
 
 
 def _bare(node: ast.expr) -> ast.expr:
@@ -240,7 +275,7 @@ def _applied(name: str, module: SourceModule) -> bool:
 
 
 def _reason(target: ast.expr, layers: list[str], scope: str, around: list[ast.stmt], within: str) -> str | None:
-    """Why a constant is meant, if anything shows that it is."""
+    """The same, by names and by what stands around."""
     path = ast.unparse(target)
     if (layers and all(_NORM.search(name) for name in layers)) or _NORM.search(path):
         return "norm"
@@ -284,14 +319,14 @@ def _overwritten(target: ast.expr, around: list[ast.stmt]) -> bool:
         return False
     text = ast.unparse(target)
     scope: list[ast.stmt] = function.body if function is not None else around[:1]
-    branch = next((item for item in reversed(around) if isinstance(item, ast.If)), None)
-    other = {id(node) for item in (branch.orelse if branch is not None else []) for node in ast.walk(item)}
+    other = {id(node) for branch in _conditions(around) for item in branch.orelse for node in ast.walk(item)}
     for node in (node for statement in scope for node in ast.walk(statement)):
         if not isinstance(node, ast.Call) or id(node) in other or node.lineno <= (last.end_lineno or last.lineno):
             continue
         if not isinstance(node.func, ast.Attribute):
             continue
-        given = node.func.value if node.func.attr in _LATER else node.args[0] if node.args and "init." in ast.unparse(node.func) else None
+        initializes = "init" in ast.unparse(node.func.value)
+        given = (node.args[0] if node.args else None) if initializes else node.func.value if node.func.attr in _LATER else None
         own = _bare(given) if given is not None else None
         if own is not None and ast.unparse(own) == text:
             return True

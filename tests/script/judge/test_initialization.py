@@ -83,6 +83,74 @@ def loop(condition, *, otherwise=False):
             """,
             ["3 weight every_layer -", "4 bias every_layer -"],
         ),
+        (
+            """
+            def init(m):
+                if isinstance(m, nn.Conv2d):
+                    if m.bias is not None:
+                        nn.init.zeros_(m.weight)
+                elif isinstance(m, nn.BatchNorm2d):
+                    nn.init.constant_(m.weight, 1)
+            """,
+            ["4 weight every_layer -", "6 weight every_layer norm"],
+        ),
+        (
+            """
+            def init(m):
+                if isinstance(m, nn.Conv2d):
+                    nn.init.zeros_(m.weight)
+                    nn.init.normal_(m.weight)
+            """,
+            ["3 weight every_layer overwritten"],
+        ),
+        (
+            """
+            class Fixup(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.body = Block()
+                    self.fc = nn.Linear(64, 10)
+                    for m in self.modules():
+                        if isinstance(m, nn.Linear):
+                            nn.init.constant_(m.weight, 0)
+            """,
+            ["8 weight every_layer head"],
+        ),
+        (
+            """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.hidden = nn.Linear(64, 64)
+                    self.fc = nn.Linear(64, 10)
+                    for m in self.modules():
+                        if isinstance(m, nn.Linear):
+                            nn.init.constant_(m.weight, 0)
+            """,
+            ["8 weight every_layer -"],
+        ),
+        (
+            """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.layers = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 10))
+                    # self.apply(self._init_weights)
+                def _init_weights(self, m):
+                    if isinstance(m, nn.Linear):
+                        nn.init.zeros_(m.weight)
+            """,
+            ["8 weight every_layer unused"],
+        ),
+        (
+            """
+            class Net(Base):
+                def _init_weights(self, m):
+                    if isinstance(m, nn.Linear):
+                        nn.init.zeros_(m.weight)
+            """,
+            ["4 weight every_layer -"],
+        ),
     ],
 )  # fmt: skip
 def test_constants(initialized, source, expected):

@@ -76,6 +76,16 @@ def case(name, source, *expected):
     [
         case("training", TRAINING, "4 train training -"),
         case("under no_grad", "model = Net()\nwith torch.no_grad():\n    model(images)\n", "3 train inference -"),
+        case(
+            "a class out of reach that prepares data",
+            "from kit import Sharpen\nsharpen = Sharpen().cuda()\nwith torch.no_grad():\n    data = sharpen(images)\n",
+            "4 unknown unknown -",
+        ),
+        case(
+            "a class out of reach that predicts",
+            "from kit import Net2\nnet = Net2().cuda()\nwith torch.no_grad():\n    print(net(images).argmax(1))\n",
+            "4 unknown inference -",
+        ),
         case("gradients on, nothing shows what for", "model = Net()\nmodel(images)\nmodel.train()\n", "2 train unknown -"),
         case(
             "loaded weights",
@@ -343,7 +353,7 @@ def test_purposes(judged, source, expected):
                     model.eval()
                 return torch.stack(found).mean(0)
             """,
-            "12 train inference monte_carlo_dropout", "12 unknown inference -",
+            "12 train inference monte_carlo_dropout", "12 unknown unknown -",
         ),
         case(
             "statistics gathered anew",
