@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from normadvisor.script.library import modes
@@ -12,7 +13,7 @@ from normadvisor.script.library.models import as_model, new_module
 from normadvisor.script.library.parts import KEEPING, part_of, resolved_callee
 from normadvisor.script.library.structure import bound_arguments, structure_of
 from normadvisor.script.project.classes import ClassInfo
-from normadvisor.script.values import NOTHING, Arguments, Bound, Const, Place, Ref, Thing, Value, members
+from normadvisor.script.values import NOTHING, Arguments, Bound, Const, Data, Place, Ref, Thing, Value, members
 
 if TYPE_CHECKING:
     from normadvisor.script.protocol import Machine
@@ -80,6 +81,7 @@ def _hand_over(machine: Machine, state: State, thing: Thing, arguments: Argument
         for name, value in bound_arguments(node, arguments).items():
             kinds = {found.kind for member in members(value) if (found := as_model(machine, member)) is not None}
             if not kinds:
+                _hold_unseen(machine, state, thing, name, value)
                 continue
             for attribute, assigned in structure.assigned.items():
                 for where, expression in assigned:
@@ -89,6 +91,19 @@ def _hand_over(machine: Machine, state: State, thing: Thing, arguments: Argument
                         state.fields[thing.address, attribute] = value
                     elif not _copies(expression) and (kinds != {"opaque"} or _holds_parts(expression, name)):
                         state.fields[thing.address, f"({name})"] = value
+
+
+_OTHER_CALLABLES = re.compile(r"act|loss|crit|fn|func|norm|transform|token|hook|callback|log|metric|init|optim|sched")
+
+
+def _hold_unseen(machine: Machine, state: State, thing: Thing, name: str, value: Value) -> None:
+    """Something of which nothing is known, kept under an attribute that the class calls: a module in whatever mode, as in a wrapper."""
+    if thing.cls is None or not isinstance(value, Data) or value.origins or _OTHER_CALLABLES.search(name):
+        return
+    for attribute, assigned in structure_of(machine.project, thing.cls).assigned.items():
+        owner, expression = assigned[0]
+        if itself(expression, name) and f"self.{attribute}(" in owner.module.segment(owner.node):
+            state.fields[thing.address, attribute] = machine.new(state, "opaque", thing.place, tag=f"given {thing.address} {name}")
 
 
 def itself(expression: ast.expr, name: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from normadvisor.script.library.structure import structure_of
 from normadvisor.script.project.contents import UNKNOWN_CONTENTS, Contents, Held, contents_of_class, contents_of_extern, union
 from normadvisor.script.project.facts import facts_of
 from normadvisor.script.project.layers import PASS_THROUGH_LAYERS, layer_activation
@@ -181,6 +182,8 @@ def contents_of(machine: Machine, state: State, thing: Thing, depth: int = 6) ->
             own = within(contents_of(machine, state, whole, depth - 1), thing.parent[1])
     if not handed:
         return own
+    if thing.cls is not None and "unknown" in {own.batchnorm, own.dropout, own.other} and _holds_only_given(machine, state, thing):
+        own = replace(own, **{kind: "no" for kind in _KINDS if getattr(own, kind) == "unknown"})  # type: ignore[arg-type]
     if thing.extern and not thing.facts.get("container") and own.dropout == "yes" and _HEADS & state.fields_of(thing.address).keys():
         own = replace(own, dropout="unknown")  # dropout mostly stands in the head, which was replaced
     joined = replace(union(own, *handed), ends_with=own.ends_with, ends_at=own.ends_at)
@@ -190,6 +193,19 @@ def contents_of(machine: Machine, state: State, thing: Thing, depth: int = 6) ->
         if joined.batchnorm == "yes" and joined.batchnorm_over_features == "unknown":
             return replace(joined, batchnorm_over_features=_over_features(machine, state, thing))
     return joined
+
+
+_KINDS = ("batchnorm", "dropout", "other")
+
+
+def _holds_only_given(machine: Machine, state: State, thing: Thing) -> bool:
+    """Whether everything that a class calls was given to it: a wrapper, of which nothing is unknown but what it wraps."""
+    if thing.cls is None:
+        return False
+    structure = structure_of(machine.project, thing.cls)
+    used = {name for info in thing.cls.mro() for name in facts_of(info).used} & structure.assigned.keys()
+    given = {name: as_model(machine, value) for name, value in state.fields_of(thing.address).items()}
+    return not structure.open and bool(used) and all((part := given.get(name)) is not None and part.kind == "module" for name in used)
 
 
 _TRUNKS = frozenset(
