@@ -33,6 +33,8 @@ def flag_of(machine: Machine, state: State, thing: Thing) -> bool | None:
     """``model.training``."""
     for whole in ancestors(machine, thing):
         flag = state.get_field(whole.address, "training")
+        if state.modes.get(whole.address) == UNKNOWN_MODE:
+            return None  # what was written there before holds no longer
         if isinstance(flag, Const):
             return bool(flag.value)
         if flag is not None:

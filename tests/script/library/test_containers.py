@@ -311,6 +311,41 @@ def test_containers(source, reported):
         ),
         pytest.param(
             """
+            class Wrap(nn.Module):
+                def __init__(self, model):
+                    super().__init__()
+                    self.model = model
+                def forward(self, x):
+                    return self.model(x)
+            class Exporter:
+                def __call__(self, model):
+                    self.model = prepared(model)
+                    torch.jit.trace(Wrap(self.model), torch.zeros(1, 3, 8, 8)).save("a.pt")
+            """,
+            id="a class around what other code prepared",
+        ),
+        pytest.param(
+            """
+            class Same(nn.Module):
+                def forward(self, x):
+                    return x
+            class Wrap(nn.Module):
+                def __init__(self, model, size):
+                    super().__init__()
+                    self.model = model
+                    self.size = size
+                def forward(self, x):
+                    return self.model(x[: self.size])
+            def main(loader):
+                net = Wrap(Same(), 3)
+                with torch.no_grad():
+                    for x, y in loader:
+                        net(x).argmax(1)
+            """,
+            id="a class around a module without layers",
+        ),
+        pytest.param(
+            """
             class Ensemble(nn.ModuleList):
                 def forward(self, x):
                     return torch.cat([m(x) for m in self])
