@@ -82,7 +82,12 @@ def _timm_by_name(arguments: Arguments, complete: bool) -> KnownContents | None:
     if not isinstance(model, str):
         return None
     model = model.removeprefix("timm/").removeprefix("hf-hub:timm/").removeprefix("hf_hub:timm/")
-    return _from_table("timm", model.partition(".")[0], arguments, complete)
+    name = model.partition(".")[0]
+    known = names_of("timm")
+    # Names of old end in what they were trained on: tf_efficientnet_b4_ns, resnetv2_50x1_bitm_in21k.
+    while name not in known and "_" in name:
+        name = name.rpartition("_")[0]
+    return _from_table("timm", name, arguments, complete)
 
 
 def _transformers(name: str) -> Known | None:

@@ -286,6 +286,10 @@ def _same_first_size(name: str, arguments: Arguments) -> bool:
         return isinstance(first, Const) and first.value == 1
     if name in {"view", "reshape"}:
         return isinstance(first, Data) and "shape" in first.origins
+    if name in {"transpose", "permute", "swapaxes"}:
+        given = [value.value for value in arguments.positional if isinstance(value, Const)]
+        moved = given[:1] if name == "permute" else given
+        return bool(given) and len(given) == len(arguments.positional) and (moved == [0] if name == "permute" else 0 not in moved)
     return name in {"squeeze", "tolist", "bool", "int"}
 
 

@@ -43,6 +43,7 @@ _OTHER_USE = frozenset(
     | {"update", "fit_generator", "partial_fit", "score", "compile", "summary", "read", "write", "close", "split", "lower", "keys"}
     | {"items", "values"}
 )
+_WRAPPERS = frozenset({"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "DDP", "FSDP"})
 _LOADED = re.compile(
     r"load|restore|pretrain|checkpoint|ckpt|eval|infer|predict|frozen|test|serv|download|init_detector|reconstruct|resume|wrap",
     re.IGNORECASE,
@@ -86,8 +87,13 @@ def _target(machine: Machine, place: Place) -> tuple[str | None, str]:
     target, value = statement.targets[0], statement.value
     if not isinstance(target, ast.Name | ast.Attribute):
         return None, ""
-    while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and isinstance(value.func.value, ast.Call):
-        value = value.func.value  # get_model(args).to(device)
+    while isinstance(value, ast.Call) and module.location(value) != place.location:
+        if isinstance(value.func, ast.Attribute) and isinstance(value.func.value, ast.Call):
+            value = value.func.value  # get_model(args).to(device)
+        elif value.args and ast.unparse(value.func).rpartition(".")[2] in _WRAPPERS:
+            value = value.args[0]  # nn.DataParallel(get_model(args))
+        else:
+            break
     if not isinstance(value, ast.Call) or module.location(value) != place.location:
         return None, ""
     around = next((item for item in reversed(statements) if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)), None)
