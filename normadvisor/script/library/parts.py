@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from normadvisor.script.library.containers import CONTAINERS, sliced
@@ -278,12 +279,19 @@ def _named(machine: Machine, state: State, site: _Site, name: str) -> Value:
 
 def _local(constructor: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.expr | None:
     """The expression that a local variable of a constructor was assigned, if it was assigned once."""
-    found = [
-        node.value
-        for node in ast.walk(constructor)
-        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
-    ]
+    found = _locals(constructor).get(name, ())
     return found[0] if len(found) == 1 and not any(isinstance(item, ast.Name) and item.id == name for item in ast.walk(found[0])) else None
+
+
+@lru_cache(maxsize=256)
+def _locals(constructor: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, list[ast.expr]]:
+    """What the local variables of a constructor are assigned."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(constructor):
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if isinstance(target, ast.Name) and isinstance(node, ast.Assign):
+                found.setdefault(target.id, []).append(node.value)
+    return found
 
 
 KEEPING = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat16", "requires_grad_", "train", "eval", "apply"})
