@@ -76,6 +76,8 @@ class TorchLibrary:
             if (handler := PREFIXES.get(start)) is not None and (result := handler(machine, state, name, arguments, place)) is not None:
                 return result
         built = factories.build_extern(machine, state, name, arguments, place)
+        if built is not None and (thing := machine.thing(built)) is not None and thing.kind == "opaque":
+            forgetting.forget_used(machine, state, name, arguments, place)
         if built is None:
             built = forgetting.harmless_call(machine, state, name, arguments, place)
         return built if built is not None else unseen.perhaps_model(machine, state, name, arguments, place)

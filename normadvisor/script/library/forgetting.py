@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from normadvisor.script.library import modes
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from normadvisor.script.protocol import Machine
     from normadvisor.script.state import State
 
-__all__ = ["HARMLESS_METHODS", "forget", "harmless_call", "is_harmless"]
+__all__ = ["HARMLESS_METHODS", "forget", "forget_used", "harmless_call", "is_harmless"]
 
 _HARMLESS_STARTS = (
     "torch.optim.", "torch.utils.data.", "torch.utils.tensorboard.", "torch.nn.utils.", "torch.nn.init.", "torch.nn.functional.",
@@ -109,6 +110,22 @@ def forget_given(machine: Machine, state: State, name: str, arguments: Arguments
         return
     for model in {model.address: model for value in arguments.values() for model in models_in(machine, state, value)}.values():
         if model is not keep and model.kind == "module":
+            modes.doubt(machine, state, model, place)
+
+
+_AROUND = re.compile(
+    r"(?:Net|Model|Classifier|Regressor|Module|Parallel|DDP|EMA|Ema|Encoder|Decoder|Segmentor|Segmenter|Head|Former|Average|Sequential|Ensemble"
+    r"|Wrapper|Learner|Agent|GAN|VAE|SimCLR|BYOL|MoCo|DINO|Distiller|LightningModule|System|Task)\w{0,2}$"
+)
+"""Classes that by their names are networks around what they are given, and do not use it when they are built."""
+
+
+def forget_used(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> None:
+    """Models given to a class out of reach: what explains, predicts or checks with a model mostly puts it into eval mode."""
+    if is_harmless(name) or _AROUND.search(last(name)):
+        return
+    for model in {model.address: model for value in arguments.values() for model in models_in(machine, state, value)}.values():
+        if model.kind == "module":
             modes.doubt(machine, state, model, place)
 
 

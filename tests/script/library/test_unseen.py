@@ -235,6 +235,45 @@ import pytest
             """,
             id="is thawed",
         ),
+        pytest.param(
+            """
+            from pytorch_grad_cam import GradCAM
+            def main(loader):
+                model = torchvision.models.resnet18(weights="DEFAULT")
+                cam = GradCAM(model=model, target_layers=[model.layer4])
+                with torch.no_grad():
+                    for x, y in loader:
+                        model(x).argmax(1)
+            """,
+            id="explains with a model",
+        ),
+        pytest.param(
+            """
+            from detectron2.checkpoint import DetectionCheckpointer
+            from engine import build_model
+            def main(loader, cfg):
+                model = build_model(cfg)
+                optimizer = torch.optim.SGD(model.parameters(), 0.1)
+                DetectionCheckpointer(model).load("a.pt")
+                with torch.no_grad():
+                    for x, y in loader:
+                        model(x).argmax(1)
+            """,
+            id="loads a checkpoint into a model",
+        ),
+        pytest.param(
+            """
+            from engine import Classifier
+            def main(loader):
+                model = torchvision.models.resnet18(weights="DEFAULT")
+                net = Classifier(model, 10).cuda()
+                net.load_state_dict(torch.load("a.pt"))
+                with torch.no_grad():
+                    for x, y in loader:
+                        net(x).argmax(1)  # NA401?
+            """,
+            id="a network around a model",
+        ),
     ],
 )
 def test_unseen(source, reported):
