@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from normadvisor.types import Location
 
 __all__ = [
-    "COMPUTED_NAME", "NOTHING", "Arguments", "Bound", "Choice", "Class", "Const", "Context", "Data", "Extern", "Function", "ModuleValue", "Partial", "Place",
-    "Ref", "Thing", "Tuple", "Value", "choice", "members", "merged_data",
+    "COMPUTED_NAME", "NOTHING", "Arguments", "Bound", "Choice", "Class", "Const", "Context", "Data", "Extern", "Function", "ModuleValue",
+    "Partial", "Place", "Ref", "Thing", "Tuple", "Value", "choice", "members", "merged_data",
 ]  # fmt: skip
 
 MOST_ALTERNATIVES = 6

@@ -122,7 +122,7 @@ class Analyser:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Look for cyclic garbage less often: syntax trees are many objects without cycles; going through them all takes a third of the time."""
+    """Look for cyclic garbage less often: syntax trees hold no cycles, and going through them all takes a third of the time."""
     before = gc.get_threshold()
     gc.set_threshold(_ALLOCATIONS, *before[1:])
     try:

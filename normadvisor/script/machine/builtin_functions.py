@@ -6,7 +6,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from normadvisor.script.machine.attributes import SUPER, Attributes, is_through
-from normadvisor.script.values import COMPUTED_NAME, NOTHING, Arguments, Bound, Class, Const, Data, Extern, Partial, Place, Ref, Tuple, Value, choice, merged_data
+from normadvisor.script.values import (
+    COMPUTED_NAME,
+    NOTHING,
+    Arguments,
+    Bound,
+    Class,
+    Const,
+    Data,
+    Extern,
+    Partial,
+    Place,
+    Ref,
+    Tuple,
+    Value,
+    choice,
+    merged_data,
+)
 
 if TYPE_CHECKING:
     from normadvisor.script.state import State
