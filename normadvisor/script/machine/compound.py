@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from normadvisor.script.machine.core import Flow
+from normadvisor.script.machine.core import Flow, Outcomes
 from normadvisor.script.machine.statements import Statements, signature
 from normadvisor.script.values import NOTHING, Arguments, Choice, Const, Context, Function, Partial, Place, Ref, Value, choice, merged_data
 
@@ -262,9 +262,12 @@ class Compound(Statements):
         """A function decorated by ``contextmanager``: its ``yield`` executes the body of the ``with`` statement."""
         place = self.place(item.context_expr)
         outer = len(self.frames)
-        ways: list[tuple[str, Value]] = [("normal", NOTHING)]
+        ways: dict[int, tuple[str, Value, int]] = {}
+        entered = False
 
         def on_yield(current: State, value: Value) -> list[State]:
+            nonlocal entered
+            entered = True
             inner = self.frames[outer:]
             del self.frames[outer:]
             try:
@@ -275,19 +278,23 @@ class Compound(Statements):
                 self.frames += inner
             going = list(part.normal)
             others = [(kind, ended, NOTHING) for kind in ("breaks", "continues", "raises") for ended in getattr(part, kind)]
-            # What follows the yield is executed on every way out, and each way is taken up again after it.
+            # What follows the yield is executed on every way out, and each way is taken up again after it. Managers may stand inside
+            # one another: a path may be on its way out of several.
             for kind, ended, result in [*others, *(("returns", ended, result) for ended, result in part.returns)]:
-                ended.leaving = len(ways)
-                ways.append((kind, result))
+                way = self.fresh_address()
+                ways[way] = (kind, result, ended.leaving)
+                ended.leaving = way
                 going.append(ended)
             return going
 
-        if not isinstance(manager.function, Function):
-            return body(state)
+        ended_in: Outcomes = []
+        if isinstance(manager.function, Function):
+            ended_in = self.enter_function(state, manager.function, Arguments(manager.positional, manager.named), place, on_yield)
+        if not entered:  # the manager could not be followed
+            return body(ended_in[0][0] if ended_in else state)
         flow = Flow()
-        for after, _ in self.enter_function(state, manager.function, Arguments(manager.positional, manager.named), place, on_yield):
-            kind, result = ways[after.leaving]
-            after.leaving = 0
+        for after, _ in ended_in:
+            kind, result, after.leaving = ways.get(after.leaving, ("normal", NOTHING, after.leaving))
             if kind == "returns":
                 flow.returns.append((after, result))
             else:

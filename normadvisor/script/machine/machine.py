@@ -212,7 +212,7 @@ def _wanted(machine: Machine, module: SourceModule, state: State) -> list[tuple[
     holders: dict[ClassInfo, bool] = {}
     found = []
     for info, node in _functions(machine, module):
-        text = module.segment(node)
+        text = " ".join([*map(module.segment, node.decorator_list), module.segment(node)])
         if info is not None and info.is_module:
             wanted = MODULE_TRIGGERS.search(text) is not None
         elif (

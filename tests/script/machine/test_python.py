@@ -70,6 +70,21 @@ PROGRAMS = {
         ),
         [(10, "eval"), (12, "train")],
     ),
+    "context managers nested deeper than they are followed": (
+        (
+            "@contextlib.contextmanager\ndef off(m):\n    with off(m):\n        m.eval()\n        yield m\n"
+            "def run():\n    with off(net) as m:\n        return m(x)\nrun()\nnet(x)"
+        ),
+        [(8, "eval"), (10, "eval")],
+    ),
+    "context manager inside a context manager": (
+        (
+            "@contextlib.contextmanager\ndef off(m):\n    m.eval()\n    yield\n    m.train()\n"
+            "@contextlib.contextmanager\ndef both(m, n):\n    with off(m):\n        with off(n):\n            yield\n"
+            "other = Net()\ndef run():\n    with both(net, other):\n        return net(x) + other(x)\nrun()\nnet(x)\nother(x)"
+        ),
+        [(14, "eval"), (16, "train"), (17, "train")],
+    ),
     "try and finally": ("def run():\n    net.eval()\n    try:\n        return net(x)\n    finally:\n        net.train()\nrun()\nnet(x)", [(4, "eval"), (8, "train")]),
     "exception handled": ("try:\n    net.eval()\nexcept ValueError:\n    net.eval()\nnet(x)", [(5, "eval")]),
     "early return": ("def run(flag):\n    if flag:\n        net.eval()\n        return\n    net.train()\nrun(True)\nnet(x)", [(7, "eval")]),
