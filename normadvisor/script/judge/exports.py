@@ -22,8 +22,12 @@ _SHOWS = re.compile(
 
 
 def judge_export(event: Event, around: Surroundings) -> None:
-    """Fill in ``deliberate`` of an export."""
-    event.attributes["deliberate"] = _deliberate(event, around)
+    """Fill in ``deliberate`` of an export. Of a part that may be a wrapper around anything the mode is not known."""
+    attributes = event.attributes
+    attributes["deliberate"] = _deliberate(event, around)
+    is_part = attributes.get("_model") != attributes.get("_root")
+    if is_part and "yes" not in {attributes["batchnorm"], attributes["dropout"]}:
+        attributes.update(mode="unknown", batchnorm_mode="unknown", dropout_mode="unknown")
 
 
 def _deliberate(event: Event, around: Surroundings) -> str | None:
