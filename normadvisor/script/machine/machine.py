@@ -211,7 +211,10 @@ def _wanted(machine: Machine, module: SourceModule, state: State) -> list[tuple[
     used = re.compile(rf"\b(?:{'|'.join(map(re.escape, models))})\b") if models else None
     holders: dict[ClassInfo, bool] = {}
     found = []
-    for info, node in _functions(machine, module):
+    functions = _functions(machine, module)
+    for info, node in functions:
+        if info is not None and _replaced(info, node, functions, module.text):
+            continue
         text = " ".join([*map(module.segment, node.decorator_list), module.segment(node)])
         if info is not None and info.is_module:
             wanted = MODULE_TRIGGERS.search(text) is not None
@@ -228,6 +231,13 @@ def _wanted(machine: Machine, module: SourceModule, state: State) -> list[tuple[
         if wanted:
             found.append((info, node))
     return found
+
+
+def _replaced(info: ClassInfo, node: _FunctionNode, functions: list[tuple[ClassInfo | None, _FunctionNode]], text: str) -> bool:
+    """Whether a file only uses a class through others that extend it and define this method anew."""
+    others = [other for other, method in functions if other is not None and other is not info and method.name == node.name]
+    heirs = [other for other in others if info in other.mro()]
+    return bool(heirs) and re.search(rf"(?<!class )\b{re.escape(info.name)}\((?!\s*(?:object)?\):)", text) is None
 
 
 def _functions(machine: Machine, module: SourceModule) -> list[tuple[ClassInfo | None, _FunctionNode]]:
