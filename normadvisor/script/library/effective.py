@@ -18,11 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["from_elsewhere", "mode_of"]
 
 
-def mode_of(machine: Machine, state: State, thing: Thing, depth: int = 6) -> Mode:
+def mode_of(machine: Machine, state: State, thing: Thing, depth: int = 6, known: dict[int, Mode] | None = None) -> Mode:
     """The mode of a model, of its parts taken together. Parts that hold nothing that depends on the mode do not count.
 
     Building something around a module does not change its mode: what was handed to a model counts with the mode it is in.
     """
+    known = {} if known is None else known
+    if thing.address not in known:
+        known[thing.address] = own_mode(machine, state, thing)  # of a model that holds itself
+        known[thing.address] = _mode(machine, state, thing, depth, known)
+    return known[thing.address]
+
+
+def _mode(machine: Machine, state: State, thing: Thing, depth: int, known: dict[int, Mode]) -> Mode:
     base = own_mode(machine, state, thing)
     if not depth or not any(
         part.address in state.modes or from_elsewhere(machine, thing, part) for part in descendants(machine, state, thing)
@@ -35,7 +43,7 @@ def mode_of(machine: Machine, state: State, thing: Thing, depth: int = 6) -> Mod
     for ref in met.values():
         part = machine.things[ref.address]
         contents = contents_of(machine, state, part)
-        mode = mode_of(machine, state, part, depth - 1)
+        mode = mode_of(machine, state, part, depth - 1, known)
         if contents.batchnorm != "no":
             batchnorm.append((mode.batchnorm, contents.batchnorm == "yes"))
             if mode.batchnorm == "eval" and base.both == "train":

@@ -162,11 +162,23 @@ def own_contents(machine: Machine, thing: Thing) -> Contents | None:
     return result
 
 
-def contents_of(machine: Machine, state: State, thing: Thing, depth: int = 6) -> Contents:
-    """Layers of a model, those of modules handed to it included."""
+def contents_of(machine: Machine, state: State, thing: Thing, depth: int = 6, known: dict[int, Contents] | None = None) -> Contents:
+    """Layers of a model, those of modules handed to it included.
+
+    ``known`` holds what was found out of its parts so far: models that hold one another would be gone through again and again.
+    """
+    known = {} if known is None else known
+    if thing.address not in known:
+        own = own_contents(machine, thing)
+        if not depth:
+            return own or UNKNOWN_CONTENTS
+        known[thing.address] = own or UNKNOWN_CONTENTS  # of a model that holds itself
+        known[thing.address] = _contents(machine, state, thing, depth, known)
+    return known[thing.address]
+
+
+def _contents(machine: Machine, state: State, thing: Thing, depth: int, known: dict[int, Contents]) -> Contents:
     own = own_contents(machine, thing)
-    if not depth:
-        return own or UNKNOWN_CONTENTS
     handed = []
     for value in state.fields_of(thing.address).values():
         for member in members(value):
@@ -174,12 +186,12 @@ def contents_of(machine: Machine, state: State, thing: Thing, depth: int = 6) ->
             if part is None or part is thing or part.facts.get(STAND_IN):
                 continue
             if part.kind != "opaque" or thing.facts.get("container"):
-                handed.append(contents_of(machine, state, part, depth - 1))
+                handed.append(contents_of(machine, state, part, depth - 1, known))
     if own is None:
         whole = machine.things.get(thing.parent[0]) if thing.parent else None
         own = UNKNOWN_CONTENTS
         if whole is not None and thing.parent is not None:
-            own = within(contents_of(machine, state, whole, depth - 1), thing.parent[1])
+            own = within(contents_of(machine, state, whole, depth - 1, known), thing.parent[1])
     if not handed:
         return own
     if thing.cls is not None and "unknown" in {own.batchnorm, own.dropout, own.other} and _holds_only_given(machine, state, thing):
