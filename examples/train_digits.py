@@ -1,7 +1,6 @@
 """Trains a small network on scikit-learn's digits: the script works, and its accuracy is wrong, since nobody calls eval()."""
 
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -23,6 +22,8 @@ class DigitNet(nn.Module):
 
 
 def loaders() -> tuple[DataLoader, DataLoader]:
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
     labels = torch.tensor(digits.target)
