@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Self, TypeAlias
 
 from normadvisor.types.location import Related
+from normadvisor.types.operation import Operation
 
 __all__ = ["Applicability", "Confidence", "Edit", "Finding", "Fix", "JSONValue", "Severity", "Suppression"]
 
@@ -75,6 +76,39 @@ class Fix:
     applicability: Applicability
     description: str
     edits: tuple[Edit, ...] = ()
+    title: str = ""
+    """A few words for a menu."""
+    trade_off: str = ""
+    """What is paid for it, beside other fixes of the same finding."""
+    operations: tuple[Operation, ...] = ()
+    """What it does to the layers of a model; empty for fixes of scripts and those in words."""
+    refused: str = ""
+    """Why the source cannot be edited, where ``operations`` say what to do and there are no edits."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fix as JSON, keys in the contract's order."""
+        return {
+            **asdict(self),
+            "edits": [asdict(edit) for edit in self.edits],
+            "operations": [operation.to_dict() for operation in self.operations],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read back what :meth:`to_dict` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: ``data`` is no fix.
+
+        """
+        return cls(
+            **{
+                **data,
+                "applicability": Applicability(data["applicability"]),
+                "edits": tuple(Edit(**edit) for edit in data["edits"]),
+                "operations": tuple(Operation.from_dict(operation) for operation in data["operations"]),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +134,8 @@ class Finding:
     related: tuple[Related, ...] = ()
     evidence: Mapping[str, JSONValue] = field(default_factory=dict)
     fix: Fix | None = None
+    alternatives: tuple[Fix, ...] = ()
+    """Other ways to mend it."""
     suppressed: Suppression | None = None
     fingerprint: str = ""
     cell: int | None = None
@@ -111,7 +147,8 @@ class Finding:
             **asdict(self),
             "modules": list(self.modules),
             "related": [asdict(place) for place in self.related],
-            "fix": None if self.fix is None else {**asdict(self.fix), "edits": [asdict(edit) for edit in self.fix.edits]},
+            "fix": None if self.fix is None else self.fix.to_dict(),
+            "alternatives": [fix.to_dict() for fix in self.alternatives],
         }
 
     @classmethod
@@ -131,7 +168,8 @@ class Finding:
                 "confidence": Confidence(data["confidence"]),
                 "modules": tuple(data["modules"]),
                 "related": tuple(Related(**place) for place in data["related"]),
-                "fix": fix and Fix(Applicability(fix["applicability"]), fix["description"], tuple(Edit(**edit) for edit in fix["edits"])),
+                "fix": fix and Fix.from_dict(fix),
+                "alternatives": tuple(Fix.from_dict(item) for item in data["alternatives"]),
                 "suppressed": suppressed and Suppression(suppressed),
             }
         )
