@@ -44,7 +44,7 @@ class Machine(Protocol):
     ) -> Ref:
         """An object built at a place. The same place on the same call path (and ``tag``) has the same address."""
 
-    def record(self, state: State, kind: str, place: Place, **attributes: Any) -> Event:
+    def record(self, kind: str, place: Place, **attributes: Any) -> Event:
         """Note an event. The number of a ``model_call`` is ``event.attributes['number']``: put it into ``Data.calls`` of the result."""
 
     def call(self, state: State, function: Value, arguments: Arguments, place: Place) -> Iterator[tuple[State, Value]]:

@@ -284,13 +284,12 @@ def add_model_places(machine: Machine, state: State, event: Event, thing: Thing 
     mode, contents = mode_of(machine, state, thing), contents_of(machine, state, thing)
     root = root_of(machine, thing)
     if root.kind == "module" and (root.cls is not None or root.extern):
-        event.places.setdefault("built", (root.place.location, f"{_short(root.name)} is built here"))
+        event.places.setdefault("built", (root.place.location, _building(root.name)))
     layer = next((layer for layer in contents.layers if layer.location is not None), None)
     if layer is not None and layer.location is not None:
         event.places.setdefault("layer", (layer.location, f"contains {layer.name}"))
     if mode.switched is not None:
-        how = {"train": "put into train mode here", "eval": "put into eval mode here"}.get(mode.both, "its mode is switched here")
-        event.places.setdefault("switch", (mode.switched.location, how))
+        event.places.setdefault("switch", (mode.switched.location, _switching(mode, root)))
     freeze = mode.frozen or mode.froze
     if freeze is not None:
         event.places.setdefault("freeze", (freeze.location, "BatchNorm is put into eval mode here"))
@@ -302,8 +301,18 @@ def add_model_places(machine: Machine, state: State, event: Event, thing: Thing 
         event.places.setdefault("undone", (mode.undone.location, "train() undoes the freeze here"))
 
 
-def _short(name: str) -> str:
-    return name or "the model"
+def _building(name: str) -> str:
+    """``ResNet is built here``; of a factory, which is no model itself, ``built here by timm.create_model``."""
+    if name and name.rpartition(".")[2][:1].islower():
+        return f"built here by {name}"
+    return f"{name or 'the model'} is built here"
+
+
+def _switching(mode: Mode, root: Thing) -> str:
+    """What the last switch did: a model that its factory returns in eval mode was not put into it there."""
+    if mode.switched is not None and mode.switched.location == root.place.location:
+        return f"comes in {mode.both} mode" if mode.both in {"train", "eval"} else "comes in a mode of its own"
+    return {"train": "put into train mode here", "eval": "put into eval mode here"}.get(mode.both, "its mode is switched here")
 
 
 def record_call(
@@ -317,7 +326,6 @@ def record_call(
     batch_size, last_batch, loader = _batch(machine, arguments)
     function = machine.enclosing()
     event = machine.record(
-        state,
         "model_call",
         place,
         **known,

@@ -31,7 +31,6 @@ def record_wrap(machine: Machine, state: State, wrapper: str, ref: Ref, argument
     if thing is None:
         return None
     event = machine.record(
-        state,
         "distributed_wrap",
         place,
         **model_attributes(machine, state, thing, _text(place, thing), place),

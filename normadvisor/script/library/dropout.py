@@ -39,7 +39,7 @@ _LAYERS = frozenset(
 def dropout_function(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value:
     """``F.dropout(x, 0.5, training=self.training)``."""
     position = 3 if name.endswith("stochastic_depth") else 2
-    _record(machine, state, _follows(arguments, place, position, name), _probability(arguments, 1), place)
+    _record(machine, _follows(arguments, place, position, name), _probability(arguments, 1), place)
     return resized(gathered(machine, state, [arguments.get(0, "input", "x") or NOTHING]))
 
 
@@ -66,11 +66,10 @@ def _follows(arguments: Arguments, place: Place, position: int, name: str) -> st
     return "unknown"
 
 
-def _record(machine: Machine, state: State, training: str, p: float | None, place: Place, *, constructed: bool = False) -> None:
+def _record(machine: Machine, training: str, p: float | None, place: Place, *, constructed: bool = False) -> None:
     function = machine.enclosing()
     owner = function.owner if function is not None else None
     machine.record(
-        state,
         "dropout_call",
         place,
         call=called_as(place),
@@ -141,7 +140,7 @@ def new_dropout_called(machine: Machine, state: State, ref: Ref, arguments: Argu
         return None
     written = written_call(place)
     if written is not None and isinstance(written.func, ast.Call):
-        _record(machine, state, "missing", _layer_probability(thing), place, constructed=True)
+        _record(machine, "missing", _layer_probability(thing), place, constructed=True)
     return gathered(machine, state, [arguments.get(0, "input") or NOTHING])
 
 

@@ -32,7 +32,6 @@ def record_export(
     if thing is None or thing.facts.get(STAND_IN) is not None:
         return None
     event = machine.record(
-        state,
         "export",
         place,
         **model_attributes(machine, state, thing, text, place),

@@ -36,6 +36,7 @@ _LATER = frozenset({"add_", "copy_", "normal_", "uniform_", "lerp_", "data"})
 @prefix("torch.nn.init.")
 def initialized(machine: Machine, state: State, name: str, arguments: Arguments, place: Place) -> Value:
     """``nn.init.zeros_(m.weight)``."""
+    del state
     short = name.rpartition(".")[2]
     value: float | None = _VALUES.get(short)
     if short in {"constant_", "constant"}:
@@ -43,24 +44,24 @@ def initialized(machine: Machine, state: State, name: str, arguments: Arguments,
     call = written_call(place)
     if call is not None and (call.args or call.keywords):
         target = call.args[0] if call.args else call.keywords[0].value
-        _record(machine, state, target, value, place)
+        _record(machine, target, value, place)
     return arguments.get(0, "tensor") or NOTHING
 
 
 @method("fill_", "zero_", "normal_", "uniform_")
 def filled(machine: Machine, state: State, receiver: Value, name: str, arguments: Arguments, place: Place) -> Value | None:
     """``m.weight.data.zero_()``."""
-    del receiver
+    del state, receiver
     call = written_call(place)
     if call is None or not isinstance(call.func, ast.Attribute):
         return None
     given = arguments.get(0, "value")
     value = 0.0 if name == "zero_" else number(given)[0] if name == "fill_" and isinstance(given, Const) else None
-    _record(machine, state, call.func.value, value, place)
+    _record(machine, call.func.value, value, place)
     return None
 
 
-def _record(machine: Machine, state: State, target: ast.expr, value: float | None, place: Place) -> None:
+def _record(machine: Machine, target: ast.expr, value: float | None, place: Place) -> None:
     module = module_of(machine, place)
     target = _bare(target)
     if module is None or any(isinstance(node, ast.Attribute) and node.attr == "grad" for node in ast.walk(target)):
@@ -72,7 +73,6 @@ def _record(machine: Machine, state: State, target: ast.expr, value: float | Non
     layers = _layers(around)
     scope = _scope(target, around, module)
     machine.record(
-        state,
         "initialization",
         place,
         call=called_as(place),

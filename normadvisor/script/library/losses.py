@@ -105,7 +105,6 @@ def record_loss(machine: Machine, state: State, kind: str, value: Value, place: 
     maker = maker_of(machine, data)
     inside = data.activation is not None and _in_model(data, maker)
     event = machine.record(
-        state,
         "loss_call",
         place,
         loss=kind,

@@ -38,7 +38,6 @@ def new_optimizer(machine: Machine, state: State, name: str, given: Value, argum
     norms = contents_of(machine, state, whole).norms if whole is not None else ()
     covers = covers_norms(groups, place)
     machine.record(
-        state,
         "optimizer",
         place,
         optimizer=short,
@@ -290,7 +289,6 @@ def _record_steps(machine: Machine, state: State, targets: dict[int, str], place
             continue
         mode = mode_of(machine, state, model)
         event = machine.record(
-            state,
             "optimizer_step",
             place,
             **model_attributes(machine, state, model, text_of(machine, model), place),

@@ -13,6 +13,15 @@ from normadvisor.script.library.factories import is_module_name, is_no_network
 from normadvisor.script.library.losses import loss_kind
 from normadvisor.script.library.models import STAND_IN, as_model, children, contents_of
 from normadvisor.script.library.names import last
+from normadvisor.script.library.part_names import (
+    MODULE_METHODS,
+    NO_MODULES,
+    OPAQUE_DATA,
+    PARAMETERS,
+    PLAIN,
+    PLAIN_NAMES,
+    TENSORS,
+)
 from normadvisor.script.library.structure import bound_arguments, structure_of
 from normadvisor.script.project.bases import module_kind
 from normadvisor.script.project.classes import ClassInfo
@@ -26,26 +35,6 @@ if TYPE_CHECKING:
     from normadvisor.types import Location
 
 __all__ = ["KEEPING", "MODULE_METHODS", "attribute_of", "item_of", "overriding_parts", "parameter", "part_names", "part_of"]
-
-_PARAMETERS = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked", "weight_ih_l0", "weight_hh_l0"})
-_PLAIN = frozenset(
-    {"device", "dtype", "config", "shape", "name", "in_features", "out_features", "in_channels", "out_channels", "num_features"}
-    | {"num_classes"}
-    | {"kernel_size", "stride", "padding", "eps", "momentum", "affine", "p", "hparams", "current_epoch", "global_step", "logger"}
-    | {"__name__"}
-    | {"default_cfg", "pretrained_cfg", "__dict__", "__doc__", "generation_config", "names", "stoi", "itos", "affine", "inplace"}
-    | {"hidden_size"}
-)
-MODULE_METHODS = frozenset(
-    {"train", "eval", "to", "cuda", "cpu", "half", "float", "double", "bfloat16", "type", "apply", "modules", "named_modules", "children"}
-    | {"named_children", "parameters", "named_parameters", "buffers", "named_buffers", "state_dict", "load_state_dict", "zero_grad"}
-    | {"requires_grad_", "share_memory", "register_buffer", "register_parameter", "register_forward_hook", "register_full_backward_hook"}
-    | {"register_forward_pre_hook", "register_backward_hook", "add_module", "get_submodule", "get_parameter", "extra_repr", "forward"}
-    | {"__call__", "xpu", "ipu", "to_empty", "compile", "set_extra_state", "get_extra_state", "get_buffer", "append", "extend", "insert"}
-    | {"items", "keys", "values", "pop", "register_module"}
-)
-_OPAQUE_DATA = ("loss", "crit", "lr", "epoch", "size", "num", "path", "dir", "name", "file", "device", "args", "cfg", "config", "opt")
-
 
 def part_names(machine: Machine, thing: Thing) -> list[str] | None:
     """Attributes of a model's class that hold modules; ``None`` if the class is out of reach or adds parts under computed names."""
@@ -75,13 +64,8 @@ def _makes_module(machine: Machine, owner: ClassInfo, node: ast.expr) -> bool:
             return found.is_module is not False
         if isinstance(found, str):
             return is_module_name(found)
-        return not isinstance(node.func, ast.Name) or node.func.id not in _NO_MODULES
+        return not isinstance(node.func, ast.Name) or node.func.id not in NO_MODULES
     return isinstance(node, ast.Name | ast.Attribute | ast.IfExp | ast.BoolOp | ast.Subscript)
-
-
-_NO_MODULES = frozenset(
-    {"int", "float", "str", "bool", "len", "list", "tuple", "dict", "set", "range", "max", "min", "sum", "sorted", "round"}
-)
 
 
 def resolved_callee(machine: Machine, owner: ClassInfo, node: ast.expr) -> object | None:
@@ -145,7 +129,7 @@ def _stand_in_attribute(thing: Thing, name: str) -> Value | None:
     if name == "__class__":
         known = {"batchnorm": "torch.nn.BatchNorm2d", "rest": "torch.nn.Dropout"}.get(thing.facts[STAND_IN])
         return Extern(known) if known else NOTHING
-    return Data(origins=frozenset({"parameter"}), about=Ref(thing.facts["whole"])) if name in _PARAMETERS else NOTHING
+    return Data(origins=frozenset({"parameter"}), about=Ref(thing.facts["whole"])) if name in PARAMETERS else NOTHING
 
 
 def _attribute(machine: Machine, state: State, thing: Thing, name: str, place: Place) -> Value | None:
@@ -162,11 +146,11 @@ def _attribute(machine: Machine, state: State, thing: Thing, name: str, place: P
         return Ref(thing.address)
     if name in MODULE_METHODS:
         return None
-    if name in _PARAMETERS:
+    if name in PARAMETERS:
         return Data(origins=frozenset({"parameter"}), about=Ref(thing.address))
     if name == "__class__" and thing.kind == "module":
         return Extern(thing.cls.name if thing.cls is not None else thing.extern or "torch.nn.Module")
-    if name in _PLAIN or name.startswith("__"):
+    if name in PLAIN or name.startswith("__"):
         return NOTHING
     if thing.cls is not None and not (structure and structure.open) and part_names(machine, thing) is not None:
         return _class_attribute(thing.cls, name)
@@ -272,7 +256,7 @@ def _named(machine: Machine, state: State, site: _Site, name: str) -> Value:
     if local is not None and site.depth:
         return _evaluate(machine, state, site.inner(""), local)
     parameters = {item.arg for item in (*constructor.args.args, *constructor.args.kwonlyargs)}
-    if "(" not in site.label and name in parameters and not any(word in name.lower() for word in _OPAQUE_DATA):
+    if "(" not in site.label and name in parameters and not any(word in name.lower() for word in OPAQUE_DATA):
         return _new_part(machine, state, site.thing, site.label, site.place, kind="opaque")
     return NOTHING
 
@@ -313,7 +297,7 @@ def _called(machine: Machine, state: State, site: _Site, node: ast.Call) -> Valu
         return _new_part(machine, state, site.thing, site.label, here, cls=found, arguments=_literal_arguments(machine, state, site, node))
     if isinstance(found, str):
         return _external(machine, state, site, node, found, here)
-    if isinstance(found, tuple | SourceModule) or not isinstance(node.func, ast.Name) or node.func.id not in _NO_MODULES:
+    if isinstance(found, tuple | SourceModule) or not isinstance(node.func, ast.Name) or node.func.id not in NO_MODULES:
         return _new_part(machine, state, site.thing, site.label, here, kind="module" if isinstance(found, tuple) else "opaque")
     return NOTHING
 
@@ -406,24 +390,13 @@ def item_of(machine: Machine, state: State, receiver: Value, key: Value, place: 
     return stored if stored is not None else _new_part(machine, state, thing, f"[{index}]", place, kind=thing.kind)
 
 
-_TENSORS = frozenset(
-    {"Tensor", "FloatTensor", "LongTensor", "Variable", "ndarray", "Image", "str", "int", "float", "bool", "Path", "bytes", "device"}
-)
-_PLAIN_NAMES = frozenset(
-    {"x", "y", "z", "input", "inputs", "target", "targets", "label", "labels", "image", "images", "img", "imgs", "batch", "data", "logits"}
-    | {"outputs"}
-    | {"output", "args", "kwargs", "device", "epoch", "epochs", "lr", "path", "cfg", "config", "batch_idx", "batch_size", "mask", "pred"}
-    | {"preds"}
-)
-
-
 def parameter(machine: Machine, state: State, name: str, annotation: ast.expr | None, place: Place) -> Value:
     """A parameter of a function that nobody in the project calls: data if its annotation or name says so, else anything."""
     kind, cls = "opaque", None
     if annotation is not None:
         text = annotation.value if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str) else ast.unparse(annotation)
         tail = text.rpartition(".")[2]
-        if tail in _TENSORS:
+        if tail in TENSORS:
             return Data(origins=frozenset({"argument"}))
         enclosing = machine.enclosing()
         if tail == "Module":
@@ -434,6 +407,6 @@ def parameter(machine: Machine, state: State, name: str, annotation: ast.expr | 
             found = machine.project.attribute(found, names) if found is not None and names else found
             if isinstance(found, ClassInfo) and found.is_module:
                 kind, cls = "module", found
-    elif name in _PLAIN_NAMES:
+    elif name in PLAIN_NAMES:
         return Data(origins=frozenset({"argument"}))
     return machine.new(state, kind, place, name=cls.name if cls is not None else "", cls=cls, tag=f"parameter {name}")

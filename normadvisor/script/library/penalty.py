@@ -28,7 +28,7 @@ def record_penalty(machine: Machine, state: State, outputs: Value, inputs: Value
     if thing is None or maker is None or per_sample is None:
         return
     attributes = model_attributes(machine, state, thing, maker.attributes["model"], place)
-    event = machine.record(state, "gradient_penalty", place, **attributes, per_sample=per_sample)
+    event = machine.record("gradient_penalty", place, **attributes, per_sample=per_sample)
     add_model_places(machine, state, event, thing)
 
 

@@ -12,105 +12,32 @@ from typing import TYPE_CHECKING
 
 from normadvisor.script.library.flow import detached, gathered, keeping, made, mark_used, plain_data, resized, rows_of
 from normadvisor.script.library.registry import attribute, called, extern, iterated, method, operation, prefix, subscripted
+from normadvisor.script.library.tensor_names import (
+    ACTIVATIONS,
+    COMPARISONS,
+    FILLS,
+    JOIN_FUNCTIONS,
+    KEEP_FUNCTIONS,
+    KEEP_METHODS,
+    LAYERS,
+    LOGARITHMS,
+    MOVES,
+    NO_GRADIENT,
+    PARENTS,
+    PLAIN,
+    PREDICTS,
+    RANDOM,
+    REDUCTIONS,
+    SAME_LAYERS,
+    SHAPES,
+)
 from normadvisor.script.values import NOTHING, Arguments, Bound, Const, Data, Place, Ref, Tuple, Value, members
 
 if TYPE_CHECKING:
     from normadvisor.script.protocol import Machine
     from normadvisor.script.state import State
 
-__all__ = ["ACTIVATIONS", "RANDOM", "activated", "data_method", "tensor_function"]
-
-ACTIVATIONS = {
-    "softmax": "softmax",
-    "softmax_": "softmax",
-    "log_softmax": "log_softmax",
-    "sigmoid": "sigmoid",
-    "sigmoid_": "sigmoid",
-    "expit": "sigmoid",
-    "logsigmoid": "log_sigmoid",
-    "hardsigmoid": "hardsigmoid",
-    "gumbel_softmax": "gumbel_softmax",
-    "softmin": "softmin",
-    "tanh": "tanh",
-    "tanh_": "tanh",
-    "relu": "relu",
-    "relu_": "relu",
-    "relu6": "relu6",
-    "leaky_relu": "leaky_relu",
-    "elu": "elu",
-    "selu": "selu",
-    "gelu": "gelu",
-    "silu": "silu",
-    "mish": "mish",
-    "softplus": "softplus",
-}
-"""Activations by the name of the function or method."""
-_LAYERS = {
-    "Softmax": "softmax",
-    "Softmax2d": "softmax",
-    "LogSoftmax": "log_softmax",
-    "Sigmoid": "sigmoid",
-    "LogSigmoid": "log_sigmoid",
-    "Hardsigmoid": "hardsigmoid",
-    "Softmin": "softmin",
-    "Tanh": "tanh",
-    "ReLU": "relu",
-    "ReLU6": "relu6",
-    "LeakyReLU": "leaky_relu",
-    "ELU": "elu",
-    "SELU": "selu",
-    "GELU": "gelu",
-    "SiLU": "silu",
-    "Mish": "mish",
-    "Softplus": "softplus",
-}
-_LOGARITHMS = {"softmax": "log_softmax", "sigmoid": "log_sigmoid"}
-_SAME_LAYERS = frozenset({"Identity", "Flatten", "Unflatten"})
-
-RANDOM = frozenset(
-    {
-        "rand", "randn", "randint", "randperm", "zeros", "ones", "empty", "full", "eye", "normal", "rand_like", "randn_like",
-        "randint_like",
-        "zeros_like", "ones_like", "empty_like", "full_like", "empty_strided", "bernoulli", "arange", "linspace", "logspace",
-    }
-)  # fmt: skip
-"""Functions that make a tensor out of nothing."""
-_KEEP_FUNCTIONS = frozenset(
-    {
-        "squeeze", "unsqueeze", "transpose", "permute", "flatten", "unflatten", "reshape", "ravel", "movedim", "moveaxis", "swapaxes",
-        "clone",
-        "gather", "index_select", "select", "narrow", "split", "chunk", "unbind", "tensor_split", "masked_select", "take", "flip",
-        "roll", "t",
-        "interpolate", "upsample", "nan_to_num", "broadcast_to", "view_as_real",
-    }
-)  # fmt: skip
-_JOIN_FUNCTIONS = frozenset({"cat", "concat", "concatenate", "stack", "vstack", "hstack", "dstack", "column_stack"})
-_KEEP_METHODS = _KEEP_FUNCTIONS | frozenset(
-    {
-        "view", "view_as", "reshape_as", "contiguous", "float", "double", "half", "bfloat16", "to", "cuda", "cpu", "type", "type_as",
-        "expand",
-        "expand_as", "repeat", "requires_grad_", "retain_grad", "squeeze_", "unsqueeze_", "transpose_", "t_", "rename", "refine_names",
-        "numpy", "detach", "detach_", "tolist", "long", "int", "bool", "pin_memory", "share_memory_", "xpu", "npu", "cast", "gather", "get",
-    }
-)  # fmt: skip
-_MOVES = frozenset(
-    {"float", "double", "half", "bfloat16", "to", "cuda", "cpu", "type", "type_as", "contiguous", "clone", "requires_grad_", "pin_memory",
-     "long", "detach", "detach_", "xpu", "npu", "numpy"}
-)  # fmt: skip
-"""Methods that keep the number of samples."""
-_NO_GRADIENT = frozenset(
-    {"detach", "detach_", "item", "tolist", "numpy", "argmax", "argmin", "argsort", "eq", "ne", "gt", "lt", "ge", "le", "equal",
-     "round", "sign",
-     "long", "int", "bool", "bincount", "nonzero", "isnan", "isinf", "isfinite", "allclose", "size", "numel"}
-)  # fmt: skip
-_PREDICTS = frozenset({"argmax", "argmin", "argsort", "topk", "eq", "equal", "round", "bincount"})
-_FILLS = frozenset({"normal_", "uniform_", "random_", "bernoulli_", "fill_", "zero_", "exponential_", "cauchy_", "log_normal_"})
-_SHAPES = frozenset({"shape", "ndim", "dtype", "device", "requires_grad", "is_cuda", "itemsize", "nbytes", "names", "layout"})
-_PLAIN = {"T": True, "mT": True, "H": True, "real": True, "logits": True, "data": True, "values": True, "indices": False}
-_REDUCTIONS = frozenset({"backward", "mean", "sum", "max", "min", "log", "exp", "norm", "pow", "item"})
-_COMPARISONS = frozenset({"==", "!=", "<", ">", "<=", ">="})
-_PARENTS = ("torch.", "torch.nn.functional.", "torch.special.", "torch.Tensor.")
-
+__all__ = ["activated", "data_method", "tensor_function"]
 
 def activated(machine: Machine, state: State, value: Value, activation: str, place: Place) -> Data:
     """The result of an activation on a value."""
@@ -129,7 +56,7 @@ def _shape(data: Data) -> Data:
 def _logarithm(machine: Machine, state: State, value: Value, place: Place) -> Data:
     result = gathered(machine, state, [value])
     names = {item.activation for item in members(value) if isinstance(item, Data)}
-    activation = _LOGARITHMS.get(next(iter(names)) or "") if len(names) == 1 else None
+    activation = LOGARITHMS.get(next(iter(names)) or "") if len(names) == 1 else None
     return replace(result, activation=activation, activation_at=place) if activation else result
 
 
@@ -139,19 +66,19 @@ def tensor_function(machine: Machine, state: State, name: str, arguments: Argume
     short = name.rpartition(".")[2]
     if short[:1].isupper():
         return _tensor_class(machine, state, short, arguments)
-    if short in ACTIVATIONS and name.startswith(_PARENTS):
+    if short in ACTIVATIONS and name.startswith(PARENTS):
         return activated(machine, state, _first(arguments), ACTIVATIONS[short], place)
     if short in RANDOM:
         return _made(short, arguments)
     if short in {"log", "log_"}:
         return _logarithm(machine, state, _first(arguments), place)
-    if short in _KEEP_FUNCTIONS or short in _JOIN_FUNCTIONS:
+    if short in KEEP_FUNCTIONS or short in JOIN_FUNCTIONS:
         joined = gathered(machine, state, [_first(arguments)], keep=True)
         return joined if short in {"clone", "squeeze", "interpolate", "nan_to_num"} else resized(joined)
     result = gathered(machine, state, arguments.values())
-    if short in _PREDICTS or (short == "max" and len(arguments.positional) + len(arguments.named) > 1):
+    if short in PREDICTS or (short == "max" and len(arguments.positional) + len(arguments.named) > 1):
         mark_used(machine, state, [result], "predicted")
-    if short in _NO_GRADIENT:
+    if short in NO_GRADIENT:
         return detached(result)
     return result
 
@@ -204,7 +131,7 @@ def measured(machine: Machine, state: State, name: str, arguments: Arguments, pl
     given = [*arguments.values()]
     if not any(plain_data(item) or isinstance(item, (Tuple, Ref)) for item in given):
         return Data(origins=frozenset({"random"})) if name.startswith("numpy.") and short in RANDOM else None
-    if not name.startswith(("numpy.", "scipy.")) or short in _PREDICTS:
+    if not name.startswith(("numpy.", "scipy.")) or short in PREDICTS:
         mark_used(machine, state, given, "predicted")
     if short in {"softmax", "log_softmax", "expit"} and name.startswith("scipy."):
         return detached(activated(machine, state, _first(arguments), ACTIVATIONS[short], place))
@@ -241,9 +168,9 @@ def elementary_layer(machine: Machine, state: State, ref: Ref, arguments: Argume
     if not extern_name.startswith("torch.nn."):
         return None
     short = extern_name.rpartition(".")[2]
-    if short in _LAYERS:
-        return activated(machine, state, _first(arguments), _LAYERS[short], place)
-    if short in _SAME_LAYERS:
+    if short in LAYERS:
+        return activated(machine, state, _first(arguments), LAYERS[short], place)
+    if short in SAME_LAYERS:
         return keeping(machine, state, _first(arguments))
     return None
 
@@ -257,21 +184,21 @@ def data_method(machine: Machine, state: State, receiver: Value, name: str, argu
         return activated(machine, state, data, ACTIVATIONS[name], place)
     if name in {"log", "log_"}:
         return _logarithm(machine, state, data, place)
-    if name in _FILLS or name.startswith("new_"):
+    if name in FILLS or name.startswith("new_"):
         return replace(data, activation=None, activation_at=None, origins=data.origins | {"random"})
     if name in {"size", "dim", "numel", "nelement", "get_device", "stride", "element_size", "type"} and not arguments.positional[1:]:
         return _shape(data) if name != "type" or not arguments.positional else data
     _note(machine, state, data, name, arguments)
-    if name in _KEEP_METHODS:
-        kept = detached(data) if name in _NO_GRADIENT else data
-        return kept if name in _MOVES or _same_first_size(name, arguments) else resized(kept)
+    if name in KEEP_METHODS:
+        kept = detached(data) if name in NO_GRADIENT else data
+        return kept if name in MOVES or _same_first_size(name, arguments) else resized(kept)
     result = gathered(machine, state, [data, *arguments.values()])
-    return detached(result) if name in _NO_GRADIENT else replace(result, about=data.about)
+    return detached(result) if name in NO_GRADIENT else replace(result, about=data.about)
 
 
 def _note(machine: Machine, state: State, data: Data, name: str, arguments: Arguments) -> None:
     """What a method shows about the use of outputs."""
-    if name in _PREDICTS or (name == "max" and (arguments.positional or arguments.named)):
+    if name in PREDICTS or (name == "max" and (arguments.positional or arguments.named)):
         mark_used(machine, state, [data], "predicted")
     elif name == "item":
         mark_used(machine, state, [data], "measured")
@@ -348,7 +275,7 @@ def data_attribute(machine: Machine, state: State, receiver: Value, name: str, p
     if not plain_data(receiver):
         return None
     data = gathered(machine, state, [receiver], keep=True)
-    if name in _SHAPES:
+    if name in SHAPES:
         return _shape(data)
     if name == "data":
         return detached(data)
@@ -356,8 +283,8 @@ def data_attribute(machine: Machine, state: State, receiver: Value, name: str, p
         return Data(origins=data.origins - {"random"}, about=data.about)
     if name == "loss" or name.endswith("_loss"):
         return replace(data, activation=None, activation_at=None, origins=data.origins | {"loss"})
-    if name in _PLAIN:
-        return data if _PLAIN[name] else detached(data)
+    if name in PLAIN:
+        return data if PLAIN[name] else detached(data)
     if data == NOTHING:
         return None
     if data_has_method(name):
@@ -367,7 +294,7 @@ def data_attribute(machine: Machine, state: State, receiver: Value, name: str, p
 
 def data_has_method(name: str) -> bool:
     """Whether a name is that of a method of tensors: looked up, it is about to be called."""
-    return any(name in names for names in (_KEEP_METHODS, _NO_GRADIENT, ACTIVATIONS, _FILLS, _REDUCTIONS))
+    return any(name in names for names in (KEEP_METHODS, NO_GRADIENT, ACTIVATIONS, FILLS, REDUCTIONS))
 
 
 @operation
@@ -377,7 +304,7 @@ def arithmetic(machine: Machine, state: State, operator: str, operands: list[Val
     if not any(plain_data(item) for item in operands):
         return None
     result = gathered(machine, state, operands)
-    if operator in _COMPARISONS:
+    if operator in COMPARISONS:
         if any(_holds_data(item) for item in operands[1:]) or operator in {"==", "!="}:
             mark_used(machine, state, operands, "predicted")
         return detached(result)

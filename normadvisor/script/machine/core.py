@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -170,12 +169,11 @@ class Core:
         self._next += 1
         return self._next
 
-    def record(self, state: State, kind: str, place: Place, **attributes: Any) -> Event:
+    def record(self, kind: str, place: Place, **attributes: Any) -> Event:
         """Note an event."""
         self._numbers += 1
         event = Event(kind, place.location, {"number": self._numbers, **attributes}, {}, place.text, place.statement)
         event.attributes["_place"] = place
-        event.attributes["_declined"] = any(not truth and _EVAL_OPTION.search(key) for key, truth in state.assumptions.items())
         self.events.append(event)
         return event
 
@@ -303,7 +301,6 @@ class Core:
         return choice([value for _, value in outcomes]) if len(outcomes) > 1 else outcomes[0][1]
 
 
-_EVAL_OPTION = re.compile(r"[.:](use_|do_|set_)?eval(_mode)?$")
 """An option that says whether to switch into eval mode."""
 
 
@@ -330,8 +327,3 @@ def addresses(value: Value) -> list[int]:
     if isinstance(value, Function):
         return [address for item in value.defaults.values() for address in addresses(item)]
     return addresses(value.value) if isinstance(value, Context) else []
-
-
-def as_items(value: Value) -> tuple[Value, ...] | None:
-    """Items of a tuple whose length is known."""
-    return value.items if isinstance(value, Tuple) and value.rest is None else None

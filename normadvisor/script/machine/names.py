@@ -13,7 +13,7 @@ from normadvisor.script.machine.core import Defined, Frame
 from normadvisor.script.project.classes import ClassInfo
 from normadvisor.script.project.modules import SourceModule
 from normadvisor.script.project.nodes import walk
-from normadvisor.script.values import NOTHING, Class, Const, Extern, Function, ModuleValue, Value
+from normadvisor.script.values import NOTHING, Class, Const, Extern, ModuleValue, Value
 
 if TYPE_CHECKING:
     from normadvisor.script.project.modules import Resolved
@@ -193,13 +193,3 @@ def _depends(module: SourceModule, node: ast.Assign | ast.AnnAssign, name: str) 
             for found in {inner.id for inner in walk(statement) if isinstance(inner, ast.Name)}
         )
     return module.mentions[name] > 1 or "global " in module.text or node not in module.tree.body
-
-
-def module_of_class(info: ClassInfo) -> SourceModule:
-    """The file a class stands in."""
-    return info.module
-
-
-def is_function(value: Value) -> bool:
-    """Whether a value is a function of the project."""
-    return isinstance(value, Function)

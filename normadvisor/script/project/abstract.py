@@ -212,7 +212,7 @@ def frozen(value: Abstract, depth: int = 4) -> Any:
     if isinstance(value, Table):
         return ("table", value.open, tuple((key, frozen(item, depth - 1)) for key, item in value.values.items()))
     if isinstance(value, Either):
-        return ("either", frozenset(frozen(item, depth - 1) for item in value.values))
+        return ("either", "item_of", frozenset(frozen(item, depth - 1) for item in value.values))
     if isinstance(value, Const):
         return (type(value.value), value.value)
     if isinstance(value, PartialCall):
@@ -246,3 +246,21 @@ def _imported(value: Value) -> Abstract:
         call = Call(tuple(_imported(item) for item in value.positional), tuple((name, _imported(item)) for name, item in value.named))
         return PartialCall(_imported(value.function), call)
     return PLAIN if isinstance(value, Data) and value.origins & {"random", "parameter", "shape", "loader"} else UNKNOWN
+
+
+def item_of(owner: Abstract, key: Abstract, *, is_slice: bool) -> Abstract:
+    """``owner[key]``."""
+    if isinstance(owner, Table):
+        if isinstance(key, Const):
+            return owner.values.get(key.value, UNKNOWN)
+        return UNKNOWN if owner.open else either(list(owner.values.values()))
+    if isinstance(owner, Piece):
+        return owner
+    values = owner.items if isinstance(owner, Built) else owner.values if isinstance(owner, Items) else None
+    if values is None:
+        return UNKNOWN if owner is UNKNOWN else owner if isinstance(owner, Extern) else PLAIN
+    if is_slice:
+        return Items(list(values), open=True)
+    if isinstance(key, Const) and isinstance(key.value, int) and -len(values) <= key.value < len(values):
+        return values[key.value]
+    return either(values) if values else UNKNOWN

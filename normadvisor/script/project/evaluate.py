@@ -19,6 +19,7 @@ from normadvisor.script.project.abstract import (
     Piece,
     Table,
     either,
+    item_of,
     options,
     truth,
 )
@@ -37,7 +38,7 @@ __all__ = ["Evaluator", "Frame", "TooMuchError"]
 _MOST_STEPS = 40_000
 _MOST_ROUNDS = 12
 _NUMBERS = frozenset(
-    ["in_features", "out_features", "in_channels", "out_channels", "num_features", "weight", "bias", "config", "embed_dim", "hidden_size"]
+    {"in_features", "out_features", "in_channels", "out_channels", "num_features", "weight", "bias", "config", "embed_dim", "hidden_size"}
 )
 
 
@@ -246,7 +247,7 @@ class Evaluator:
 
     def _subscript(self, frame: Frame, node: ast.Subscript) -> Abstract:
         key = self.value(frame, node.slice)
-        return either([_item(owner, key, node.slice) for owner in options(self.value(frame, node.value))])
+        return either([item_of(owner, key, is_slice=isinstance(node.slice, ast.Slice)) for owner in options(self.value(frame, node.value))])
 
     def _comprehension(self, frame: Frame, node: ast.ListComp | ast.SetComp | ast.GeneratorExp) -> Abstract:
         items = Items()
@@ -350,23 +351,6 @@ class Evaluator:
             else:
                 is_open = True
         return Call(tuple(positional), tuple(named.items()), is_open)
-
-
-def _item(owner: Abstract, key: Abstract, node: ast.expr) -> Abstract:
-    if isinstance(owner, Table):
-        if isinstance(key, Const):
-            return owner.values.get(key.value, UNKNOWN)
-        return UNKNOWN if owner.open else either(list(owner.values.values()))
-    if isinstance(owner, Piece):
-        return owner
-    values = owner.items if isinstance(owner, Built) else owner.values if isinstance(owner, Items) else None
-    if values is None:
-        return UNKNOWN if owner is UNKNOWN else owner if isinstance(owner, Extern) else PLAIN
-    if isinstance(node, ast.Slice):
-        return Items(list(values), open=True)
-    if isinstance(key, Const) and isinstance(key.value, int) and -len(values) <= key.value < len(values):
-        return values[key.value]
-    return either(values) if values else UNKNOWN
 
 
 def _distinct(values: list[Abstract]) -> list[Abstract]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-__all__ = ["Imported", "bound_names", "nested_statements", "scan"]
+__all__ = ["Imported", "bound_names", "scan"]
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -116,14 +116,3 @@ def _blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
                 yield part.body
         else:
             yield block
-
-
-def nested_statements(body: list[ast.stmt], *, into_functions: bool = False) -> Iterator[ast.stmt]:
-    """Every statement of a block and of the blocks inside it, in the order of the text; without those of inner functions and classes."""
-    pending = list(reversed(body))
-    while pending:
-        node = pending.pop()
-        yield node
-        if into_functions or not isinstance(node, _Definition):
-            for block in _blocks(node):
-                pending.extend(reversed(block))
