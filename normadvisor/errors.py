@@ -15,6 +15,7 @@ __all__ = [
     "ExpressionError",
     "InputError",
     "NormAdvisorError",
+    "RewriteError",
     "RuleError",
     "TargetError",
     "TraceError",
@@ -78,3 +79,7 @@ class InputError(TargetError):
 
 class TraceError(TargetError):
     """A model was built but neither tracer could follow its ``forward``."""
+
+
+class RewriteError(NormAdvisorError):
+    """Edits cannot be made: they overlap, leave the file, or would leave something that is no valid source."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from normadvisor.errors import TargetError
 from normadvisor.files.notebook import Notebook, is_notebook, notebook_in
+from normadvisor.files.overlay import overlay_of
 from normadvisor.types import Location
 
 __all__ = ["MAX_BYTES", "MAX_NOTEBOOK_BYTES", "Source", "parse_text", "read_bytes", "read_source", "read_text", "text_of"]
@@ -55,19 +56,21 @@ def read_source(path: Path) -> Source:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Contents of a file.
+    """Contents of a file; those that an overlay gives it, if there is one (:mod:`normadvisor.files.overlay`).
 
     Raises:
         TargetError: it cannot be read, or is too large.
 
     """
     most = MAX_NOTEBOOK_BYTES if is_notebook(path) else MAX_BYTES
-    try:
-        with path.open("rb") as file:
-            data = file.read(most + 1)
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror or error}"
-        raise TargetError(message) from error
+    data = overlay_of(path)
+    if data is None:
+        try:
+            with path.open("rb") as file:
+                data = file.read(most + 1)
+        except OSError as error:
+            message = f"cannot read {path}: {error.strerror or error}"
+            raise TargetError(message) from error
     if len(data) > most:
         message = f"{path} is larger than {most // 2**20} MiB"
         raise TargetError(message, location=Location(str(path), 1), hint="exclude it, or name the model's own file")
