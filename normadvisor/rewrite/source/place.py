@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from normadvisor.errors import TargetError
 from normadvisor.match.places import Places
 from normadvisor.script.project.modules import Project, SourceModule
+from normadvisor.script.project.reading import Cells
 from normadvisor.types import Edit, Frame, Location
 
 if TYPE_CHECKING:
@@ -128,6 +129,11 @@ class SourceTree:
         place = self.module.location(node)
         line, column = (place.end_line or place.line, place.end_column or place.column) if after else (place.line, place.column)
         return Edit(place.path, line, column, line, column, text, place.cell)
+
+    def point(self, line: int, column: int, text: str) -> Edit:
+        """Text put at a point of the text, given by line and column in code points, both 1-based."""
+        place = (self.module.cells or Cells(self.module.path)).location(line, column, line, column)
+        return Edit(place.path, place.line, place.column, place.line, place.column, text, place.cell)
 
 
 class SourceFiles:
