@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from normadvisor.errors import RuleError
+from normadvisor.match.compiled_fix import CompiledFix, compile_fixes
 from normadvisor.match.conditions import CompiledAdjustment, Condition, Text, place_of
 from normadvisor.rulebook.model import Chain, Clause, ModulePattern, Pattern, Relation, Rule
 from normadvisor.types import OPS, expand
@@ -30,6 +31,7 @@ class CompiledRelation:
     until: frozenset[str]
     every: bool
     within: int
+    optional: bool
     forward: bool
     relations: tuple[CompiledRelation, ...]
     without: tuple[CompiledClause, ...]
@@ -92,7 +94,8 @@ class CompiledRule:
     adjust: tuple[CompiledAdjustment, ...]
     message: Text
     evidence: Mapping[str, Condition]
-    fix: Text | None
+    fixes: tuple[CompiledFix, ...]
+    """The default one first."""
 
 
 class _Compiler:
@@ -155,6 +158,7 @@ class _Compiler:
             until=self.ops(relation.until),
             every=relation.paths == "every",
             within=relation.within,
+            optional=relation.optional,
             forward=forward,
             relations=self.relations(relation),
             without=self.clauses(relation.without),
@@ -231,5 +235,5 @@ def compile_rule(rule: Rule) -> CompiledRule:
         ),
         message=compiler.text("message", rule.message),
         evidence={name: compiler.required(f"evidence `{name}`", text) for name, text in rule.evidence.items()},
-        fix=None if rule.fix is None else compiler.text("description of the fix", rule.fix.description),
+        fixes=compile_fixes(rule, rule.fix, rule.alternatives),
     )

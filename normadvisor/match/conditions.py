@@ -88,6 +88,16 @@ class Text(_Evaluable):
         """
         return str(self.guarded(lambda: self._template.render(scope)))
 
+    def known(self, scope: Scope) -> str | None:
+        """The text; ``None`` where a placeholder has no value.
+
+        Raises:
+            RuleError: evaluation failed.
+
+        """
+        known = self.guarded(lambda: all(value is not None for value in self._template.values(scope)))
+        return self(scope) if known else None
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledAdjustment:

@@ -10,10 +10,12 @@ from typing import Any
 from normadvisor.graph.model import ModelGraph, ModuleInfo, NodeInfo
 from normadvisor.match.compiled import CompiledPattern, CompiledRule
 from normadvisor.match.conditions import Text
+from normadvisor.match.fixes import FixMaker
 from normadvisor.match.matcher import Match
 from normadvisor.match.places import Place, Places
-from normadvisor.match.views import ChainView, ModuleView, NodeView
-from normadvisor.types import Confidence, Finding, Fix, JSONValue, Related, Severity
+from normadvisor.match.values import item_of, json_value, module_name
+from normadvisor.match.views import ChainView
+from normadvisor.types import Confidence, Finding, Related, Severity
 
 __all__ = ["FindingMaker"]
 
@@ -43,6 +45,7 @@ class FindingMaker:
         self._compiled = rule
         self._rule = rule.rule
         self._places = places
+        self._fixes = FixMaker(rule.fixes, places)
         pattern = rule.pattern
         self._anchor_name = pattern.node
         self._chain_name = pattern.chain.node if isinstance(pattern, CompiledPattern) and pattern.chain else None
@@ -78,8 +81,8 @@ class FindingMaker:
         """The node or module the finding is about, and the names of the modules concerned."""
         named = match.scope.get(self._rule.at) if self._rule.at else None
         run = match.scope.get(self._chain_name) if self._chain_name and self._rule.at in {None, self._chain_name} else None
-        item = _item(named) or match.anchor
-        modules = run["modules"] if isinstance(run, ChainView) else [_module_name(item)]
+        item = item_of(named) or match.anchor
+        modules = run["modules"] if isinstance(run, ChainView) else [module_name(item)]
         return item, tuple(name for name in modules if name)
 
     def _of_site(self, group: Sequence[_Event]) -> Finding:
@@ -92,7 +95,7 @@ class FindingMaker:
             built = lead.place is not None and lead.place.built
             what = "layer" if built else "module"
             message += f" (and {more} more {what}{'s' * (more > 1)} {'built by' if built else 'running'} this line)"
-        return self._finding(lead, message, modules, lead.place, self._related(lead, lead.place))
+        return self._finding(group, message, modules, lead.place, self._related(lead, lead.place))
 
     def _of_model(self, events: Sequence[_Event]) -> Finding:
         lead = _lead(events)
@@ -109,12 +112,14 @@ class FindingMaker:
                 continue
             seen.add((location.path, location.line))
             related.append(_told(event.item, event.place))
-        return self._finding(lead, lead.message(lead.scope), _modules(events), place, related)
+        return self._finding(events, lead.message(lead.scope), _modules(events), place, related)
 
-    def _finding(self, lead: _Event, message: str, modules: tuple[str, ...], place: Place | None, related: Iterable[Related]) -> Finding:
-        rule = self._rule
+    def _finding(
+        self, events: Sequence[_Event], message: str, modules: tuple[str, ...], place: Place | None, related: Iterable[Related]
+    ) -> Finding:
+        rule, lead = self._rule, _lead(events)
         location = place.frame.location if place else None
-        fix = rule.fix and self._compiled.fix and Fix(rule.fix.applicability, self._compiled.fix(lead.scope))
+        fixes = self._fixes.fixes(lead.scope, [event.scope for event in events])
         return Finding(
             rule=rule.id,
             name=rule.name,
@@ -130,7 +135,8 @@ class FindingMaker:
             modules=modules,
             related=tuple(related),
             evidence={name: json_value(value(lead.scope)) for name, value in self._compiled.evidence.items()},
-            fix=fix or None,
+            fix=fixes[0] if fixes else None,
+            alternatives=tuple(fixes[1:]),
             fingerprint=_identity(rule.id, place, self._graph.target, modules),
         )
 
@@ -140,7 +146,7 @@ class FindingMaker:
         if place is not None:
             found += self._places.forward_call(lead.item, place)
         for name in self._rule.related:
-            item = _item(lead.scope.get(name))
+            item = item_of(lead.scope.get(name))
             where = self._places.of(item) if item is not None else None
             if item is not None and where is not None:
                 found.append(_told(item, where))
@@ -149,19 +155,6 @@ class FindingMaker:
         own = (place.frame.location.path, place.frame.location.line) if place else None
         lines = {(related.path, related.line): related for related in reversed(found)}
         return [related for related in found if lines[related.path, related.line] is related and (related.path, related.line) != own]
-
-
-def _item(value: object) -> NodeInfo | ModuleInfo | None:
-    """The node or module behind a bound name; the last node of a run."""
-    if isinstance(value, ChainView):
-        value = value["last"]
-    if isinstance(value, NodeView):
-        return value.node
-    return value.module if isinstance(value, ModuleView) else None
-
-
-def _module_name(item: NodeInfo | ModuleInfo) -> str:
-    return item.name if isinstance(item, ModuleInfo) else item.module
 
 
 def _label(item: NodeInfo | ModuleInfo) -> str:
@@ -184,24 +177,6 @@ def _lead(events: Sequence[_Event]) -> _Event:
 
 def _modules(events: Iterable[_Event]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for event in events for name in event.modules))
-
-
-def json_value(value: object) -> JSONValue:
-    """A value of an expression as JSON: nodes and modules by name, runs by their modules, tuples as lists, non-finite floats as text."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if value == value and value not in {float("inf"), float("-inf")} else str(value)  # noqa: PLR0124 - NaN
-    if isinstance(value, NodeView | ModuleView):
-        item = _item(value)
-        return (_module_name(item) or item.name) if item is not None else None
-    if isinstance(value, ChainView):
-        return list(value["modules"])
-    if isinstance(value, list | tuple | set | frozenset):
-        return [json_value(member) for member in value]
-    if isinstance(value, dict):
-        return {str(key): json_value(member) for key, member in value.items()}
-    return str(value)
 
 
 def _identity(rule: str, place: Place | None, target: str, modules: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from normadvisor.errors import TargetError
+from normadvisor.match.compiled_fix import distinct
 from normadvisor.match.conditions import CompiledAdjustment
 from normadvisor.match.elsewhere import Elsewhere
 from normadvisor.match.event_view import view_of
@@ -234,6 +235,7 @@ def _finding(group: Sequence[_Hit], modules: Mapping[str, SourceModule] | Projec
     lead = group[0]
     rule, location = lead.rule, lead.location
     message = (lead.change and lead.change.message) or rule.message
+    fixes = _fixes(group, modules)
     return Finding(
         rule=rule.rule.id,
         name=rule.rule.name,
@@ -248,7 +250,8 @@ def _finding(group: Sequence[_Hit], modules: Mapping[str, SourceModule] | Projec
         cell=location.cell,
         related=tuple(_related(lead, group[1:])),
         evidence={name: _plain(value(lead.scope)) for name, value in rule.evidence.items()},
-        fix=_fix(group, modules),
+        fix=fixes[0] if fixes else None,
+        alternatives=tuple(fixes[1:]),
         fingerprint=_identity(lead),
     )
 
@@ -269,24 +272,29 @@ def _related(lead: _Hit, others: Iterable[_Hit]) -> list[Related]:
     return related
 
 
-def _fix(group: Sequence[_Hit], modules: Mapping[str, SourceModule] | Project) -> Fix | None:
-    """How to mend it: in words, and as edits where the rule names some, the source is at hand and the finding stands in it.
-
-    What is meant as it is has nothing to be mended.
-    """
+def _fixes(group: Sequence[_Hit], modules: Mapping[str, SourceModule] | Project) -> list[Fix]:
+    """How to mend it, the default first; what is meant as it is has nothing to be mended."""
     lead = group[0]
-    template, words = lead.rule.side.fix, lead.rule.fix
-    if template is None or words is None or lead.event.attributes.get("deliberate") is not None:
-        return None
-    edits: dict[Edit, None] = {}
-    if template.edit is not None and lead.at != _ENTRY:
-        from normadvisor.script.edits import edits_for  # noqa: PLC0415 - few scripts have findings with edits
+    if lead.event.attributes.get("deliberate") is not None:
+        return []
+    scopes = [hit.scope for hit in group]
+    offered = [fix for fix in lead.rule.fixes if fix.offered(scopes)]
+    return distinct([replace(fix.worded(lead.scope), edits=_edits(fix.template.edit, group, modules)) for fix in offered])
 
-        for hit in group if lead.event.kind in _EACH_MENDED else group[:1]:
-            module = _module(modules, hit.event.location.path)
-            if module is not None:
-                edits.update(dict.fromkeys(edits_for(template.edit, hit.event, module)))
-    return Fix(template.applicability, " ".join(words(lead.scope).split()), tuple(edits))
+
+def _edits(edit: str | None, group: Sequence[_Hit], modules: Mapping[str, SourceModule] | Project) -> tuple[Edit, ...]:
+    """The edits of one fix, where the rule names some, the source is at hand and the finding stands in it."""
+    lead = group[0]
+    if edit is None or lead.at == _ENTRY:
+        return ()
+    from normadvisor.script.edits import edits_for  # noqa: PLC0415 - few scripts have findings with edits
+
+    edits: dict[Edit, None] = {}
+    for hit in group if lead.event.kind in _EACH_MENDED else group[:1]:
+        module = _module(modules, hit.event.location.path)
+        if module is not None:
+            edits.update(dict.fromkeys(edits_for(edit, hit.event, module)))
+    return tuple(edits)
 
 
 def _module(modules: Mapping[str, SourceModule] | Project, path: str) -> SourceModule | None:

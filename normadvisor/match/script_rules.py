@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dataclasses import fields as fields_of
 from typing import Any
 
+from normadvisor.match.compiled_fix import CompiledFix, compile_fixes
 from normadvisor.match.conditions import CompiledAdjustment, Condition, Text
 from normadvisor.rulebook.model import Clause, ModulePattern, Rule, ScriptSide
 from normadvisor.rulebook.script_values import of_graph
@@ -33,7 +34,8 @@ class ScriptRule:
     adjust: tuple[CompiledAdjustment, ...]
     message: Text
     evidence: Mapping[str, Condition]
-    fix: Text | None
+    fixes: tuple[CompiledFix, ...]
+    """The default one first."""
 
     @property
     def severity(self) -> Severity:
@@ -131,5 +133,5 @@ def _compile(rule: Rule, side: Rule | ScriptSide) -> ScriptRule | None:
         ),
         message=Text(rule, "message", side.message),
         evidence={name: Condition(rule, f"evidence `{name}`", text) for name, text in side.evidence.items()},
-        fix=None if side.fix is None else Text(rule, "description of the fix", side.fix.description),
+        fixes=compile_fixes(rule, side.fix, side.alternatives),
     )

@@ -43,9 +43,10 @@ class Search:
         bound: Bindings = {}
         for relation in relations:
             found = self._relation(relation, node, {**scope, **bound})
-            if found is None:
+            if found is not None:
+                bound.update(found)
+            elif not relation.optional:
                 return None
-            bound.update(found)
         return bound
 
     def clause(self, clause: CompiledClause, node: NodeInfo, scope: Mapping[str, Any]) -> Bindings | None:

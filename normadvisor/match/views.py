@@ -19,6 +19,13 @@ _CHANNEL_AXIS_ONE = frozenset({"batch_norm", "instance_norm", "group_norm", "loc
 """Norms whose features always stand on axis 1."""
 
 
+_HIDDEN_ACTIVATIONS = {
+    "relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "LeakyReLU", "elu": "ELU", "selu": "SELU", "celu": "CELU", "gelu": "GELU",
+    "silu": "SiLU", "mish": "Mish", "hardswish": "Hardswish", "tanh": "Tanh",
+}  # fmt: skip
+"""Classes of the activations that stand between layers rather than on gates and outputs, and that hold no parameters."""
+
+
 class View(Mapping[str, Any]):
     """A mapping that answers ``None`` for what it does not know."""
 
@@ -223,7 +230,10 @@ class ContextView(View):
 
 
 class ModelView(View):
-    """Facts about the whole model: ``parameters``, ``weight_layers``, ``nodes``, ``mode``, ``trace``, ``inputs_given``, ``counts`` ..."""
+    """Facts about the whole model: ``parameters``, ``weight_layers``, ``nodes``, ``mode``, ``trace``, ``inputs_given``, ``counts`` ...
+
+    ``activation`` is the class of the activation that stands most often between its layers, ``torch.nn.ReLU`` where there is none.
+    """
 
     __slots__ = ("_values",)
 
@@ -241,11 +251,16 @@ class ModelView(View):
 
     def __getitem__(self, key: str) -> Any:
         """The value of a key, ``None`` when unknown."""
-        return self._values.get(key)
+        return self._usual_activation() if key == "activation" else self._values.get(key)
 
     def keys_known(self) -> Sequence[str]:
         """Names of the facts."""
-        return tuple(self._values)
+        return ("activation", *self._values)
+
+    def _usual_activation(self) -> str:
+        """Class of the hidden activation that runs most often; the first of the table among equals."""
+        counts: Mapping[str, int] = self._values["counts"]
+        return f"torch.nn.{_HIDDEN_ACTIVATIONS[max(_HIDDEN_ACTIVATIONS, key=lambda op: counts[op])]}"
 
 
 class Views:

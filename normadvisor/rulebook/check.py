@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from normadvisor.errors import RuleError
+from normadvisor.rulebook.check_fixes import check_fix
 from normadvisor.rulebook.check_script import check_script_side
 from normadvisor.rulebook.expression import Expression
 from normadvisor.rulebook.language import RESERVED, Names
@@ -83,7 +84,9 @@ class _Checker:
         for position, name in enumerate(rule.related):
             if name not in captured:
                 self.error(f"'related' names '{name}', which the pattern does not capture", ("related", position), nearest(name, captured))
+        several = {name: name.endswith(ALL_HITS) or names[name] is CHAIN for name in names if name not in ground}
         self.sentences(names)
+        self.fixes({**names, "matches": None}, several)
 
     def words(self) -> None:
         """Id, name and summary."""
@@ -148,13 +151,15 @@ class _Checker:
         """Check a message."""
         self.compiled(Template, text, path, names)
 
-    def compiled(self, kind: Callable[..., object], text: str | None, path: KeyPath, names: Names) -> None:
+    def compiled(self, kind: Callable[..., object], text: str | None, path: KeyPath, names: Names) -> object:
+        """The expression or template; ``None`` without one, or when something is wrong with it."""
         if text is None:
-            return
+            return None
         try:
-            kind(text, names, countable=self.countable, locate=lambda line, column: self.document.locate_inside(path, line, column))
+            return kind(text, names, countable=self.countable, locate=lambda line, column: self.document.locate_inside(path, line, column))
         except RuleError as error:
             self.errors.append(error)
+            return None
 
     def pattern(self, pattern: Pattern | ModulePattern, path: KeyPath, ground: Names) -> Names:
         """Check a pattern; return the names it captures beside those of ``ground``."""
@@ -219,7 +224,7 @@ class _Checker:
         return {**names, chain.node: CHAIN}
 
     def sentences(self, names: Names) -> None:
-        """Message, adjustments, evidence and fix."""
+        """Message, adjustments and evidence."""
         rule = self.rule
         counted = {**names, "matches": None}
         self.template(rule.message, ("message",), counted)
@@ -231,10 +236,16 @@ class _Checker:
             self.template(change.message, (*path, "message"), counted)
         for name, text in rule.evidence.items():
             self.expression(text, ("evidence", name), counted)
+
+    def fixes(self, names: Names, captured: dict[str, bool]) -> None:
+        """The fix and the others beside it."""
+        rule = self.rule
         if rule.fix is not None:
-            self.template(rule.fix.description, ("fix", "description"), counted)
-            if rule.fix.edit is not None:
-                self.error("an 'edit' changes a script", ("fix", "edit"), "it belongs to the fix of the 'script' section", key=True)
+            check_fix(self, rule.fix, ("fix",), names, captured)
+        elif rule.alternatives:
+            self.error("alternatives to no fix", ("alternatives",), "the first of them is the fix", key=True)
+        for position, fix in enumerate(rule.alternatives):
+            check_fix(self, fix, ("alternatives", position), names, captured)
 
     def examples(self) -> None:
         """Contexts and expected lines of the examples."""

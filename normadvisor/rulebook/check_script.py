@@ -9,7 +9,7 @@ from typing import Protocol
 from normadvisor.errors import ExpressionError, RuleError
 from normadvisor.rulebook.expression import Expression
 from normadvisor.rulebook.language import Names
-from normadvisor.rulebook.model import Clause, ModulePattern, Pattern, Rule, ScriptSide
+from normadvisor.rulebook.model import Clause, FixTemplate, ModulePattern, Pattern, Rule, ScriptSide
 from normadvisor.rulebook.script_values import of_graph
 from normadvisor.rulebook.template import Template
 from normadvisor.rulebook.vocabulary import CONTEXT, event_attributes
@@ -147,11 +147,23 @@ class _ScriptChecker:
         for name, text in side.evidence.items():
             self.expression(text, (*prefix, "evidence", name), names)
         if side.fix is not None:
-            self.template(side.fix.description, (*prefix, "fix", "description"), names)
-            edit = side.fix.edit
-            if edit is not None and edit not in EDITS:
-                hint = nearest(edit, EDITS) or f"one of {', '.join(EDITS)}"
-                self.checker.error(f"unknown edit '{edit}'", (*prefix, "fix", "edit"), hint)
+            self.fix(side.fix, (*prefix, "fix"), names)
+        elif side.alternatives:
+            self.checker.error("alternatives to no fix", (*prefix, "alternatives"), "the first of them is the fix", key=True)
+        for position, fix in enumerate(side.alternatives):
+            self.fix(fix, (*prefix, "alternatives", position), names)
+
+    def fix(self, fix: FixTemplate, path: KeyPath, names: Names) -> None:
+        """One fix; a script has no layers to change."""
+        self.template(fix.description, (*path, "description"), names)
+        self.template(fix.title or None, (*path, "title"), names)
+        self.template(fix.trade_off or None, (*path, "trade_off"), names)
+        self.expression(fix.when, (*path, "when"), names)
+        if fix.change:
+            self.checker.error("'change' changes layers of a traced model", (*path, "change"), "name an 'edit' of the source", key=True)
+        if fix.edit is not None and fix.edit not in EDITS:
+            hint = nearest(fix.edit, EDITS) or f"one of {', '.join(EDITS)}"
+            self.checker.error(f"unknown edit '{fix.edit}'", (*path, "edit"), hint)
 
     def expression(self, text: str | None, path: KeyPath, names: Names) -> None:
         """Check a condition or value."""

@@ -15,6 +15,7 @@ from typing import Any
 import simpleeval
 
 from normadvisor.types import GROUPS
+from normadvisor.types.groups import group_count
 
 __all__ = ["MAX_LENGTH", "MAX_MAGNITUDE", "MAX_POWER", "Evaluator", "attribute_of"]
 
@@ -195,10 +196,20 @@ def _round(value: float, digits: int = 0) -> Any:
     return round(value, digits) if digits else round(value)
 
 
+def _groups(channels: int, *most: int) -> int:
+    # Every number up to the limit is tried, so the limit is one too.
+    if not all(type(number) is int and number <= MAX_LENGTH for number in most):
+        raise ValueError(f"group_count() makes at most {MAX_LENGTH} groups")
+    if type(channels) is not int:
+        raise TypeError(f"group_count() of {_kind(channels)}")
+    return group_count(channels, *most)
+
+
 BUILTINS: dict[str, Callable[..., Any]] = {
     "abs": _strict(abs),
     "all": lambda values: values is not None and all(values),
     "any": lambda values: values is not None and any(values),
+    "group_count": _strict(_groups),
     "has": lambda owner, key: isinstance(key, str) and attribute_of(owner, key) is not None,
     "len": _length,
     "max": _extreme(max),

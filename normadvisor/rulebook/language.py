@@ -34,8 +34,8 @@ MAX_CONSTANT = 10**18
 """Largest whole number that may be written."""
 
 FUNCTIONS: dict[str, tuple[int, int | None]] = {
-    "abs": (1, 1), "all": (1, 1), "any": (1, 1), "count": (1, 1), "has": (2, 2), "len": (1, 1), "max": (1, None), "min": (1, None),
-    "prod": (1, 1), "round": (1, 2), "sorted": (1, 1), "sum": (1, 1),
+    "abs": (1, 1), "all": (1, 1), "any": (1, 1), "count": (1, 1), "group_count": (1, 2), "has": (2, 2), "len": (1, 1), "max": (1, None),
+    "min": (1, None), "prod": (1, 1), "round": (1, 2), "sorted": (1, 1), "sum": (1, 1),
 }  # fmt: skip
 """Functions by name, with the fewest and the most arguments they take."""
 

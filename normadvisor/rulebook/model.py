@@ -11,14 +11,16 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, MinLen
 
-from normadvisor.types import Applicability, Confidence, Severity
+from normadvisor.types import Applicability, Confidence, OperationKind, Severity
 
 __all__ = [
-    "Adjustment", "Chain", "Clause", "Definitions", "Example", "Examples", "FixTemplate", "ModulePattern", "Pattern", "Reference",
-    "Relation", "Rule", "ScriptSide",
+    "Adjustment", "Chain", "Change", "Clause", "Definitions", "Example", "Examples", "FixTemplate", "ModulePattern", "Pattern", "Reference",
+    "Relation", "Rule", "ScriptSide", "Value",
 ]  # fmt: skip
 
 Names = str | list[str]
+Value = str | bool | int | float
+"""An expression; numbers and truth values need no quotes."""
 
 
 @dataclass(kw_only=True)
@@ -61,6 +63,8 @@ class Relation:
     """Whether one path must lead to a match or all of them (a path that leaves the model does not)."""
     within: Annotated[int, Ge(1), Le(10_000)] = 200
     """How many nodes the search visits at most."""
+    optional: bool = False
+    """Whether the pattern holds without a match too; its names are ``None`` then."""
     precedes: list[Relation] = field(default_factory=list)
     """Nodes that must come later in the data flow."""
     follows: list[Relation] = field(default_factory=list)
@@ -152,6 +156,30 @@ class Adjustment:
 
 
 @dataclass(kw_only=True)
+class Change:
+    """One change of one layer; both the source and a model that lives in memory are changed by it."""
+
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}
+
+    kind: OperationKind
+    """What is done to the layer."""
+    of: str
+    """Name of a node, a module, a run or a list ``NAME_all``; of the last two every node is changed."""
+    other: str | None = None
+    """``swap_layers``: name of the layer that runs after ``of`` and is to run before it."""
+    argument: str | None = None
+    """``set_argument``: its name."""
+    value: Value | None = None
+    """``set_argument``: expression; where it is unknown the fix is not offered."""
+    layer: str | None = None
+    """``replace_layer``, ``insert_layer``, ``wrap_layer``: template of a dotted name, such as ``torch.nn.GroupNorm``."""
+    arguments: dict[str, Value] = field(default_factory=dict)
+    """Name: expression. What ``layer`` is built with; an argument whose value is ``None`` is left out."""
+    when: str | None = None
+    """Condition; where it does not hold this change is left out. Of a run or list it is asked for every node, ``via``."""
+
+
+@dataclass(kw_only=True)
 class FixTemplate:
     """How to mend a finding."""
 
@@ -161,6 +189,15 @@ class FixTemplate:
     """``safe``, ``unsafe`` or ``display``."""
     description: str
     """Template: what to change, and what happens to weights and ``state_dict``."""
+    title: str = ""
+    """Template: a few words for a menu."""
+    trade_off: str = ""
+    """Template: what is paid for it, with numbers, beside other fixes."""
+    when: str | None = None
+    """Condition over the matched nodes, the context and the model; where it does not hold for every layer of a finding the fix is
+    not offered."""
+    change: list[Change] = field(default_factory=list)
+    """What is done to the layers; empty for a fix in words."""
     edit: str | None = None
     """Fixes of scripts: the edit of the source that does it."""
 
@@ -241,6 +278,8 @@ class ScriptSide:
     """Name: expression. What the finding rests on."""
     fix: FixTemplate | None = None
     """How to mend it in a script."""
+    alternatives: list[FixTemplate] = field(default_factory=list)
+    """Other ways to mend it; the first that is offered stands in where ``fix`` is not."""
 
 
 @dataclass(kw_only=True)
@@ -287,6 +326,8 @@ class Rule:
     """Name: expression. What the finding rests on."""
     fix: FixTemplate | None = None
     """How to mend it."""
+    alternatives: list[FixTemplate] = field(default_factory=list)
+    """Other ways to mend it; the first that is offered stands in where ``fix`` is not."""
     script: ScriptSide | None = None
     """Rules on the graph: the same mistake in scripts."""
     silenced_by: list[str] = field(default_factory=list)

@@ -12,6 +12,7 @@ from normadvisor.rulebook.construct import IrregularError, construct
 from normadvisor.rulebook.model import (
     Adjustment,
     Chain,
+    Change,
     Clause,
     Definitions,
     Example,
@@ -33,18 +34,18 @@ if TYPE_CHECKING:
 __all__ = ["SHORTHANDS", "normalise", "rule_adapter", "shape_rule"]
 
 SHORTHANDS = frozenset({
-    "any_of", "broken_by", "exempt", "expect", "follows", "inputs", "op", "precedes", "related", "silenced_by", "through", "until",
-    "without",
+    "alternatives", "any_of", "broken_by", "change", "exempt", "expect", "follows", "inputs", "op", "precedes", "related", "silenced_by",
+    "through", "until", "without",
 })  # fmt: skip
 """Keys whose list of one may be written as its only member."""
 
-_FREE = frozenset({"context", "evidence", "values"})
+_FREE = frozenset({"arguments", "context", "evidence", "values"})
 """Mappings whose keys the author chooses."""
 
 _CLASSES: dict[str, type[Any]] = {
-    "adjust": Adjustment, "any_of": Clause, "bad": Example, "chain": Chain, "define": Definitions, "examples": Examples, "fix": FixTemplate,
-    "fixed": Example, "follows": Relation, "good": Example, "precedes": Relation, "references": Reference, "script": ScriptSide,
-    "without": Clause,
+    "adjust": Adjustment, "alternatives": FixTemplate, "any_of": Clause, "bad": Example, "chain": Chain, "change": Change,
+    "define": Definitions, "examples": Examples, "fix": FixTemplate, "fixed": Example, "follows": Relation,
+    "good": Example, "precedes": Relation, "references": Reference, "script": ScriptSide, "without": Clause,
 }  # fmt: skip
 """What the key of a mapping says about its class."""
 

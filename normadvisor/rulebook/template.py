@@ -67,6 +67,15 @@ class Template:
         """
         return "".join(part if isinstance(part, str) else self._format(*part, scope) for part in self.parts)
 
+    def values(self, scope: Mapping[str, Any]) -> list[Any]:
+        """Value of every placeholder, in order.
+
+        Raises:
+            ExpressionError: an expression cannot be evaluated.
+
+        """
+        return [part[0].evaluate(scope) for part in self.parts if not isinstance(part, str)]
+
     def _format(self, expression: Expression, spec: str, scope: Mapping[str, Any]) -> str:
         value = expression.evaluate(scope)
         try:

@@ -169,6 +169,7 @@ CONTEXT: dict[str, str] = {
 """What ``context`` knows; ``None`` where the user did not say."""
 
 MODEL: dict[str, str] = {
+    "activation": "class of the most frequent hidden activation, `torch.nn.ReLU` where there is none",
     "counts": "number of nodes by operation",
     "has_residual": "has a residual connection",
     "inputs_given": "the inputs were given, not inferred",

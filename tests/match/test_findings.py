@@ -8,7 +8,6 @@ import pytest
 
 from normadvisor.graph.model import ModelGraph
 from normadvisor.match import match
-from normadvisor.match.findings import json_value
 from normadvisor.rulebook.model import Adjustment, FixTemplate, ModulePattern, Pattern, Relation
 from normadvisor.types import Applicability, Confidence, Fix, Related, RunContext, Severity
 
@@ -41,7 +40,11 @@ def test_a_finding_carries_everything_the_rule_says(builder, rule_of, site_of):
             {"path": NET, "line": 6, "message": "`bn` is built here", "cell": None},
         ],
         "evidence": {"channels": 8, "norm": "bn", "norms": ["bn"], "none": None},
-        "fix": {"applicability": "safe", "description": "drop the bias of conv", "edits": []},
+        "fix": {
+            "applicability": "safe", "description": "drop the bias of conv", "edits": [], "title": "", "trade_off": "", "operations": [],
+            "refused": "",
+        },
+        "alternatives": [],
         "suppressed": None, "fingerprint": fingerprint, "cell": None,
     }  # fmt: skip
     assert finding.fix == Fix(Applicability.SAFE, "drop the bias of conv")
@@ -200,7 +203,3 @@ def test_fingerprints_survive_moved_lines_and_renamed_files(fingerprints, tmp_pa
     assert len(set(before)) == 3
     assert moved == before
     assert [one == other for one, other in zip(before, changed, strict=True)] == [True, False, True]
-
-
-def test_json_values():
-    assert json_value((1, [2.5, None], float("inf"), float("nan"), {"a": {3}})) == [1, [2.5, None], "inf", "nan", {"a": [3]}]

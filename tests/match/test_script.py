@@ -62,7 +62,11 @@ def test_a_finding_carries_everything_the_rule_says(rule):
             {"path": TRAIN, "line": 5, "message": "switch here", "cell": None}, {"path": TRAIN, "line": 3, "message": "built here", "cell": None},
         ],
         "evidence": {"mode": "train", "layers": ["BatchNorm2d at net.py:3"], "ratio": 4 / 3, "places": ["built", "switch"]},
-        "fix": {"applicability": "unsafe", "description": "call model.eval()", "edits": []},
+        "fix": {
+            "applicability": "unsafe", "description": "call model.eval()", "edits": [], "title": "", "trade_off": "", "operations": [],
+            "refused": "",
+        },
+        "alternatives": [],
         "suppressed": None, "fingerprint": fingerprint,
     }  # fmt: skip
     assert len(fingerprint) == 16

@@ -132,9 +132,9 @@ def test_json_has_the_keys_of_the_contract(sample):
     assert list(data["models"][0]) == ["target", "trace", "inputs", "modules", "nodes", "error"]
     assert list(data["findings"][0]) == [
         "rule", "name", "severity", "confidence", "message", "path", "line", "column", "end_line", "end_column", "model", "modules",
-        "related", "evidence", "fix", "suppressed", "fingerprint", "cell",
+        "related", "evidence", "fix", "alternatives", "suppressed", "fingerprint", "cell",
     ]  # fmt: skip
-    assert list(data["findings"][0]["fix"]) == ["applicability", "description", "edits"]
+    assert list(data["findings"][0]["fix"]) == ["applicability", "description", "edits", "title", "trade_off", "operations", "refused"]
     assert list(data["findings"][0]["fix"]["edits"][0]) == ["path", "line", "column", "end_line", "end_column", "text", "cell"]
     assert list(data["findings"][0]["related"][0]) == ["path", "line", "message", "cell"]
 
