@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TypeAlias
 
 from normadvisor.cli.interactive.keys import RESIZED, Keys
@@ -92,6 +93,7 @@ class Dialog:
             if key is not RESIZED:
                 break
             self._screen.clear()
+            view = replace(view, again=False)
         if not self._keys.echoes:
             self._screen.write((key if key.isprintable() else "") + "\n")
         return key

@@ -59,6 +59,8 @@ class Verified:
     """Those that were rolled back, each with the reason."""
     gone: frozenset[int] = frozenset()
     """Items whose finding went away with what holds now, though no fix of their own was picked."""
+    waiting: frozenset[int] = frozenset()
+    """Items whose fix changes the same text as one that holds, so that it was not tried."""
     proof: str = ""
     """What was shown of those that hold."""
 
@@ -92,6 +94,8 @@ class Question:
     answers: tuple[Answer, ...]
     notices: tuple[str, ...] = ()
     """What happened since the last view."""
+    again: bool = False
+    """Whether the same question stands above already, so that its prompt is enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +108,8 @@ class Menu:
     failed: tuple[tuple[int, str], ...] = ()
     """Those that were rolled back, each with the reason."""
     notices: tuple[str, ...] = ()
+    again: bool = False
+    """As in :class:`Question`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +134,14 @@ class Finished:
 
     picks: tuple[Pick, ...]
     notices: tuple[str, ...] = ()
+    waiting: frozenset[int] = frozenset()
+    """Items to ask about again once what was picked is in place."""
+    declined: frozenset[int] = frozenset()
+    """Items that are to stay as they are."""
     left: int = 0
-    """Findings that were not asked about any more."""
+    """Findings that were not asked about any more, because the user had enough."""
+    ended: bool = False
+    """Whether the user had enough."""
 
 
 View: TypeAlias = Question | Menu | Explanation | Checking | Finished
@@ -148,6 +160,7 @@ class _State:
     picks: tuple[Pick, ...] = ()
     declined: frozenset[int] = frozenset()
     gone: frozenset[int] = frozenset()
+    waiting: frozenset[int] = frozenset()
     failed: dict[Pick, str] = field(default_factory=dict)
 
 
@@ -193,7 +206,7 @@ class Session:
             return self._finished()
         key = key.lower()
         if key not in {answer.key for answer in self._answers()}:
-            return self._question("press one of " + " ".join(answer.key for answer in self._answers()))
+            return replace(self._question("press one of " + " ".join(answer.key for answer in self._answers())), again=True)
         state, item = self._state, self._item
         match key:
             case "y":
@@ -246,7 +259,7 @@ class Session:
 
     def _open(self, state: _State) -> set[int]:
         """Findings that nothing was decided about, and that a fix is left for."""
-        closed = {pick.item for pick in state.picks} | state.declined | state.gone
+        closed = {pick.item for pick in state.picks} | state.declined | state.gone | state.waiting
         return {index for index in range(len(self._items)) if index not in closed and self._usable(index, state) is not None}
 
     def _usable(self, index: int, state: _State) -> int | None:
@@ -288,11 +301,12 @@ class Session:
     def _advance(self, state: _State, *notices: str) -> View:
         self._state = self._moved(state)
         if self._state.position == len(self._items):
-            return Finished(picks=self._state.picks, notices=notices)
+            return replace(self._finished(), notices=notices, ended=False)
         return self._question(*notices)
 
     def _finished(self) -> Finished:
-        return Finished(picks=self._state.picks, left=len(self._open(self._state)))
+        state = self._state
+        return Finished(picks=state.picks, waiting=state.waiting, declined=state.declined, left=len(self._open(state)), ended=True)
 
     def _try(self, picks: list[Pick]) -> Checking:
         return Checking(held=self._state.picks, new=tuple(picks))
@@ -301,11 +315,17 @@ class Session:
         """Keep what holds; where the finding at hand still has another fix ask about it again, else go on."""
         before = self._state
         failed = {**before.failed, **dict(event.failed)}
-        state = replace(before, picks=event.held, failed=failed, gone=before.gone | event.gone)
+        waiting = before.waiting | event.waiting
+        state = replace(before, picks=event.held, failed=failed, gone=before.gone | event.gone, waiting=waiting)
         notices = [self._rolled_back(pick, reason, view) for pick, reason in event.failed]
+        if event.waiting:
+            one = len(event.waiting) == 1
+            who = "it changes" if one else f"{len(event.waiting)} fixes change"
+            notices.append(f"{who} the same text as a fix that holds: {'this is' if one else 'these are'} asked again afterwards")
         new = [pick for pick in view.new if pick in event.held]
-        if new:
+        if new or event.waiting:
             self._history.append(before)
+        if new:
             notices.insert(0, self._fixed(len(new), event))
         if state.position in self._open(state):
             self._state = replace(state, fix=self._usable(state.position, state) or 0)
@@ -326,7 +346,7 @@ class Session:
     def _menu(self, *notices: str) -> Menu:
         position = self._state.position
         failed = tuple((pick.fix, reason) for pick, reason in sorted(self._state.failed.items()) if pick.item == position)
-        return Menu(item=self._item, fix=self._state.fix, failed=failed, notices=notices)
+        return Menu(item=self._item, fix=self._state.fix, failed=failed, notices=notices, again=bool(notices))
 
     def _chosen(self, key: str) -> View:
         if not key:

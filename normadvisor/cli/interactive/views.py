@@ -49,7 +49,9 @@ class Painter:
     def question(self, view: Question) -> list[Text]:
         """Code, reason, evidence and the diff of the fix, and last the prompt."""
         item, fix = view.item, view.item.fixes[view.fix]
-        lines = [*self.notices(view.notices), self._rule(f"{view.number} of {view.total}"), *self._finding(item.finding)]
+        if view.again:
+            return [*self.notices(view.notices), *self._prompt(view, fix)]
+        lines = [*self.notices(view.notices), Text(), self._rule(f"{view.number} of {view.total}"), *self._finding(item.finding)]
         lines += [Text(), *self._fix(fix)]
         if fix.edits:
             lines += [Text(), *colored_diff(self.diff(item.finding, fix))]
@@ -58,6 +60,9 @@ class Painter:
     def menu(self, view: Menu) -> list[Text]:
         """Every fix with its trade-off, and last the prompt."""
         failed = dict(view.failed)
+        prompt = self._wrapped(Text.assemble(("Which fix?", "bold"), " ", (f"[1-{len(view.item.fixes)}] [b]ack", "bold blue"), " "), 0)
+        if view.again:
+            return [*self.notices(view.notices), *prompt]
         lines = [*self.notices(view.notices), Text()]
         for number, fix in enumerate(view.item.fixes):
             mark = ">" if number == view.fix else " "
@@ -66,8 +71,7 @@ class Painter:
             lines += self._about(fix, 5)
             if number in failed:
                 lines += self._wrapped(Text(f"rolled back: {one_line(failed[number])}", style="red"), 5)
-        last = len(view.item.fixes)
-        return [*lines, Text(), *self._wrapped(Text.assemble(("Which fix?", "bold"), f" [1-{last}] [b]ack "), 0)]
+        return [*lines, Text(), *prompt]
 
     def finished(self, view: Finished) -> list[Text]:
         """What happened last."""

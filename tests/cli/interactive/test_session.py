@@ -87,7 +87,7 @@ def test_yes_tries_the_fix_and_goes_on_when_it_holds():
 
 
 def test_no_leaves_it():
-    assert press(Session([item(), item()]), "nn") == Finished(picks=())
+    assert press(Session([item(), item()]), "nn") == Finished(picks=(), declined=frozenset({0, 1}))
 
 
 def test_all_of_a_rule_tries_the_same_fix_of_its_later_findings():
@@ -111,7 +111,7 @@ def test_skip_leaves_all_later_findings_of_the_rule():
     session = Session(items)
     view = session.handle(Pressed("s"))
     assert (view.item, view.notices) == (items[1], ("skipped 2 findings of NA102",))
-    assert session.handle(Pressed("n")) == Finished(picks=())
+    assert session.handle(Pressed("n")) == Finished(picks=(), declined=frozenset({0, 1, 2}))
 
 
 def test_a_fix_that_is_rolled_back_is_told_and_the_next_finding_asked():
@@ -156,6 +156,19 @@ def test_findings_that_went_away_are_not_asked_about():
     assert press(session, "n").item is items[1]
 
 
+def test_a_fix_that_changes_the_same_text_waits():
+    items = [item(), item("NA104"), item("NA105")]
+    session = Session(items)
+    press(session, "y")
+    session.handle(Pressed("y"))
+    view = session.handle(Verified(held=(Pick(0, 0),), waiting=frozenset({1})))
+    assert (view.item, view.notices) == (items[2], ("it changes the same text as a fix that holds: this is asked again afterwards",))
+    assert session.handle(Pressed("u")).item is items[1]
+    session.handle(Pressed("y"))
+    session.handle(Verified(held=(Pick(0, 0),), waiting=frozenset({1})))
+    assert press(session, "n") == Finished(picks=(Pick(0, 0),), waiting=frozenset({1}), declined=frozenset({2}))
+
+
 def test_choosing_another_fix():
     fixes = (*THREE, REFUSED)
     session = Session([item(fixes=fixes)])
@@ -191,33 +204,34 @@ def test_undo_takes_back_one_answer_at_a_time():
     items = [item(line=1), item(line=2), item("NA104", line=3), item("NA104", line=4)]
     session = Session(items)
     press(session, "yns")
-    assert session.view == Finished(picks=(Pick(0, 0),), notices=("skipped 2 findings of NA104",))
+    declined = frozenset({1, 2, 3})
+    assert session.view == Finished(picks=(Pick(0, 0),), notices=("skipped 2 findings of NA104",), declined=declined)
     session = Session(items)
     press(session, "yn")
     for expected in (items[1], items[0]):
         view = session.handle(Pressed("u"))
         assert (view.item, view.notices) == (expected, ("took the last answer back",))
     assert "u" not in keys(view)
-    assert session.handle(Pressed("q")) == Finished(picks=(), left=4)
+    assert session.handle(Pressed("q")) == Finished(picks=(), left=4, ended=True)
 
 
 def test_undo_of_all_takes_all_back():
     session = Session([item(), item(), item("NA104")])
     press(session, "au")
-    assert session.handle(Pressed("q")) == Finished(picks=(), left=3)
+    assert session.handle(Pressed("q")) == Finished(picks=(), left=3, ended=True)
 
 
 @pytest.mark.parametrize("key", ["q", "Q", ""])
 def test_quit_and_the_end_of_input_keep_what_holds(key):
     session = Session([item(), item("NA104"), item("NA105")])
     press(session, "y")
-    assert session.handle(Pressed(key)) == Finished(picks=(Pick(0, 0),), left=2)
+    assert session.handle(Pressed(key)) == Finished(picks=(Pick(0, 0),), left=2, ended=True)
 
 
 def test_the_end_of_input_in_the_menu():
     session = Session([item(fixes=THREE)])
     session.handle(Pressed("c"))
-    assert session.handle(Pressed("")) == Finished(picks=(), left=1)
+    assert session.handle(Pressed("")) == Finished(picks=(), left=1, ended=True)
 
 
 @pytest.mark.parametrize("key", ["x", "u", "a", "\n", "\x1b", "ä"])
