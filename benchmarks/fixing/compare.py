@@ -121,3 +121,7 @@ def _difference(one: list[Any], other: list[Any]) -> str:
         if not worst <= _TOLERANCE * scale:
             return f"relative difference {worst / scale:.1e}"
     return ""
+
+
+if __name__ == "__main__":
+    print(same_function(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4:]) or "equal")

@@ -1,0 +1,133 @@
+"""``python -m benchmarks.fixing``: plant mistakes in model files, fix them, print what share is mended, proven and rolled back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.fixing.files import Source, package_sources, rule_sources
+from benchmarks.fixing.measure import Row, known_findings, measure
+from benchmarks.fixing.plant import Plant, plants
+from benchmarks.report import header
+
+_STATUSES = ("fixed", "rolled back", "refused", "in words")
+
+
+def main() -> int:
+    """Run and print; 0 if no file was left that does not parse, differs outside the edits, or is fixed twice."""
+    arguments = _arguments()
+    tasks = list(_sources(arguments.families))
+    if arguments.only:
+        tasks = [source for source in tasks if arguments.only in source.name]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        rows = [row for found in pool.map(lambda source: _of_source(source, arguments.plants, arguments.seed), tasks) for row in found]
+    if arguments.rows:
+        arguments.rows.write_text("".join(json.dumps(row.to_dict()) + "\n" for row in rows), encoding="utf-8")
+    command = "python -m benchmarks.fixing " + " ".join(sys.argv[1:])
+    text = header("Fixes on planted mistakes", command.strip()) + _text(rows, len(tasks))
+    print(text)
+    if arguments.output:
+        arguments.output.write_text(text, encoding="utf-8")
+    return int(any(not (row.parses and row.exact and row.idempotent) for row in rows))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fixing", description=__doc__)
+    parser.add_argument("families", nargs="*", default=["rules", "torchvision", "timm"], help="rules, torchvision, timm; default: all")
+    parser.add_argument("--plants", type=int, default=4, help="mistakes planted in each sound file, at most one of a kind")
+    parser.add_argument("--jobs", type=int, default=3, help="files worked on side by side")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", help="sources whose name holds this")
+    parser.add_argument("--rows", type=Path, help="write a line of JSON for every mistake")
+    parser.add_argument("--output", type=Path, help="write the report to a file as well")
+    return parser.parse_args()
+
+
+def _sources(families: Sequence[str]) -> Iterator[Source]:
+    for family in families:
+        yield from rule_sources() if family == "rules" else package_sources(family)
+
+
+def _of_source(source: Source, most: int, seed: int) -> list[Row]:
+    """Rows of one source; a failure of the measurement itself is a row that says so."""
+    try:
+        if source.rule:
+            return [measure(source, None, frozenset(), source.inputs)]
+        known, inputs = known_findings(source)
+        rows = []
+        for plant in _chosen(source, most, seed):
+            row = measure(source, plant, known, inputs)
+            print(f"{row.source} {row.rule} {row.kind}: {row.status} {row.reason or row.difference}", file=sys.stderr)
+            rows.append(row)
+    except Exception as error:  # noqa: BLE001 - the others go on
+        traceback.print_exc()
+        return [Row(source=source.name, rule=source.rule or "-", kind="-", status="failed", reason=f"{type(error).__name__}: {error}"[:200])]
+    return rows
+
+
+def _chosen(source: Source, most: int, seed: int) -> list[Plant]:
+    """Mistakes of different kinds, drawn at random but the same in every run."""
+    draw = random.Random(f"{seed} {source.name}")  # not for secrets
+    kinds: dict[str, list[Plant]] = {}
+    for plant in plants(source.text):
+        kinds.setdefault(plant.kind, []).append(plant)
+    names = draw.sample(sorted(kinds), min(most, len(kinds)))
+    return [draw.choice(kinds[name]) for name in names]
+
+
+def _text(rows: Sequence[Row], sources: int) -> str:
+    planted = [row for row in rows if row.status in _STATUSES]
+    fixable = [row for row in planted if row.status != "in words"]
+    fixed = [row for row in fixable if row.status == "fixed"]
+    compared = [row for row in fixed if row.restored is not None]
+    safe = [row for row in fixed if row.safe]
+    lines = [
+        f"{sources} files; {len(planted)} findings, {len(fixable)} with a fix that can be applied.",
+        "",
+        f"- fixed: {_share(len(fixed), len(fixable))} of the fixable",
+        f"- of the planted ones that were fixed, back to the function of the sound file: {_share(_count(compared), len(compared))}",
+        f"- safe fixes that held and were proven: {_share(sum(row.proven for row in safe), len(safe))}",
+        f"- rolled back: {sum(row.status == 'rolled back' for row in fixable)}; "
+        f"refused with a reason: {sum(row.status == 'refused' for row in fixable)}",
+        f"- do not parse: {sum(not row.parses for row in fixed)}; differ outside the edits: {sum(not row.exact for row in fixed)}; "
+        f"not done after one run: {sum(not row.idempotent for row in fixed)}",
+        f"- planted where the model does not show it: {sum(row.status == 'not shown' for row in rows)}; "
+        f"not measured: {sum(row.status == 'failed' for row in rows)}",
+        "",
+        "| rule | how planted | findings | fixed | back to the original | proven (safe) | rolled back | refused | in words |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for rule, kind in sorted({(row.rule, row.kind) for row in planted}):
+        group = [row for row in planted if (row.rule, row.kind) == (rule, kind)]
+        done = [row for row in group if row.status == "fixed"]
+        back = [row for row in done if row.restored is not None]
+        cells = [
+            len(group), len(done), f"{_count(back)} of {len(back)}" if back else "-",
+            f"{sum(row.proven for row in done if row.safe)} of {sum(row.safe for row in done)}" if any(row.safe for row in done) else "-",
+            *(sum(row.status == status for row in group) for status in _STATUSES[1:]),
+        ]  # fmt: skip
+        lines.append(f"| {rule} | {kind} | {' | '.join(map(str, cells))} |")
+    lines += ["", "Why fixes were not applied, and how fixed files differ from the sound ones:", ""]
+    reasons = Counter(f"{row.rule}, {row.status}: {' '.join(row.reason.split())[:160]}" for row in fixable if row.status != "fixed")
+    reasons += Counter(f"{row.rule}, fixed otherwise ({row.kind}): {row.difference[:120]}" for row in compared if not row.restored)
+    lines += [f"- {count} x {reason}" for reason, count in reasons.most_common()]
+    return "\n".join(lines) + "\n"
+
+
+def _count(rows: Sequence[Row]) -> int:
+    return sum(bool(row.restored) for row in rows)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} of {whole} ({part / whole:.1%})" if whole else "0 of 0"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
