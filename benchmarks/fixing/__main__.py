@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.fixing.files import Source, package_sources, rule_sources
+from benchmarks.fixing.files import Source, package_sources, rule_sources, script_sources
 from benchmarks.fixing.measure import Row, known_findings, measure
 from benchmarks.fixing.plant import Plant, plants
 from benchmarks.report import header
@@ -40,7 +40,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fixing", description=__doc__)
-    parser.add_argument("families", nargs="*", default=["rules", "torchvision", "timm"], help="rules, torchvision, timm; default: all")
+    parser.add_argument("families", nargs="*", default=["rules", "scripts", "torchvision", "timm"], help="default: all four")
     parser.add_argument("--plants", type=int, default=4, help="mistakes planted in each sound file, at most one of a kind")
     parser.add_argument("--jobs", type=int, default=3, help="files worked on side by side")
     parser.add_argument("--seed", type=int, default=0)
@@ -52,7 +52,8 @@ def _arguments() -> argparse.Namespace:
 
 def _sources(families: Sequence[str]) -> Iterator[Source]:
     for family in families:
-        yield from rule_sources() if family == "rules" else package_sources(family)
+        own = {"rules": rule_sources, "scripts": script_sources}
+        yield from own[family]() if family in own else package_sources(family)
 
 
 def _of_source(source: Source, most: int, seed: int) -> list[Row]:
@@ -68,7 +69,8 @@ def _of_source(source: Source, most: int, seed: int) -> list[Row]:
             rows.append(row)
     except Exception as error:  # noqa: BLE001 - the others go on
         traceback.print_exc()
-        return [Row(source=source.name, rule=source.rule or "-", kind="-", status="failed", reason=f"{type(error).__name__}: {error}"[:200])]
+        reason = f"{type(error).__name__}: {error}"[:200]
+        return [Row(source=source.name, rule=source.rule or "-", kind="-", status="failed", reason=reason)]
     return rows
 
 
@@ -94,12 +96,11 @@ def _text(rows: Sequence[Row], sources: int) -> str:
         f"- fixed: {_share(len(fixed), len(fixable))} of the fixable",
         f"- of the planted ones that were fixed, back to the function of the sound file: {_share(_count(compared), len(compared))}",
         f"- safe fixes that held and were proven: {_share(sum(row.proven for row in safe), len(safe))}",
-        f"- rolled back: {sum(row.status == 'rolled back' for row in fixable)}; "
-        f"refused with a reason: {sum(row.status == 'refused' for row in fixable)}",
-        f"- do not parse: {sum(not row.parses for row in fixed)}; differ outside the edits: {sum(not row.exact for row in fixed)}; "
-        f"not done after one run: {sum(not row.idempotent for row in fixed)}",
-        f"- planted where the model does not show it: {sum(row.status == 'not shown' for row in rows)}; "
-        f"not measured: {sum(row.status == 'failed' for row in rows)}",
+        f"- rolled back: {_number(fixable, 'rolled back')}; refused with a reason: {_number(fixable, 'refused')}",
+        f"- do not parse: {sum(not row.parses for row in fixed)}",
+        f"- differ outside the edits: {sum(not row.exact for row in fixed)}",
+        f"- not done after one run: {sum(not row.idempotent for row in fixed)}",
+        f"- planted where the model does not show it: {_number(rows, 'not shown')}; not measured: {_number(rows, 'failed')}",
         "",
         "| rule | how planted | findings | fixed | back to the original | proven (safe) | rolled back | refused | in words |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -111,7 +112,7 @@ def _text(rows: Sequence[Row], sources: int) -> str:
         cells = [
             len(group), len(done), f"{_count(back)} of {len(back)}" if back else "-",
             f"{sum(row.proven for row in done if row.safe)} of {sum(row.safe for row in done)}" if any(row.safe for row in done) else "-",
-            *(sum(row.status == status for row in group) for status in _STATUSES[1:]),
+            *(_number(group, status) for status in _STATUSES[1:]),
         ]  # fmt: skip
         lines.append(f"| {rule} | {kind} | {' | '.join(map(str, cells))} |")
     lines += ["", "Why fixes were not applied, and how fixed files differ from the sound ones:", ""]
@@ -119,6 +120,10 @@ def _text(rows: Sequence[Row], sources: int) -> str:
     reasons += Counter(f"{row.rule}, fixed otherwise ({row.kind}): {row.difference[:120]}" for row in compared if not row.restored)
     lines += [f"- {count} x {reason}" for reason, count in reasons.most_common()]
     return "\n".join(lines) + "\n"
+
+
+def _number(rows: Sequence[Row], status: str) -> int:
+    return sum(row.status == status for row in rows)
 
 
 def _count(rows: Sequence[Row]) -> int:

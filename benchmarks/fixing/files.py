@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Source", "package_sources", "rule_sources"]
+from benchmarks.scripts.labels import corpus
+
+__all__ = ["Source", "package_sources", "rule_sources", "script_sources"]
 
 _MOST_TRIED = 6
 """Factories of a file that are built to find the smallest."""
@@ -115,3 +117,12 @@ def rule_sources() -> Iterator[Source]:
                 mended=fixed.code if fixed is not None else "",
                 script=(example.scope or rule.scope) == "script",
             )
+
+
+def script_sources() -> Iterator[Source]:
+    """The scripts of the labelled corpus that stand in one file, once for each rule that must find something in them."""
+    for script in corpus():
+        rules = dict.fromkeys(label.rule for label in script.labels if label.kind == "expect")
+        if len(script.files) == 1 and script.files[0].suffix == ".py":
+            text = script.files[0].read_text(encoding="utf-8")
+            yield from (Source(f"{script.name} {rule}", text, "", rule=rule, script=True) for rule in rules)
