@@ -14,7 +14,18 @@ from normadvisor.files.notebook import Notebook, is_notebook, notebook_in
 from normadvisor.files.overlay import overlay_of
 from normadvisor.types import Location
 
-__all__ = ["MAX_BYTES", "MAX_NOTEBOOK_BYTES", "Source", "parse_text", "read_bytes", "read_source", "read_text", "text_of"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_NOTEBOOK_BYTES",
+    "Source",
+    "decoded",
+    "encoding_of",
+    "parse_text",
+    "read_bytes",
+    "read_source",
+    "read_text",
+    "text_of",
+]
 
 MAX_BYTES = 16 * 2**20
 """Files above this size (bytes) are not read: the largest hand-written modules are well below 1 MiB."""
@@ -91,13 +102,19 @@ def text_of(data: bytes, path: Path) -> tuple[str, Notebook | None]:
         message = "the file holds NUL bytes, so it is not Python source"
         raise TargetError(message, location=Location(str(path), line), hint="UTF-16 files have to be saved as UTF-8")
     if is_notebook(path):
-        notebook = notebook_in(_decoded(data, "utf-8-sig", path), path)
+        notebook = notebook_in(decoded(data, "utf-8-sig", path), path)
         return notebook.text, notebook
-    text = _decoded(data, _encoding(data, path), path)
+    text = decoded(data, encoding_of(data, path), path)
     return (text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text), None
 
 
-def _encoding(data: bytes, path: Path) -> str:
+def encoding_of(data: bytes, path: Path) -> str:
+    """The encoding that a Python file claims by its byte order mark or its PEP 263 coding line; ``utf-8`` if it claims none.
+
+    Raises:
+        TargetError: there is no such encoding, or mark and line contradict one another.
+
+    """
     start = data[:4096]
     if not _CODING.search(start):
         return "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
@@ -110,7 +127,13 @@ def _encoding(data: bytes, path: Path) -> str:
         raise TargetError(str(error.msg), location=Location(str(path), 1), hint="fix the coding line (PEP 263)") from error
 
 
-def _decoded(data: bytes, encoding: str, path: Path) -> str:
+def decoded(data: bytes, encoding: str, path: Path) -> str:
+    """The text of bytes in an encoding, line endings as they are.
+
+    Raises:
+        TargetError: the bytes are not in that encoding.
+
+    """
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
