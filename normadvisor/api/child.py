@@ -10,7 +10,8 @@ import faulthandler
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -112,64 +113,97 @@ def run_job(job: Job, rules: Sequence[Rule], limits: Limits, output: int) -> Non
     if job.cwd is not None:
         os.chdir(job.cwd)
     chosen = list(rules) if job.rules is None else [rules[index] for index in job.rules]
-    for index in range(len(job.models)):
-        if _send_model(index, job, chosen, limits, output, send):
-            break  # the file cannot be imported, so its other models cannot be built either
+    run = _Run(job, chosen, limits, output, send)
+    with _overlaid(job):
+        for index in range(len(job.models)):
+            if run.send_model(index):
+                break  # the file cannot be imported, so its other models cannot be built either
     send({"kind": "end"})
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # the target may have closed or replaced it
             stream.flush()
 
 
-def _send_model(
-    index: int, job: Job, rules: Sequence[Rule], limits: Limits, output: int, send: Callable[[dict[str, Any]], None]
-) -> bool:
-    """Check one model and send what came of it; returns whether its file failed to be imported."""
+@contextlib.contextmanager
+def _overlaid(job: Job) -> Iterator[None]:
+    """Give files the contents that the job says; a job that compares two states sets its overlays itself."""
+    if job.overlay and job.proof is None:
+        from normadvisor.api.verify import files_as
 
-    def phase(name: str) -> None:
-        send({"kind": "phase", "model": index, "phase": name})
-        if name in CLOCK_STARTS:
-            # The parent kills a model that is over time a little later; until then its frames are on their way.
-            faulthandler.dump_traceback_later(limits.timeout, file=output)
-
-    model = job.models[index]
-    phase("importing")
-    try:
-        result, import_failed = _check(model, rules, job, phase)
-    except BaseException as error:  # noqa: BLE001 - the target's code may raise anything; a Ctrl-C of the user does not reach this session
-        from normadvisor.api.examine import failed, problem_of
-
-        result, import_failed = failed(str(model.target), problem_of(error, str(model.target))), False
-    faulthandler.cancel_dump_traceback_later()
-    send(_message(index, result) | {"import_failed": import_failed})
-    return import_failed
+        with files_as(job.overlay):
+            yield
+    else:
+        yield
 
 
-def _check(model: ModelJob, rules: Sequence[Rule], job: Job, phase: Callable[[str], None]) -> tuple[Examined, bool]:
-    from normadvisor.api.examine import examine, failed, problem_of
-    from normadvisor.errors import NormAdvisorError
-    from normadvisor.targets.build import build
-    from normadvisor.targets.load import load
+class _Run:
+    """The models of a job, one after another."""
 
-    name = str(model.target)
-    try:
-        loaded = load(model.target)
-    except NormAdvisorError as error:
-        # Without a cause it is our own judgement on this one name; with one, the file itself failed.
-        return failed(name, problem_of(error, name)), error.__cause__ is not None
-    gc.enable()
-    phase("building")
-    try:
-        built = build(loaded)
-        result = examine(
-            built.model, rules, target=name, inputs=model.inputs, context=model.context, root=model.root, sites=built.sites,
-            defined_at=built.defined_at, show_graph=job.show_graph, phase=phase,
-        )  # fmt: skip
-    except NormAdvisorError as error:
-        return failed(name, problem_of(error, name)), False
-    from dataclasses import replace
+    def __init__(
+        self, job: Job, rules: Sequence[Rule], limits: Limits, output: int, send: Callable[[dict[str, Any]], None]
+    ) -> None:
+        from normadvisor.api.edits import EditWriter
 
-    return replace(result, notes=(*built.notes, *result.notes)), False
+        self._job = job
+        self._rules = rules
+        self._limits = limits
+        self._output = output
+        self._send = send
+        self._edits = EditWriter()
+
+    def send_model(self, index: int) -> bool:
+        """Check one model and send what came of it; returns whether its file failed to be imported."""
+
+        def phase(name: str) -> None:
+            self._send({"kind": "phase", "model": index, "phase": name})
+            if name in CLOCK_STARTS:
+                # The parent kills a model that is over time a little later; until then its frames are on their way.
+                faulthandler.dump_traceback_later(self._limits.timeout, file=self._output)
+
+        model = self._job.models[index]
+        phase("importing")
+        try:
+            result, import_failed = self._check(model, phase)
+        except BaseException as error:  # noqa: BLE001 - the target's code may raise anything; a Ctrl-C of the user does not reach this session
+            from normadvisor.api.examine import failed, problem_of
+
+            result, import_failed = failed(str(model.target), problem_of(error, str(model.target))), False
+        faulthandler.cancel_dump_traceback_later()
+        self._send(_message(index, result) | {"import_failed": import_failed})
+        return import_failed
+
+    def _check(self, model: ModelJob, phase: Callable[[str], None]) -> tuple[Examined, bool]:
+        from normadvisor.api.examine import examine, failed, problem_of
+        from normadvisor.errors import NormAdvisorError
+        from normadvisor.targets.build import build
+        from normadvisor.targets.load import load
+
+        job, name = self._job, str(model.target)
+        if job.proof is not None:
+            from normadvisor.api.verify import verify
+
+            return verify(model, self._rules, job, phase, self._edits), False
+        try:
+            loaded = load(model.target)
+        except NormAdvisorError as error:
+            # Without a cause it is our own judgement on this one name; with one, the file itself failed.
+            return failed(name, problem_of(error, name)), error.__cause__ is not None
+        gc.enable()
+        phase("building")
+        try:
+            built = build(loaded)
+            result = examine(
+                built.model, self._rules, target=name, inputs=model.inputs, context=model.context, root=model.root, sites=built.sites,
+                defined_at=built.defined_at, show_graph=job.show_graph, phase=phase, edits=self._edits, conversion=job.conversion,
+            )  # fmt: skip
+        except NormAdvisorError as error:
+            return failed(name, problem_of(error, name)), False
+        files: tuple[str, ...] = ()
+        if job.list_files:
+            from normadvisor.api.imported import imported_files
+
+            files = imported_files(model.root)
+        return replace(result, notes=(*built.notes, *result.notes), files=files), False
 
 
 def _message(index: int, result: Examined) -> dict[str, Any]:
@@ -182,4 +216,7 @@ def _message(index: int, result: Examined) -> dict[str, Any]:
         "inferred": result.inferred,
         "table": result.table,
         "problems": [write_problem(problem) for problem in result.problems],
+        "proof": None if result.proof is None else result.proof.to_dict(),
+        "key_map": None if result.key_map is None else result.key_map.to_dict(),
+        "files": list(result.files),
     }

@@ -17,11 +17,16 @@ from normadvisor.types import Finding, ModelSummary, Problem, RunContext, Site, 
 if TYPE_CHECKING:
     import torch
 
+    from normadvisor.api.edits import EditWriter
+    from normadvisor.api.job import Conversion
     from normadvisor.graph.model import ModelGraph
+    from normadvisor.rewrite.keys import KeyMap
+    from normadvisor.rewrite.proof.result import Proof
     from normadvisor.rulebook.model import Rule
+    from normadvisor.targets.build import Built
     from normadvisor.targets.inputs import Inputs
 
-__all__ = ["Examined", "examine", "failed", "problem_of"]
+__all__ = ["Examined", "Traced", "examine", "failed", "problem_of", "trace_built", "traced"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +40,22 @@ class Examined:
     """Where inputs that nobody gave come from."""
     table: str | None = None
     problems: tuple[Problem, ...] = ()
+    proof: Proof | None = None
+    """What comparing it with the model before gave; ``None`` where it was not compared."""
+    key_map: KeyMap | None = None
+    """How the keys of its state differ from those before; ``None`` where that was not asked."""
+    files: tuple[str, ...] = ()
+    """Files below the root that were imported, where that was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A graph, and what it was traced with."""
+
+    inputs: Inputs | None
+    """``None`` where none fit, so that there are no shapes."""
+    graph: ModelGraph
+    notes: tuple[str, ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +80,8 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
     defined_at: Site | None = None,
     show_graph: bool = False,
     phase: Callable[[str], None] = lambda _name: None,
+    edits: EditWriter | None = None,
+    conversion: Conversion | None = None,
 ) -> Examined:
     """Trace a built model and match the rules.
 
@@ -72,20 +95,28 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
         sites: where modules were constructed, by qualified name.
         defined_at: where the model's class or factory stands.
         show_graph: whether to render the graph as a table.
-        phase: told ``tracing`` and ``matching`` as they begin.
+        phase: told ``tracing``, ``matching`` and ``writing`` as they begin.
+        edits: writes the fixes of findings as edits of source; they stay without when ``None``.
+        conversion: what to report beside the findings of the rules.
 
     Raises:
         NormAdvisorError: malformed inputs, a model that cannot be traced, or a rule that fails on it.
 
     """
     phase("tracing")
-    subject = _Subject(model=model, target=target, sites=sites or {}, defined_at=defined_at)
-    chosen, graph, notes = _trace_with_inputs(subject, inputs, context)
+    found = traced(model, target=target, inputs=inputs, context=context, sites=sites, defined_at=defined_at)
+    chosen, graph, notes = found.inputs, found.graph, found.notes
     phase("matching")
     summary = ModelSummary(
         target=target, trace=graph.trace, inputs=None if chosen is None else chosen.spec, modules=len(graph.modules), nodes=len(graph.nodes)
     )
     findings = match(graph, rules, context, root)
+    if conversion is not None:
+        from normadvisor.api.conversion import conversion_findings
+
+        findings += conversion_findings(graph, conversion, root)
+    if edits is not None:
+        findings = edits.written(findings, graph, model, root, phase)
     table = None
     if show_graph:
         from normadvisor.graph import render_table
@@ -93,6 +124,30 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
         table = render_table(graph)
     inferred = None if chosen is None or chosen.given else chosen.why
     return Examined(summary=summary, findings=tuple(findings), notes=(*notes, *graph.notes), inferred=inferred, table=table)
+
+
+def trace_built(built: Built, *, target: str, inputs: Sequence[str], context: RunContext) -> Traced:
+    """Trace what a target built; see :func:`traced`."""
+    return traced(built.model, target=target, inputs=inputs, context=context, sites=built.sites, defined_at=built.defined_at)
+
+
+def traced(
+    model: torch.nn.Module,
+    *,
+    target: str,
+    inputs: Sequence[str],
+    context: RunContext,
+    sites: Mapping[str, Site] | None = None,
+    defined_at: Site | None = None,
+) -> Traced:
+    """Trace a built model; the arguments are those of :func:`examine`.
+
+    Raises:
+        NormAdvisorError: malformed inputs, or a model that cannot be traced.
+
+    """
+    subject = _Subject(model=model, target=target, sites=sites or {}, defined_at=defined_at)
+    return Traced(*_trace_with_inputs(subject, inputs, context))
 
 
 def _trace_with_inputs(

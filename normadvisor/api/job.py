@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from normadvisor.targets.parse import Target
-from normadvisor.types import RunContext
+from normadvisor.types import Operation, RunContext
 
-__all__ = ["CLOCK_STARTS", "Job", "Limits", "ModelJob"]
+__all__ = ["CLOCK_STARTS", "Contents", "Conversion", "Job", "Limits", "ModelJob", "ProofRequest"]
 
-CLOCK_STARTS = frozenset({"importing", "building"})
+CLOCK_STARTS = frozenset({"importing", "building", "proving"})
 """Phases that have the whole time limit to themselves and what follows them; a model is imported, built, traced and matched."""
+
+Contents: TypeAlias = tuple[tuple[str, bytes], ...]
+"""Resolved paths of files, and what they hold in place of what is on the disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,33 @@ class ModelJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """BatchNorm layers that are to be another norm: reported as if a rule said so, each with its fix."""
+
+    to: str
+    """What to convert to: ``group_norm`` ..."""
+    layers: tuple[str, ...] = ("*",)
+    """Globs over qualified names; one that begins with ``!`` leaves layers out."""
+    groups: int = 32
+    """Groups of a GroupNorm at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofRequest:
+    """How the edited model is compared with the one before."""
+
+    base: Contents = ()
+    """The files before; :attr:`Job.overlay` has them after."""
+    operations: tuple[Operation, ...] = ()
+    """What the edits do to the layers of this model."""
+    equal: bool = True
+    """Whether it has to be the same function; else only the keys of its state are compared."""
+    draws: int = 3
+    """Random inputs and weights in each mode."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """Models that share one worker process because they come from one file."""
 
@@ -48,3 +79,11 @@ class Job:
     show_graph: bool = False
     cwd: Path | None = None
     """Working directory for the target's code; the parent's when ``None``."""
+    overlay: Contents = ()
+    """Files that are not as on the disk."""
+    proof: ProofRequest | None = None
+    """How the only model of the job is compared with what it was before; it is not when ``None``."""
+    conversion: Conversion | None = None
+    """What to report beside the findings of the rules."""
+    list_files: bool = False
+    """Whether to tell which files below the root were imported."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from normadvisor.api.job import Job
-from normadvisor.api.wire import read_finding, read_problem, read_summary
+from normadvisor.api.wire import read_finding, read_key_map, read_problem, read_proof, read_summary
 from normadvisor.types import Finding, ModelSummary, Problem, Report, TraceKind
+
+if TYPE_CHECKING:
+    from normadvisor.rewrite.keys import KeyMap
+    from normadvisor.rewrite.proof.result import Proof
 
 __all__ = ["MAX_LINES", "MAX_NAMES", "Outcome", "outcome_of", "report_of", "unusable"]
 
@@ -31,6 +35,12 @@ class Outcome:
     problems: tuple[Problem, ...] = ()
     printed_lines: int = 0
     printed: str = ""
+    proof: Proof | None = None
+    """What comparing the model with that before the edits gave; ``None`` where it was not compared."""
+    key_map: KeyMap | None = None
+    """How the keys of its state differ from those before."""
+    files: tuple[str, ...] = ()
+    """Files below the root that were imported, where that was asked."""
 
     def with_prints(self, lines: int, text: str) -> Self:
         """The same, with what was printed."""
@@ -53,6 +63,9 @@ def outcome_of(message: Mapping[str, Any], job: Job, index: int) -> Outcome:
             inferred=None if message["inferred"] is None else str(message["inferred"]),
             table=None if message["table"] is None else str(message["table"]),
             problems=tuple(read_problem(item) for item in message["problems"]),
+            proof=None if message["proof"] is None else read_proof(message["proof"]),
+            key_map=None if message["key_map"] is None else read_key_map(message["key_map"]),
+            files=tuple(str(path) for path in message["files"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"the worker's answer about {target} cannot be read"

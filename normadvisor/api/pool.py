@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -131,7 +132,7 @@ class _Run:
 
     def _attempt(self, position: int, first: int, *, alone: bool = False) -> Attempt:
         job = self._jobs[position]
-        rest = Job(label=job.label, models=job.models[first:], rules=job.rules, show_graph=job.show_graph, cwd=job.cwd)
+        rest = replace(job, models=job.models[first:])
         number = self._pool._next_number()  # noqa: SLF001
         return Attempt(number=number, job=rest, limits=self._pool.limits, first=first, position=position, alone=alone)
 

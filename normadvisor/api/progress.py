@@ -20,8 +20,8 @@ class Progress:
     target: str
     """What is being worked on, or was finished by this step."""
     phase: str
-    """``importing``, ``building``, ``tracing``, ``matching`` or ``done``; ``reading`` for a file,
-    ``starting`` while the worker imports torch."""
+    """``importing``, ``building``, ``tracing``, ``matching``, ``writing`` (edits) or ``done``; ``proving`` where a fix is tried;
+    ``reading`` for a file, ``starting`` while the worker imports torch."""
 
 
 ProgressCallback: TypeAlias = Callable[[Progress], None]

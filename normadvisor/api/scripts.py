@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,9 @@ from normadvisor.targets.parse import TargetKind
 from normadvisor.types import Report
 
 if TYPE_CHECKING:
-    from normadvisor.api.check import CheckOptions
+    from normadvisor.api.options import CheckOptions
+    from normadvisor.api.static.analyse import Setup
+    from normadvisor.api.static.result import FileResult
     from normadvisor.rulebook.model import Rule
 
 __all__ = ["Scripts", "default_jobs"]
@@ -48,7 +50,9 @@ class Scripts:
         self._settings = settings
         self._options = options
         self._rules = tuple(rule for rule in rules if looks_at_scripts(rule))
-        self._reading = Reading()
+        self.reading = Reading()
+        """What came of the files; see :meth:`read`."""
+        self._setup: Setup | None = None
         self._contexts: list[str] = []
         """Sentences about contexts that scripts gave."""
 
@@ -61,7 +65,7 @@ class Scripts:
             return
         from normadvisor.api.static.analyse import Setup
 
-        setup = Setup(
+        setup = self._setup = Setup(
             rules=self._rules, roots=self._roots(), context=self._settings.context, flags=self._options.context,
             survey=survey,
         )  # fmt: skip
@@ -70,21 +74,40 @@ class Scripts:
             if progress is not None:
                 progress(Progress(done=done, total=total, target=self._label(Path(path)), phase="reading"))
 
-        self._reading = read_scripts(
+        self.reading = read_scripts(
             paths, setup, jobs=self._options.jobs or default_jobs(), timeout=self._settings.timeout, cache=self._cache(), told=told
         )
-        for result in self._reading.results:
+        for result in self.reading.results:
             self._planner.surveys.take(result)
+
+    def reread(self, reading: Reading, changed: Container[str]) -> Reading:
+        """A reading in which files that were changed, and those that depend on them, are read again as the overlay gives them.
+
+        Args:
+            reading: what came of the files before.
+            changed: real paths of the files that were changed.
+
+        """
+        from normadvisor.api.static.analyse import Analyser
+
+        if self._setup is None:
+            return reading
+        analyser = Analyser(self._setup)
+
+        def concerned(result: FileResult) -> bool:
+            return any(os.path.realpath(path) in changed for path in (str(result.path), *result.dependencies))
+
+        return Reading(results=tuple(analyser.read(result.path) if concerned(result) else result for result in reading.results))
 
     def plan(self) -> Plan:
         """What is to be traced: nothing in a static check."""
         if self._options.static:
-            known = {result.path for result in self._reading.results if result.problems}
-            files = [result.path for result in self._reading.results if result.path not in known]
+            known = {result.path for result in self.reading.results if result.problems}
+            files = [result.path for result in self.reading.results if result.path not in known]
             return Plan(problems=self._planner.static_problems(self._settings), files=files, notes=[self._untraced()])
         options = self._options
         plan = self._planner.plan(self._settings, inputs=options.inputs, flags=options.context, show_graph=options.show_graph)
-        learnt = self._reading.learnt(self._label)
+        learnt = self.reading.learnt(self._label)
 
         def completed(model: ModelJob) -> ModelJob:
             if model.target.path is None:
@@ -98,16 +121,17 @@ class Scripts:
         plan.jobs = [replace(job, models=tuple(completed(model) for model in job.models)) for job in plan.jobs]
         return plan
 
-    def report(self, plan: Plan) -> Report:
-        """What reading the files gave."""
+    def report(self, plan: Plan, reading: Reading | None = None) -> Report:
+        """What reading the files gave; at first, or as it is given."""
+        reading = reading or self.reading
         named = [target.path for target in self._planner.targets if target.kind is not TargetKind.FOLDER and target.path is not None]
-        problems = self._reading.problems(self._label, named)
-        notes = (*plan.notes, *self._reading.notes(self._label, named), *self._contexts)
+        problems = reading.problems(self._label, named)
+        notes = (*plan.notes, *reading.notes(self._label, named), *self._contexts)
         return Report(
-            findings=self._reading.findings(),
+            findings=reading.findings(),
             problems=(*plan.problems, *problems),
             notes=notes,
-            files=sum(not result.problems for result in self._reading.results),
+            files=sum(not result.problems for result in reading.results),
             static=self._options.static,
         )
 

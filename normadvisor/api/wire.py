@@ -9,11 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from normadvisor.types import Finding, Location, ModelSummary, Problem, TraceKind
+from normadvisor.types import Edit, Finding, Fix, Location, ModelSummary, Operation, Problem, TraceKind
 
-__all__ = ["MAX_LINE", "decode", "encode", "read_finding", "read_location", "read_problem", "read_summary", "write_problem"]
+if TYPE_CHECKING:
+    from normadvisor.rewrite.keys import KeyMap
+    from normadvisor.rewrite.proof.result import Proof
+
+__all__ = [
+    "MAX_LINE",
+    "decode",
+    "encode",
+    "read_finding",
+    "read_key_map",
+    "read_location",
+    "read_problem",
+    "read_proof",
+    "read_summary",
+    "write_problem",
+]
 
 MAX_LINE = 64 * 2**20
 """Longest message in bytes: a graph table of 20,000 nodes has about 5 MB."""
@@ -99,7 +114,68 @@ def read_finding(data: Mapping[str, Any]) -> Finding:
         _text(place.path), _count(place.line), _text(place.message)
     if not isinstance(finding.evidence, dict):
         raise TypeError(finding.evidence)
+    for fix in (finding.fix, *finding.alternatives):
+        if fix is not None:
+            _check_fix(fix)
     return finding
+
+
+def _check_fix(fix: Fix) -> None:
+    for name in ("description", "title", "trade_off", "refused"):
+        _text(getattr(fix, name))
+    for edit in fix.edits:
+        _check_edit(edit)
+    for operation in fix.operations:
+        _check_operation(operation)
+
+
+def _check_edit(edit: Edit) -> None:
+    _text(edit.path), _text(edit.text)
+    for number in (edit.line, edit.column, edit.end_line, edit.end_column):
+        _count(number)
+    if edit.cell is not None:
+        _count(edit.cell)
+
+
+def _check_operation(operation: Operation) -> None:
+    _text(operation.argument), _text(operation.layer)
+    for part in (operation.part, operation.other):
+        if part is not None:
+            _text(part.module), _text(part.node), _text(part.op)
+            if not isinstance(part.is_layer, bool):
+                raise TypeError(part)
+    for name in operation.arguments:
+        _text(name)
+
+
+def read_proof(data: Mapping[str, Any]) -> Proof:
+    """Read back what :meth:`Proof.to_dict` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: ``data`` is no proof.
+
+    """
+    from normadvisor.rewrite.proof.result import Proof
+
+    proof = Proof.from_dict(data)
+    for mode in (*proof.modes, proof.what, proof.reason):
+        _text(mode)
+    _count(proof.draws)
+    if not all(isinstance(data[name], kind) for name, kind in (("equal", bool), ("provable", bool), ("worst", int | float))):
+        raise TypeError(data)
+    return proof
+
+
+def read_key_map(data: Mapping[str, Any]) -> KeyMap:
+    """Read back what :meth:`KeyMap.to_dict` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: ``data`` is no key map.
+
+    """
+    from normadvisor.rewrite.keys import KeyMap
+
+    return KeyMap.from_dict(data)
 
 
 def read_location(data: Mapping[str, Any]) -> Location:

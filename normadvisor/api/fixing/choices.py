@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from normadvisor.api.check import Checked, CheckOptions
+from normadvisor.api.options import Checked, CheckOptions
 from normadvisor.rewrite.keys import KeyMap
 from normadvisor.types import Applicability, Finding, Fix
 

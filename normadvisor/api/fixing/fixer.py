@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from normadvisor.api.check import Checked
 from normadvisor.api.fixing.choices import Candidate, Choice, FixOptions, FixRun, Trial
+from normadvisor.api.options import Checked
 from normadvisor.api.progress import ProgressCallback
 from normadvisor.config import Settings
 

@@ -1,0 +1,185 @@
+"""One set of targets, from words to a report, with the worker processes that look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from normadvisor.api.job import Job, Limits
+from normadvisor.api.options import Checked, CheckOptions
+from normadvisor.api.outcome import Outcome, report_of
+from normadvisor.api.plan import Plan, Planner
+from normadvisor.api.progress import ProgressCallback
+from normadvisor.api.scripts import Scripts
+from normadvisor.api.selection import load_selected
+from normadvisor.config import Settings
+from normadvisor.types import Finding, Location, Report
+
+if TYPE_CHECKING:
+    from normadvisor.api.pool import WorkerPool
+    from normadvisor.api.static.check import Reading
+    from normadvisor.rulebook import RuleBook
+    from normadvisor.rulebook.model import Rule
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Targets whose files have been read and whose models are known; use it in a ``with`` statement, which ends its processes.
+
+    What takes longest, importing torch in a process beside this one, begins first.
+
+    Args:
+        targets: as on the command line.
+        find_settings: the settings that apply from a file or folder on; called once.
+        options: how to run.
+        progress: called for every file that is read.
+
+    Raises:
+        NormAdvisorError: the configuration, a rule or an option is wrong.
+
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[str],
+        find_settings: Callable[[Path], Settings],
+        options: CheckOptions,
+        progress: ProgressCallback | None = None,
+    ) -> None:
+        self._stack = ExitStack()
+        self._options = options
+        self._pool: WorkerPool | None = None
+        with ExitStack() as failing:
+            failing.callback(self.close)
+            self._planner = Planner(texts=targets, cwd=Path.cwd())
+            if not options.static and self._planner.needs_torch():
+                self._pool = self._workers()
+            self.settings = _rooted(find_settings(self._planner.start()), self._planner.cwd)
+            if options.inputs:
+                _check_inputs(options.inputs)
+            self._planner.check_not_empty(self.settings)
+            self._book: RuleBook
+            self.rules: Sequence[Rule]
+            self._book, self.rules = load_selected(self.settings)
+            self.scripts = Scripts(self._planner, self.settings, self.rules, options)
+            self.scripts.read(progress)
+            self.plan = self.scripts.plan()
+            failing.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every process."""
+        self._stack.close()
+
+    def run(self, jobs: Sequence[Job], progress: ProgressCallback | None = None) -> list[list[Outcome]]:
+        """Have workers look at models: for each job the outcomes of its models, in order."""
+        if not jobs:
+            return []
+        self._pool = self._pool or self._workers()
+        self._pool.limits = Limits(timeout=self.settings.timeout, memory=self.settings.memory)
+        return self._pool.run(jobs, self.rules, progress, keep_prints=self._options.debug)
+
+    def checked(self, outcomes: Sequence[Sequence[Outcome]], reading: Reading | None = None) -> Checked:
+        """The report of everything, suppressed findings marked.
+
+        Args:
+            outcomes: of the jobs of :attr:`plan`.
+            reading: what reading the files gave; as they were at first when ``None``.
+
+        Raises:
+            ConfigError: the baseline cannot be read.
+
+        """
+        plan, settings = self.plan, self.settings
+        report = self.scripts.report(plan, reading)
+        if plan.jobs:
+            traced = report_of([outcome for of_job in outcomes for outcome in of_job], debug=self._options.debug)
+            report = self.scripts.joined(report, traced)
+        report = _suppressed(_once(report), plan, settings, self._book, self.rules, use_baseline=self._options.use_baseline)
+        return Checked(report=report, settings=settings, rules={rule.id: rule for rule in self.rules})
+
+    def _workers(self) -> WorkerPool:
+        from normadvisor.api import pool
+
+        return self._stack.enter_context(pool.WorkerPool(jobs=self._options.jobs, fork=self._options.fork))
+
+
+def _rooted(settings: Settings, cwd: Path) -> Settings:
+    """Without a configuration file, paths are relative to the working directory where the targets lie below it."""
+    if settings.source is None and settings.root.resolve().is_relative_to(cwd.resolve()):
+        return replace(settings, root=cwd)
+    return settings
+
+
+def _check_inputs(texts: Sequence[str]) -> None:
+    """Parse inputs before anything is loaded.
+
+    Raises:
+        InputError: one of them is malformed.
+
+    """
+    from normadvisor.targets.inputs.spec import parse_input
+
+    for text in texts:
+        parse_input(text)
+
+
+def _once(report: Report) -> Report:
+    """Each event once: two models that share a layer's code report it in the same words, as does a rule that fails on every model."""
+    findings: dict[Any, Finding] = {}
+    for finding in report.findings:
+        place = (finding.path, finding.cell, finding.line, finding.column)
+        key = (finding.rule, *place, finding.message) if finding.path is not None else id(finding)
+        findings.setdefault(key, finding)
+    problems = {(problem.message, problem.location): problem for problem in reversed(report.problems)}
+    notes = tuple(dict.fromkeys(report.notes))
+    return replace(report, findings=tuple(findings.values()), problems=tuple(reversed(problems.values())), notes=notes)
+
+
+def _suppressed(
+    report: Report, plan: Plan, settings: Settings, book: RuleBook, rules: Sequence[Rule], *, use_baseline: bool
+) -> Report:
+    """Mark the findings that the configuration, a comment or the baseline silences.
+
+    Raises:
+        ConfigError: the baseline cannot be read.
+
+    """
+    from normadvisor.suppress import apply_noqa
+
+    findings: Sequence[Finding] = report.findings
+    if settings.per_file_ignores:
+        from normadvisor.suppress import apply_per_file_ignores
+
+        findings = apply_per_file_ignores(findings, settings.per_file_ignores, root=settings.root)
+    incomplete = {job.models[0].target.path for job in plan.jobs if _has_problem(job, report)} if report.problems else set()
+    files = [path for path in plan.files if path not in incomplete]
+    result = apply_noqa(findings, ran=[rule.id for rule in rules], known=list(book.rules), files=files, root=settings.root)
+    findings, notes = result.findings, [*report.notes, *result.notes]
+    if settings.baseline is not None and use_baseline:
+        from normadvisor.suppress import Baseline
+
+        baseline = Baseline.load(settings.baseline).apply(findings, root=settings.root, files=files)
+        findings = baseline.findings
+        if note := baseline.note(settings.baseline):
+            notes.append(note)
+    return replace(report, findings=tuple(findings), notes=tuple(notes), unused_noqa=_sorted(result.unused))
+
+
+def _has_problem(job: Job, report: Report) -> bool:
+    names = {job.label, *(str(model.target) for model in job.models)}
+    return any(problem.target in names for problem in report.problems)
+
+
+def _sorted(places: Sequence[Location]) -> tuple[Location, ...]:
+    return tuple(sorted(places, key=lambda place: (place.path, place.cell or 0, place.line, place.column)))

@@ -1,0 +1,130 @@
+"""Compares a model with what it was before its source was edited. In the worker."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from normadvisor.api.examine import Examined, examine, failed, problem_of, trace_built
+from normadvisor.api.imported import imported_files
+from normadvisor.api.job import Contents, Job, ModelJob, ProofRequest
+from normadvisor.errors import NormAdvisorError
+from normadvisor.files.overlay import set_overlay
+from normadvisor.rewrite.keys import KeyMap
+from normadvisor.rewrite.proof.result import Proof
+from normadvisor.targets.build import Built, build
+from normadvisor.targets.load import load
+from normadvisor.targets.overlay import forget_modules, importing_overlaid
+
+if TYPE_CHECKING:
+    from normadvisor.api.edits import EditWriter
+    from normadvisor.api.examine import Traced
+    from normadvisor.rulebook.model import Rule
+
+__all__ = ["files_as", "verify"]
+
+
+@contextmanager
+def files_as(contents: Contents) -> Iterator[None]:
+    """Give files these contents for reading and for importing, and those of no overlay before."""
+    set_overlay({Path(path): data for path, data in contents})
+    with importing_overlaid():
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class _Original:
+    """The model before the edits."""
+
+    built: Built
+    traced: Traced
+
+
+def verify(model: ModelJob, rules: Sequence[Rule], job: Job, phase: Callable[[str], None], edits: EditWriter) -> Examined:
+    """Build a model before and after its source was edited, compare the two, and look at the latter.
+
+    Args:
+        model: the model.
+        rules: rules of scope ``graph``.
+        job: says the contents of files before (in its proof request) and after (its overlay).
+        phase: told each phase as it begins; the caller has told ``importing``.
+        edits: writes the fixes of what is found in the edited source.
+
+    Returns:
+        What was found in the edited model, with the proof, and how the keys of its state changed. What is wrong with the model before
+        stands in the proof; what is wrong with the edited one is a problem.
+
+    """
+    request = job.proof
+    if request is None:
+        raise AssertionError  # the caller asks for a proof
+    name = str(model.target)
+    since = set(sys.modules)
+    with files_as(request.base):
+        original = _original(model, phase)
+    with files_as(job.overlay):
+        forget_modules(since)
+        phase("importing")
+        try:
+            built = _built(model, phase)
+            proof, key_map = _compared(original, built, request, phase)
+            result = examine(
+                built.model, rules, target=name, inputs=model.inputs, context=model.context, root=model.root, sites=built.sites,
+                defined_at=built.defined_at, show_graph=job.show_graph, phase=phase, edits=edits, conversion=job.conversion,
+            )  # fmt: skip
+        except NormAdvisorError as error:
+            return failed(name, problem_of(error, name))
+        files = imported_files(model.root) if job.list_files else ()
+    return replace(result, notes=(*built.notes, *result.notes), proof=proof, key_map=key_map, files=files)
+
+
+def _built(model: ModelJob, phase: Callable[[str], None]) -> Built:
+    loaded = load(model.target)
+    gc.enable()
+    phase("building")
+    return build(loaded)
+
+
+def _original(model: ModelJob, phase: Callable[[str], None]) -> _Original | Proof:
+    """The model before; what is wrong with it as a proof that there cannot be."""
+    try:
+        built = _built(model, phase)
+        phase("tracing")
+        return _Original(built, trace_built(built, target=str(model.target), inputs=model.inputs, context=model.context))
+    except NormAdvisorError as error:
+        return _unprovable(f"it could not be checked before: {error.message}")
+
+
+def _compared(
+    original: _Original | Proof, built: Built, request: ProofRequest, phase: Callable[[str], None]
+) -> tuple[Proof | None, KeyMap | None]:
+    """The proof where one is asked, and how the keys changed where that can be told."""
+    from normadvisor.rewrite.proof import align, prove
+
+    if isinstance(original, Proof):
+        return original, None
+    phase("proving")
+    key_map: KeyMap | None = None
+    try:
+        key_map = align(original.built.model, built.model, request.operations, original.traced.graph)
+        if not request.equal:
+            return None, key_map
+        if original.traced.inputs is None:
+            return _unprovable("it was traced without inputs"), key_map
+        proof = prove(
+            original.built.model, built.model, original.traced.inputs, key_map, draws=request.draws, seed=request.seed
+        )  # fmt: skip
+    except Exception as error:  # noqa: BLE001 - the target's code may raise anything; what cannot be compared is not proven
+        words = " ".join(str(error).split())[:200]
+        return _unprovable(f"comparing it failed: {type(error).__name__}: {words}") if request.equal else None, key_map
+    else:
+        return proof, key_map
+
+
+def _unprovable(reason: str) -> Proof:
+    return Proof(equal=False, provable=False, reason=reason)
