@@ -10,7 +10,8 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple, Self
 
 from normadvisor.errors import ConfigError
-from normadvisor.suppress.files import position_of, replace_file
+from normadvisor.files.replace import replace_file
+from normadvisor.suppress.files import position_of
 from normadvisor.types import Finding, Location, Suppression
 
 __all__ = ["SCHEMA", "Baseline", "BaselineEntry", "BaselineResult"]
