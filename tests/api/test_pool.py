@@ -180,6 +180,7 @@ def test_progress_tells_every_phase_and_counts(files):
         (0, 1, "a.py:Net", "building"),
         (0, 1, "a.py:Net", "tracing"),
         (0, 1, "a.py:Net", "matching"),
+        (0, 1, "a.py:Net", "writing"),
         (1, 1, "a.py", "done"),
     ]
 

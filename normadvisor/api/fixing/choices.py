@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from normadvisor.api.options import Checked, CheckOptions
 from normadvisor.rewrite.keys import KeyMap
+from normadvisor.rewrite.proof.result import Proof
 from normadvisor.types import Applicability, Finding, Fix
 
 if TYPE_CHECKING:
@@ -70,23 +71,14 @@ class Choice:
     fix: Fix
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Proven:
-    """What was compared of one model before and after, and how it came out."""
+    """A model that was shown to be the same function as before."""
 
     model: str
     """The target: ``net.py:Net``."""
-    equal: bool
-    modes: tuple[str, ...] = ()
-    """``train``, ``eval``."""
-    draws: int = 0
-    """Random inputs and weights in each mode."""
-    worst: float = 0.0
-    """Largest difference, relative to the largest entry of what was compared."""
-    what: str = ""
-    """What was compared, or what differs: ``outputs, gradients and buffers``."""
-    reason: str = ""
-    """Why it could not be compared, or how it differs; empty where it is equal."""
+    proof: Proof
+    """``str(proof)`` is one line: what was compared, and how large differences were."""
 
 
 @dataclass(frozen=True, slots=True)
