@@ -1,0 +1,199 @@
+"""Takes layers out of the source: elements of sequences, attributes with their calls, and calls of functions."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from normadvisor.graph.model import NodeInfo
+from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, unwrapped, use_of
+from normadvisor.rewrite.source.mentions import defined_in, indexed_at, named_at
+from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext
+from normadvisor.rewrite.source.sequence import Slot, built_under, frames_of, reason_for_none, slots, without
+from normadvisor.rewrite.source.spans import joined
+from normadvisor.rewrite.source.statements import without_statements
+from normadvisor.types import Edit
+from normadvisor.types.operation import Operation, OperationKind
+
+__all__ = ["remove"]
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What goes."""
+
+    slots: dict[tuple[SourceTree, ast.AST], Slot] = field(default_factory=dict)
+    uses: dict[ast.Call, Use] = field(default_factory=dict)
+    statements: dict[ast.stmt, SourceTree] = field(default_factory=dict)
+
+    def add(self, other: _Plan) -> None:
+        """Let another plan's parts go as well."""
+        self.slots.update(other.slots)
+        self.uses.update(other.uses)
+        self.statements.update(other.statements)
+
+
+def remove(operations: Sequence[Operation], context: WriteContext) -> list[Edit]:
+    """Take layers and function calls out.
+
+    A layer leaves its sequence, or its attribute goes with the calls of it. Where other code needs its place or its name
+    (``features[3]``, ``hasattr``), an ``nn.Identity`` is built instead.
+
+    Args:
+        operations: of kind ``remove_layer``: all that a fix takes out.
+        context: the model.
+
+    Raises:
+        Refused: the source does not show what would go, or it serves layers that stay.
+
+    """
+    layers = {operation.part.module: operation for operation in operations if operation.part.is_layer}
+    functions = [context.node(operation.part) for operation in operations if not operation.part.is_layer]
+    nodes = {operation.part.node for operation in operations if operation.part.node}
+    replaced: dict[str, Operation] = {}
+    while True:
+        kept = {name for name in layers if name not in replaced}
+        going = nodes - {node.name for node in context.graph.nodes if node.cls and node.module in replaced}
+        plan, failed = _planned(context, functions, kept, going)
+        if not failed:
+            break
+        replaced.update({name: layers[name] for name in _same_place(context, failed, kept)})
+        last = next(iter(failed.values()))
+    edits = _edits(plan)
+    if replaced:
+        edits += _identities(context, list(replaced.values()), last)
+    return joined(edits)
+
+
+def _planned(context: WriteContext, functions: Iterable[NodeInfo], layers: set[str], going: set[str]) -> tuple[_Plan, dict[str, Refused]]:
+    """What goes, and which layers cannot, with the reasons."""
+    plan = _Plan()
+    failed: dict[str, Refused] = {}
+    for node in functions:
+        plan.add(_function(context, node, going))
+    attributes = []
+    for name in sorted(layers):
+        try:
+            part, is_attribute = _layer(context, name, layers, going)
+        except Refused as refused:
+            failed[name] = refused
+        else:
+            plan.add(part)
+            attributes += [name] if is_attribute else []
+    statements: list[tuple[str, SourceTree, ast.stmt]] = []
+    for name in attributes:
+        try:
+            statements.append((name, *_statement(context, name, layers)))
+        except Refused as refused:
+            failed[name] = refused
+    going_nodes = [*(use.call.func for use in plan.uses.values()), *(statement for _, _, statement in statements)]
+    for name, tree, statement in statements:
+        owner, _, attribute = name.rpartition(".")
+        place = named_at(context, context.module(owner), attribute, going_nodes, defined_in(tree, statement))
+        if place is None:
+            plan.statements[statement] = tree
+        else:
+            failed[name] = Refused(f"`{attribute}` is also named at {place}")
+    return plan, failed
+
+
+def _edits(plan: _Plan) -> list[Edit]:
+    edits = without(list(plan.slots.values())) + unwrapped(plan.uses.values())
+    by_tree: dict[SourceTree, list[ast.stmt]] = defaultdict(list)
+    for statement, tree in plan.statements.items():
+        by_tree[tree].append(statement)
+    for tree, statements in by_tree.items():
+        edits += without_statements(tree, statements)
+    return edits
+
+
+def _same_place(context: WriteContext, failed: Iterable[str], names: Iterable[str]) -> list[str]:
+    """The layers that are built where one of those is that cannot be taken out."""
+    places = set()
+    for name in failed:
+        places.add(context.construction(name).location)
+    return [name for name in names if context.construction(name).location in places]
+
+
+def _identities(context: WriteContext, operations: Sequence[Operation], refused: Refused) -> list[Edit]:
+    """Build ``nn.Identity()`` in the place of layers.
+
+    Raises:
+        Refused: why they could not be taken out, if this cannot be done either.
+
+    """
+    from normadvisor.rewrite.source.construct import replace_layer  # noqa: PLC0415 - writers of construction sites
+
+    if any(context.info(operation.part.module).calls == 0 for operation in operations):
+        raise refused
+    changed = [replace(operation, kind=OperationKind.REPLACE_LAYER, layer="torch.nn.Identity", arguments={}) for operation in operations]
+    try:
+        return replace_layer(changed, context)
+    except Refused:
+        raise refused from None
+
+
+def _function(context: WriteContext, node: NodeInfo, going: set[str]) -> _Plan:
+    use = use_of(context, node)
+    all_covered(context, use.location, going)
+    return _Plan(uses={use.call: use})
+
+
+def _layer(context: WriteContext, name: str, removed: set[str], going: set[str]) -> tuple[_Plan, bool]:
+    """What goes with a layer, and whether the statement that gives it to an attribute does."""
+    runs = [node for node in context.graph.nodes if node.cls and node.module == name]
+    covered = [node for node in runs if node.name in going]
+    owner = context.module(name.rpartition(".")[0])
+    if isinstance(owner, torch.nn.Sequential | torch.nn.ModuleList) and all(_is_held(context, node) for node in runs):
+        if len(covered) < len(runs):
+            raise Refused(f"`{name}` runs {len(runs)} times, and the fix applies to {len(covered)} of them")
+        return _element(context, name, removed), False
+    uses = {}
+    for node in covered:
+        use = use_of(context, node)
+        all_covered(context, use.location, going)
+        uses[use.call] = use
+    return _Plan(uses=uses), len(covered) == len(runs)
+
+
+def _is_held(context: WriteContext, node: NodeInfo) -> bool:
+    """Whether a layer runs as one of many, not by a call of its own such as ``self.features[0](x)``."""
+    _, call = context.call_at(context.call_site(node).location)
+    return not isinstance(call.func, ast.Subscript) and (is_container_call(context, node) or isinstance(call.func, ast.Name))
+
+
+def _element(context: WriteContext, name: str, removed: set[str]) -> _Plan:
+    place = indexed_at(context, name)
+    if place is not None:
+        raise Refused(f"{place} depends on the position of `{name}`")
+    for found in slots(context, name, removed):
+        return _Plan(slots={(slot.tree, slot.unit): slot for slot in found})
+    raise Refused(reason_for_none(context, name, removed))
+
+
+def _statement(context: WriteContext, name: str, removed: set[str]) -> tuple[SourceTree, ast.stmt]:
+    """The statement that builds the layer of an attribute.
+
+    Raises:
+        Refused: there is none, or it builds layers that stay.
+
+    """
+    attribute = name.rpartition(".")[2]
+    for frame in frames_of(context, name):
+        tree = context.tree(frame.location)
+        call = tree.call_at(frame.location)
+        if call is None or not _assigns(statement := tree.statement(call), attribute):
+            continue
+        if removed.issuperset(built_under(context, frame.location)):
+            return tree, statement
+        break
+    raise Refused(reason_for_none(context, name, removed))
+
+
+def _assigns(statement: ast.stmt, attribute: str) -> bool:
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target] if isinstance(statement, ast.AnnAssign) else []
+    return len(targets) == 1 and isinstance(targets[0], ast.Attribute) and targets[0].attr == attribute

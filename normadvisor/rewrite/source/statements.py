@@ -1,0 +1,72 @@
+"""Statements taken out of a file, with the blocks that nothing is left of."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from normadvisor.rewrite.source.place import SourceTree
+from normadvisor.rewrite.source.spans import Text
+from normadvisor.types import Edit
+
+__all__ = ["block_of", "without_statements"]
+
+_PURE = (ast.Name, ast.Attribute, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp, ast.operator, ast.unaryop, ast.cmpop,
+         ast.boolop, ast.expr_context)  # fmt: skip
+"""What a condition may consist of to be left out: looking at names does nothing."""
+
+
+def block_of(tree: SourceTree, statement: ast.stmt) -> list[ast.stmt]:
+    """The block that a statement is one of."""
+    parent = tree.parents[statement]
+    for name in ("body", "orelse", "finalbody"):
+        block = getattr(parent, name, None)
+        if isinstance(block, list) and any(item is statement for item in block):
+            return block
+    return [statement]
+
+
+def without_statements(tree: SourceTree, statements: Iterable[ast.stmt]) -> list[Edit]:
+    """Take statements out; an ``if`` that nothing is left in goes as well, another block keeps a ``pass``."""
+    gone = {*statements}
+    passes: set[ast.stmt] = set()
+    pending = list(gone)
+    while pending:
+        statement = pending.pop()
+        block = block_of(tree, statement)
+        if statement not in gone or not all(item in gone for item in block):
+            continue
+        parent = tree.parents[statement]
+        if isinstance(parent, ast.If) and block is parent.body and not parent.orelse and _pure(parent.test) and not _is_elif(tree, parent):
+            gone.difference_update(block)
+            gone.add(parent)
+            pending.append(parent)
+        elif not isinstance(parent, ast.Module):
+            passes.add(block[0])
+    text = Text(tree)
+    return [text.edit(text.start(item), text.end(item), "pass") if item in passes else _taken_out(text, item) for item in gone]
+
+
+def _pure(test: ast.expr) -> bool:
+    return all(isinstance(node, _PURE) for node in ast.walk(test))
+
+
+def _is_elif(tree: SourceTree, statement: ast.If) -> bool:
+    parent = tree.parents[statement]
+    return isinstance(parent, ast.If) and parent.orelse == [statement]
+
+
+def _taken_out(text: Text, statement: ast.stmt) -> Edit:
+    start, end = text.start(statement), text.end(statement)
+    if text.begins_line(start) and text.ends_line(end):
+        return text.lines_removed(start, end)
+    following = text.after(end)
+    if text.text[following : following + 1] == ";":
+        rest = text.after(following + 1)
+        if rest < text.line_end(end):
+            return text.edit(start, rest)
+        end = following + 1
+    preceding = text.before(start)
+    if preceding >= 0 and text.text[preceding] == ";" and preceding >= text.line_start(start):
+        return text.edit(preceding, text.end(statement))
+    return text.edit(start, end, "pass")

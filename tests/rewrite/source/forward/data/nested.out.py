@@ -1,0 +1,14 @@
+# fix: remove_layer act2
+# fix: remove_layer drop
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.act = nn.ReLU()
+        self.bn = nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return self.bn(self.act(self.conv(x))).mean((2, 3))
