@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from normadvisor.cli import check, rule
+from normadvisor.cli import check, fix, rule
 from normadvisor.cli.quick import QuickCommand, QuickGroup
 
 __all__ = ["app"]
@@ -14,13 +14,14 @@ __all__ = ["app"]
 app = typer.Typer(
     name="normadvisor",
     cls=QuickGroup,
-    help="Finds normalization and activation mistakes in PyTorch models.",
+    help="Finds and mends normalization and activation mistakes in PyTorch models.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 app.command("check", cls=QuickCommand)(check.check_command)
+app.command("fix", cls=QuickCommand)(fix.fix_command)
 app.add_typer(rule.app, name="rule")
 
 
@@ -39,4 +40,4 @@ def normadvisor(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Find normalization and activation mistakes in PyTorch models."""
+    """Find and mend normalization and activation mistakes in PyTorch models."""

@@ -71,6 +71,28 @@ CacheDir = Annotated[
     Path | None,
     typer.Option("--cache-dir", metavar="DIR", help="Folder that keeps what reading files gave; .normadvisor_cache by default."),
 ]
+Static = Annotated[bool, typer.Option("--static", help="Import and run nothing: files are read, and no model is traced.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Read every file anew, and keep nothing.")]
+ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 even if there are findings.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress, nothing about a clean run.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and what targets printed.")]
+Diff = Annotated[bool, typer.Option("--diff", help="Print what fixes would change, and write nothing; exit 1 if there is anything.")]
+Write = Annotated[bool, typer.Option("--write", help="Write the files in spite of --diff or --patch.")]
+UnsafeFixes = Annotated[bool, typer.Option("--unsafe-fixes", help="Apply fixes as well that change what is learned or stored.")]
+FixOnly = Annotated[bool, typer.Option("--fix-only", help="Say nothing about findings that remain, and exit with 0.")]
+Patch = Annotated[
+    Path | None, typer.Option("--patch", metavar="FILE", help="Put the changes into a file for 'git apply' instead; - is standard output.")
+]
+Interactive = Annotated[bool, typer.Option("--interactive", "-i", help="Show every fix, and ask.")]
+KeyMap = Annotated[
+    Path | None, typer.Option("--key-map", metavar="FILE", help="Save which key of the state_dict became which, as JSON.")
+]
+To = Annotated[
+    str | None,
+    typer.Option("--to", metavar="NAME", help="What BatchNorm becomes: {group,layer,instance,sync_batch,frozen_batch}_norm."),
+]
+Layers = Annotated[Words, typer.Option("--layers", metavar="GLOB", help="Names of layers to convert; !GLOB leaves out. Repeatable.")]
+Groups = Annotated[str | None, typer.Option("--groups", metavar="N", help="Groups of a GroupNorm at most; 32 by default.")]
 Color = Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")]
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import typer
 
+from normadvisor.cli.interrupted import Interrupted
 from normadvisor.errors import NormAdvisorError
 
 __all__ = ["EXIT_INTERRUPTED", "EXIT_UNUSABLE", "run"]
@@ -45,6 +46,9 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _mute_stdout()
         return EXIT_UNUSABLE
+    except Interrupted as error:
+        _complain(f"interrupted: {error}")
+        return EXIT_INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")
         return EXIT_INTERRUPTED

@@ -73,7 +73,7 @@ def test_explain_on_a_terminal_has_every_section(capsys, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     command.explain("NA102")
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    sections = ["What it does", "Why", "Numbers and sources", "Exemptions", "Bad", "Good", "Fixed", "Fix safety"]
+    sections = ["What it does", "Why", "Numbers and sources", "Exemptions", "Bad", "Good", "Fixed", "Fixes"]
     assert [line for line in lines if line in sections] == sections
 
 
@@ -85,7 +85,7 @@ def test_tables_in_a_pipe_have_no_spaces_at_the_ends_of_lines():
 def test_explain_all_writes_the_documentation(tmp_path):
     assert run("explain", "--all", "--write", tmp_path / "rules").exit_code == 0
     assert {path.name for path in (tmp_path / "rules").iterdir()} == {"index.md", "language.md", *(f"{rule.id}.md" for rule in load_rules())}
-    assert run("explain", "--all", "--format", "markdown").stdout.count("## Fix safety") == len(load_rules())
+    assert run("explain", "--all", "--format", "markdown").stdout.count("## Fixes") == len(load_rules())
 
 
 def test_explain_refuses_what_it_does_not_know():

@@ -59,8 +59,12 @@ class Dialog:
         """
         session = Session(items)
         view = session.view
-        while not isinstance(view, Finished):
-            view = session.handle(self._event(view))
+        try:
+            while not isinstance(view, Finished):
+                view = session.handle(self._event(view))
+        except KeyboardInterrupt:
+            self._screen.write("\n")  # off the line of the prompt
+            raise
         self._screen.show(self._paint().finished(view))
         return view
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,14 +11,14 @@ from rich.text import Text
 
 from normadvisor.cli.interactive.session import Answer, Finished, Menu, Question
 from normadvisor.report import RenderOptions
-from normadvisor.report.clean import can_draw, one_line, printable
+from normadvisor.report.clean import can_draw, one_line
 from normadvisor.report.textual import blocks
 from normadvisor.types import Applicability, Finding, Fix, Report
 
 if TYPE_CHECKING:
     from normadvisor.rulebook.model import Rule
 
-__all__ = ["Painter", "colored_diff"]
+__all__ = ["Painter"]
 
 LABEL = 12
 """Columns up to what is said of a finding, as in reports."""
@@ -28,14 +27,13 @@ APPLICABILITY = {
     Applicability.UNSAFE: ("unsafe", "yellow"),
     Applicability.DISPLAY: ("in words only", "dim"),
 }
-_DIFF = {"+": "green", "-": "red", "@": "cyan"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Painter:
     """Draws views.
 
-    ``diff`` gives the unified diff of a fix of a finding.
+    ``diff`` gives the unified diff of a fix of a finding, coloured by escape sequences.
     """
 
     options: RenderOptions
@@ -54,7 +52,7 @@ class Painter:
         lines = [*self.notices(view.notices), Text(), self._rule(f"{view.number} of {view.total}"), *self._finding(item.finding)]
         lines += [Text(), *self._fix(fix)]
         if fix.edits:
-            lines += [Text(), *colored_diff(self.diff(item.finding, fix))]
+            lines += [Text(), *_diff_lines(self.diff(item.finding, fix))]
         return [*lines, Text(), *self._prompt(view, fix)]
 
     def menu(self, view: Menu) -> list[Text]:
@@ -144,12 +142,10 @@ class Painter:
         return [Text.assemble(" " * (following if number else indent), line) for number, line in enumerate(lines)] or [Text()]
 
 
-def colored_diff(diff: str) -> list[Text]:
-    """A unified diff line by line, control characters escaped and tabs expanded."""
-    lines = []
-    for line in re.split("\r?\n", diff.removesuffix("\n")):
-        style = "bold" if line.startswith(("--- ", "+++ ")) else _DIFF.get(line[:1], "")
-        lines.append(Text(printable(line.expandtabs(4)), style=style))
+def _diff_lines(diff: str) -> list[Text]:
+    lines = [Text.from_ansi(line) for line in diff.removesuffix("\n").split("\n")]
+    for line in lines:
+        line.expand_tabs(4)
     return lines
 
 

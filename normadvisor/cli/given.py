@@ -1,0 +1,72 @@
+"""What the flags that ``check`` and ``fix`` share say, as the options of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from normadvisor.cli import options as o
+from normadvisor.cli.printing import Printing, check_format, check_writable
+
+if TYPE_CHECKING:
+    from normadvisor.api.check import CheckOptions
+    from normadvisor.config import Settings
+
+__all__ = ["check_options", "printing_of", "settings_finder"]
+
+_CONTEXT = ("batch_size", "task", "loss", "world_size", "precision", "distributed", "fine_tune")
+_SETTINGS = ("select", "ignore", "extend_select", "severity", "rules", "baseline", "fail_on", "exclude", "timeout", "memory")
+
+
+def check_options(given: Mapping[str, Any]) -> CheckOptions:
+    """How to check.
+
+    Args:
+        given: the parameters of the command, by name.
+
+    Raises:
+        UsageError: the value of a flag is wrong.
+
+    """
+    from normadvisor.api.check import CheckOptions
+
+    jobs = given["jobs"]
+    return CheckOptions(
+        inputs=tuple(given["inputs"] or ()), context=o.context_of(**{key: given[key] for key in _CONTEXT}),
+        show_graph=given.get("show_graph", False), debug=given["debug"], use_baseline=not given.get("write_baseline", False),
+        jobs=None if jobs is None else int(o.positive("--jobs", jobs, whole=True)), static=given["static"],
+        use_cache=not given["no_cache"], cache_dir=given["cache_dir"],
+    )  # fmt: skip
+
+
+def printing_of(given: Mapping[str, Any]) -> Printing:
+    """How to print.
+
+    Args:
+        given: the parameters of the command, by name.
+
+    Raises:
+        UsageError: the value of a flag is wrong, or the report cannot be written where it is wanted.
+
+    """
+    o.choice("--color", given["color"], ("auto", "always", "never"))
+    check_format(given["format"])
+    check_writable("--output", given["output"], "report")
+    return Printing(
+        format=given["format"], output=given["output"], statistics=given.get("statistics", False), color=given["color"],
+        quiet=given["quiet"], debug=given["debug"], exit_zero=given["exit_zero"],
+    )  # fmt: skip
+
+
+def settings_finder(given: Mapping[str, Any]) -> Callable[[Path], Settings]:
+    """What finds the settings that apply from a folder on, with the flags put over them.
+
+    Args:
+        given: the parameters of the command, by name.
+
+    """
+    from normadvisor.config import load_settings
+
+    flags = {name: given[name] for name in _SETTINGS}
+    return lambda start: o.overridden(load_settings(start, given["config"]), **flags)
