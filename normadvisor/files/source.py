@@ -118,11 +118,12 @@ def encoding_of(data: bytes, path: Path) -> str:
     start = data[:4096]
     if not _CODING.search(start):
         return "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
-    import io  # noqa: PLC0415 - few files say how they are encoded
-    import tokenize  # noqa: PLC0415
+    import tokenize  # noqa: PLC0415 - few files say how they are encoded
 
+    # The line stands among the first two, and any of the three line endings ends one for Python.
+    lines = iter([line + b"\n" for line in re.split(rb"\r\n|\r|\n", data, maxsplit=2)[:2]])
     try:
-        return tokenize.detect_encoding(io.BytesIO(data).readline)[0]
+        return tokenize.detect_encoding(lambda: next(lines, b""))[0]
     except SyntaxError as error:
         raise TargetError(str(error.msg), location=Location(str(path), 1), hint="fix the coding line (PEP 263)") from error
 

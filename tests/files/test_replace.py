@@ -12,8 +12,12 @@ import pytest
 from normadvisor.files.replace import FileChangedError, replace_file, replacing, sweep
 
 
+def _names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 def _others(folder):
-    return sorted(path.name for path in folder.iterdir() if path.name.startswith(".normadvisor"))
+    return [name for name in _names(folder) if name.startswith(".normadvisor")]
 
 
 def test_a_new_file_follows_the_umask_and_an_old_one_keeps_its_mode(tmp_path):
@@ -89,7 +93,7 @@ def test_other_contents_than_expected_are_left(tmp_path):
             replace_file(path, b"1", expected)
     with pytest.raises(FileNotFoundError):
         replace_file(tmp_path / "b.py", b"1", b"0")
-    assert (path.read_bytes(), os.listdir(tmp_path)) == (b"02", ["a.py"])
+    assert (path.read_bytes(), _names(tmp_path)) == (b"02", ["a.py"])
 
 
 @pytest.mark.parametrize("how", ["write", "replace", "same"])
@@ -111,10 +115,15 @@ def test_a_change_after_preparing_is_seen(tmp_path, how):
 def test_what_is_not_committed_is_dropped(tmp_path):
     path = tmp_path / "a.py"
     path.write_bytes(b"0")
-    with pytest.raises(KeyboardInterrupt), replacing(path, b"1", b"0"):
-        assert len(_others(tmp_path)) == 1
-        raise KeyboardInterrupt
-    assert (path.read_bytes(), os.listdir(tmp_path)) == (b"0", ["a.py"])
+
+    def interrupted():
+        with replacing(path, b"1", b"0"):
+            assert len(_others(tmp_path)) == 1
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (path.read_bytes(), _names(tmp_path)) == (b"0", ["a.py"])
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "fchmod"])
@@ -128,7 +137,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, call):
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(OSError, match="No space left on device"):
         replace_file(path, b"1", b"0")
-    assert (path.read_bytes(), os.listdir(tmp_path)) == (b"0", ["a.py"])
+    assert (path.read_bytes(), _names(tmp_path)) == (b"0", ["a.py"])
 
 
 def test_sweeping_takes_what_was_abandoned_and_nothing_else(tmp_path):

@@ -15,6 +15,8 @@ def test_encodings_and_line_ends(tmp_path):
     path = tmp_path / "a.py"
     path.write_bytes(b"# -*- coding: latin-1 -*-\r\nname = '\xe4'\r\n")
     assert read_text(path) == "# -*- coding: latin-1 -*-\nname = 'ä'\n"
+    path.write_bytes(b"#!python\r# -*- coding: latin-1 -*-\rname = '\xe4'\r")
+    assert read_text(path) == "#!python\n# -*- coding: latin-1 -*-\nname = 'ä'\n"
     path.write_bytes(b"\xef\xbb\xbfname = 1\r")
     assert read_text(path) == "name = 1\n"
 

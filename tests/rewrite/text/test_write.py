@@ -27,7 +27,7 @@ def _change(path: Path, before: bytes = b"old\n", after: bytes = b"new\n") -> Fi
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))
+    return sorted(path.name for path in folder.iterdir())
 
 
 def _start(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -139,7 +139,7 @@ def test_permissions_are_those_of_the_user(folder_mode, mode, owner, expected):
         out, error = process.communicate(timeout=60)
         written = expected is None or "owner" in expected
         assert (out, error) == (f"{[[str(path), expected]] if expected else []}\n", "")
-        assert (path.read_bytes(), os.listdir(folder)) == (b"new" if written else b"old", ["a.py"])
+        assert (path.read_bytes(), _names(folder)) == (b"new" if written else b"old", ["a.py"])
     finally:
         shutil.rmtree(folder)
 
