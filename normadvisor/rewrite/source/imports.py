@@ -145,8 +145,9 @@ def _written_like(like: ast.expr, parent: str, known: list[_Binding]) -> str | N
         node = node.value
     if not isinstance(node, ast.Name):
         return None
-    target = next((item.target for item in known if isinstance(node, ast.Name) and item.local == node.id), None)
-    return ".".join([node.id, *parts]) if target is not None and ".".join([target, *parts]) == parent else None
+    first = node.id
+    target = next((item.target for item in known if item.local == first), None)
+    return ".".join([first, *parts]) if target is not None and ".".join([target, *parts]) == parent else None
 
 
 def _is_public(module: str, name: str) -> bool:

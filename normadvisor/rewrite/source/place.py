@@ -130,10 +130,32 @@ class SourceTree:
         line, column = (place.end_line or place.line, place.end_column or place.column) if after else (place.line, place.column)
         return Edit(place.path, line, column, line, column, text, place.cell)
 
+    def reads(self, edit: Edit) -> bool:
+        """Whether the text of an edit stands there already."""
+        if edit.cell is not None:
+            return False
+        lines = list(self.module.lines[edit.line - 1 : edit.end_line])
+        lines[-1] = lines[-1][: edit.end_column - 1]
+        lines[0] = lines[0][edit.column - 1 :]
+        return "\n".join(lines) == edit.text
+
     def point(self, line: int, column: int, text: str) -> Edit:
         """Text put at a point of the text, given by line and column in code points, both 1-based."""
         place = (self.module.cells or Cells(self.module.path)).location(line, column, line, column)
         return Edit(place.path, place.line, place.column, place.line, place.column, text, place.cell)
+
+    def within(self, node: ast.AST, start: int, end: int, text: str) -> Edit:
+        """Other text in the place of a part of a node, given by positions in the text of the node."""
+        segment = self.module.segment(node)
+        place = self.module.location(node)
+        first_line, first_column = self._moved(segment[:start], place)
+        last_line, last_column = self._moved(segment[:end], place)
+        return Edit(place.path, first_line, first_column, last_line, last_column, text, place.cell)
+
+    @staticmethod
+    def _moved(text: str, place: Location) -> tuple[int, int]:
+        lines = text.split("\n")
+        return place.line + len(lines) - 1, len(lines[-1]) + (place.column if len(lines) == 1 else 1)
 
 
 class SourceFiles:

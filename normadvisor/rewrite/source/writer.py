@@ -61,7 +61,8 @@ def _edits(operations: Sequence[Operation], context: WriteContext) -> list[Edit]
     for kind in dict.fromkeys(operation.kind for operation in operations):
         same = [operation for operation in operations if operation.kind is kind]
         found.update(dict.fromkeys(_writer(kind)(same, context)))
-    return sorted(found, key=lambda edit: (edit.path, edit.cell or 0, edit.line, edit.column, edit.end_line, edit.end_column))
+    changing = [edit for edit in found if not context.files.tree(edit.path).reads(edit)]
+    return sorted(changing, key=lambda edit: (edit.path, edit.cell or 0, edit.line, edit.column, edit.end_line, edit.end_column))
 
 
 def _writer(kind: OperationKind) -> _Writer:

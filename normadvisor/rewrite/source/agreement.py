@@ -1,0 +1,280 @@
+"""Where an argument of some layers can be changed so that no other layer changes: at their own call, or at one further out.
+
+A call in a helper, a loop or a block that is used many times builds many layers. Where all of them are to change, the argument is
+written there. Where not all are, and it is a parameter of the function around the call, the calls of that function are looked at in
+the same way, and so on outward along the frames; a parameter that no call gives is changed at its default.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from normadvisor.rewrite.source.arguments import Addition, Change, literal
+from normadvisor.rewrite.source.callee import Given, Slot, default_of, given, is_bound, parameter_names, slot_in
+from normadvisor.rewrite.source.place import FunctionNode, Refused, SourceTree, WriteContext, place_of
+from normadvisor.rewrite.source.steps import Step, Steps
+from normadvisor.rewrite.source.unpacked import unpacked
+from normadvisor.types import JSONValue
+
+__all__ = ["Agreement"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Layers that come through one call."""
+
+    step: Step
+    slot: Slot
+    wanted: Mapping[str, int]
+    """Layers that are to change, and the position of the call among their steps."""
+    others: Mapping[str, int]
+    """Layers that the argument reaches and that are to stay as they are."""
+
+    @property
+    def call(self) -> ast.Call:
+        """The call.
+
+        Raises:
+            Refused: what is evaluated here is none.
+
+        """
+        if self.step.call is None:
+            raise Refused(f"what is evaluated at {place_of(self.step.location)} is not a plain call")
+        return self.step.call
+
+
+class Agreement:
+    """Writes one value of one argument for some layers.
+
+    Args:
+        context: the model.
+        steps: the steps of its layers for that argument.
+        argument: its name.
+        value: its new value.
+
+    """
+
+    def __init__(self, context: WriteContext, steps: Steps, argument: str, value: JSONValue) -> None:
+        self._context = context
+        self._steps = steps
+        self._argument = argument
+        self._text = literal(value)
+
+    def write(self, layers: Iterable[str], slot: Slot) -> list[Change]:
+        """Changes that give some layers the value.
+
+        Args:
+            layers: their qualified names; all have the same innermost step.
+            slot: where that call takes the argument.
+
+        Raises:
+            Refused: it would change another layer, or nobody can tell.
+
+        """
+        wanted = dict.fromkeys(layers, 0)
+        first = next(iter(wanted))
+        others = {name: 0 for name in self._steps.beginning_at(first) if name not in wanted}
+        return self._settle(_Group(self._steps.of(first)[0], slot, wanted, others))
+
+    def _settle(self, group: _Group) -> list[Change]:
+        found = given(group.call, group.slot)
+        if found.hidden:
+            return self._through_rest(group)
+        if found.value is None:
+            self._check_alone(group)
+            return [self._added(group)]
+        try:
+            if isinstance(found.value, ast.Name):
+                return self._outward(group, found.value)
+        except Refused:
+            if group.others or not self._context.is_own(group.step.location.path):
+                raise
+        self._check_alone(group)
+        return [group.step.tree.edit(found.value, self._text)]
+
+    def _check_alone(self, group: _Group) -> None:
+        """Check that the call may be edited.
+
+        Raises:
+            Refused: its file may not, or it builds other layers as well.
+
+        """
+        where = place_of(group.step.location)
+        if group.others:
+            other, *more = group.others
+            rest = f" and {len(more)} more" if more else ""
+            raise Refused(f"{where} also builds `{other}`{rest}, whose `{self._argument}` has to stay, and nothing tells them apart there")
+        if not self._context.is_own(group.step.location.path):
+            path = f"{group.step.location.path}:{group.step.location.line}"
+            raise Refused(f"`{self._argument}` is decided at {path}, outside the files that may be edited")
+
+    def _added(self, group: _Group) -> Change:
+        if group.slot.name is None:
+            raise Refused(f"the call at {place_of(group.step.location)} takes `{self._argument}` by position only")
+        return Addition(group.step.tree, group.call, group.slot.name, self._text)
+
+    def _outward(self, group: _Group, name: ast.Name) -> list[Change]:
+        """Change a parameter of the function around a call where the function is called."""
+        function = group.step.function
+        if function is None or name.id not in parameter_names(function):
+            raise Refused(f"`{self._argument}` comes from `{name.id}` at {place_of(group.step.location)}, which is no parameter there")
+        self._check_uses(group.step.tree, function, name)
+        inner = slot_in(function, name.id, bound=is_bound(function, group.step.tree))
+        if inner is None:
+            raise Refused(f"`{name.id}` at {place_of(group.step.location)} is filled in by Python")
+        groups, direct = self._callers(group, inner)
+        changes: list[Change] = []
+        silent: list[_Group] = []
+        for outer in groups:
+            found = given(outer.call, outer.slot)
+            if found.value is None and not found.hidden:
+                silent.append(outer)
+            elif outer.wanted:
+                changes += self._settle(outer)
+        return [*changes, *self._by_default(group.step.tree, function, name.id, inner, silent, direct)]
+
+    def _callers(self, group: _Group, slot: Slot) -> tuple[list[_Group], _Group | None]:
+        """The calls of the function around a call, and the layers for which it is the target itself that is called."""
+        parts: dict[Step, tuple[dict[str, int], dict[str, int]]] = {}
+        direct: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        for side, members in enumerate((group.wanted, group.others)):
+            for name, index in members.items():
+                steps = self._steps.of(name)
+                if index + 1 < len(steps):
+                    parts.setdefault(steps[index + 1], ({}, {}))[side][name] = index + 1
+                else:
+                    direct[side][name] = index
+        groups = [_Group(step, slot, wanted, others) for step, (wanted, others) in parts.items()]
+        return groups, _Group(group.step, slot, *direct) if any(direct) else None
+
+    def _check_uses(self, tree: SourceTree, function: FunctionNode, name: ast.Name) -> None:
+        """Check that a parameter decides nothing but one argument of one call.
+
+        Raises:
+            Refused: it is used elsewhere or given another value.
+
+        """
+        uses = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == name.id and node is not name]
+        if uses:
+            where = place_of(tree.module.location(uses[0]))
+            raise Refused(f"`{name.id}`, which decides `{self._argument}`, is used at {where} as well")
+
+    def _by_default(
+        self, tree: SourceTree, function: FunctionNode, name: str, slot: Slot, silent: list[_Group], direct: _Group | None
+    ) -> list[Change]:
+        """Change a parameter for calls that leave it to its default."""
+        wanting = [outer for outer in silent if outer.wanted]
+        if direct is not None and direct.wanted and "(" in self._context.graph.target.removesuffix("()"):
+            raise Refused(f"`{name}` is an argument of the target {self._context.graph.target}")
+        if not wanting and (direct is None or not direct.wanted):
+            return []
+        default = default_of(function, name)
+        agree = not any(outer.others for outer in silent) and (direct is None or not direct.others)
+        own = self._context.is_own(tree.module.location(function).path)
+        plain = all(_names(outer.call, function, tree) for outer in wanting)
+        known = {outer.call for outer in silent}
+        alone = direct is not None or not _left_out_elsewhere(tree, function, slot, known)
+        if default is not None and agree and own and plain and alone:
+            return [tree.edit(default, self._text)]
+        if direct is not None and direct.wanted:
+            raise Refused(f"`{name}` of {_title(function)} at {place_of(tree.module.location(function))} is also left out for other layers")
+        changes: list[Change] = []
+        for outer in wanting:
+            self._check_alone(outer)
+            changes.append(self._added(outer))
+        return changes
+
+    def _through_rest(self, group: _Group) -> list[Change]:
+        """An argument that may come in what the call unpacks: shown by the text, or given where the function around is called."""
+        found = given(group.call, group.slot)
+        known = [unpacked(group.step.tree, value) for value in found.named_rest]
+        holding = next((item for item in known if item is not None and self._slot_name(group) in item.entries), None)
+        if holding is not None:
+            self._check_alone(group)
+            if holding.uses > 1:
+                raise Refused(f"`{self._argument}` at {place_of(group.step.location)} comes from a dictionary that other calls unpack too")
+            return [group.step.tree.edit(holding.entries[self._slot_name(group)], self._text)]
+        unknown = [value for value, item in zip(found.named_rest, known, strict=True) if item is None]
+        if found.rest is None and not unknown:
+            self._check_alone(group)
+            return [self._added(group)]
+        groups, direct = self._callers(group, self._outer_slot(group, found, unknown))
+        answers = [given(outer.call, outer.slot) for outer in groups]
+        if not group.others and not any(answer.value is not None or answer.hidden for answer in answers):
+            self._check_alone(group)
+            return [self._added(group)]
+        if direct is not None and direct.wanted:
+            raise Refused(f"nothing tells the target apart from the other callers of {place_of(group.step.location)}")
+        return [change for outer in groups if outer.wanted for change in self._settle(outer)]
+
+    @staticmethod
+    def _slot_name(group: _Group) -> str:
+        return group.slot.name or ""
+
+    def _outer_slot(self, group: _Group, found: Given, unknown: list[ast.expr]) -> Slot:
+        """Where the function around a call takes an argument that it hands on by ``*rest`` and ``**rest``.
+
+        Raises:
+            Refused: what is unpacked is something else.
+
+        """
+        function = group.step.function
+        reason = f"the call at {place_of(group.step.location)} may hold `{self._argument}` in what it unpacks"
+        if function is None:
+            raise Refused(reason)
+        rest, named_rest = function.args.vararg, function.args.kwarg
+        position: int | None = None
+        if found.rest is not None:
+            if rest is None or group.slot.position is None or not _is_name(found.rest, rest.arg):
+                raise Refused(reason)
+            before = len(function.args.posonlyargs) + len(function.args.args) - int(is_bound(function, group.step.tree))
+            position = before + group.slot.position - found.rest_at
+        name = None
+        if unknown:
+            own = group.slot.name in parameter_names(function)
+            if own or named_rest is None or len(unknown) > 1 or not _is_name(unknown[0], named_rest.arg):
+                raise Refused(reason)
+            name = group.slot.name
+        handed_on = {item.arg for item in (rest, named_rest) if item is not None}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Name) and node.id in handed_on and node not in {found.rest, *unknown}:
+                raise Refused(reason)
+        return Slot(position, name)
+
+
+def _title(function: FunctionNode) -> str:
+    return "a lambda" if isinstance(function, ast.Lambda) else f"`{function.name}`"
+
+
+def _called_name(call: ast.Call) -> str:
+    return _last_name(call.func)
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _names(call: ast.Call, function: FunctionNode, tree: SourceTree) -> bool:
+    """Whether a call names the function or its class, so that nothing that it is wrapped in fills in arguments."""
+    if isinstance(function, ast.Lambda):
+        return False
+    called, owner = _called_name(call), tree.owner(function)
+    if function.name != "__init__" or owner is None:
+        return called == function.name
+    if called != "__init__":
+        return called in {owner.name, "cls"}
+    caller = tree.function(call)
+    heir = tree.owner(caller) if caller is not None else None
+    return heir is not None and any(_last_name(base) == owner.name for base in heir.bases)
+
+
+def _last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _left_out_elsewhere(tree: SourceTree, function: FunctionNode, slot: Slot, known: set[ast.Call]) -> bool:
+    """Whether the file calls the function without the argument where no layer of this model comes from."""
+    calls = (node for node in ast.walk(tree.module.tree) if isinstance(node, ast.Call) and node not in known)
+    return any(_names(call, function, tree) and given(call, slot).value is None for call in calls)

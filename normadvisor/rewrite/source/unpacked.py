@@ -1,0 +1,68 @@
+"""What a call unpacks with ``**``, where the text tells: a dictionary written there or in a variable that nothing changes."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from normadvisor.rewrite.source.imports import bound_names
+from normadvisor.rewrite.source.place import SourceTree
+
+__all__ = ["Unpacked", "unpacked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """The entries of a dictionary."""
+
+    entries: dict[str, ast.expr]
+    uses: int
+    """How many calls unpack it."""
+
+
+def unpacked(tree: SourceTree, value: ast.expr) -> Unpacked | None:
+    """The entries of what stands behind ``**``; ``None`` if the text does not tell."""
+    if not isinstance(value, ast.Name):
+        entries = _entries(value)
+        return None if entries is None else Unpacked(entries, 1)
+    scope = _scope(tree, value)
+    if scope is None:
+        return None
+    names = [node for node in ast.walk(scope) if isinstance(node, ast.Name) and node.id == value.id]
+    stored = [node for node in names if not isinstance(node.ctx, ast.Load)]
+    loaded = [node for node in names if isinstance(node.ctx, ast.Load)]
+    if len(stored) != 1 or not all(_is_unpacked(tree, node) for node in loaded):
+        return None
+    statement = tree.parents[stored[0]]
+    if not isinstance(statement, ast.Assign | ast.AnnAssign) or (isinstance(statement, ast.Assign) and len(statement.targets) > 1):
+        return None
+    entries = None if statement.value is None else _entries(statement.value)
+    return None if entries is None else Unpacked(entries, len(loaded))
+
+
+def _scope(tree: SourceTree, name: ast.Name) -> ast.AST | None:
+    """The function whose variable a name is; ``None`` if it is a parameter. Variables of the whole file may be changed by others."""
+    function = tree.function(name)
+    while function is not None:
+        if name.id in bound_names(function):
+            taken = {item.arg for item in ast.walk(function.args) if isinstance(item, ast.arg)}
+            return None if name.id in taken else function
+        function = tree.function(function)
+    return None
+
+
+def _is_unpacked(tree: SourceTree, node: ast.Name) -> bool:
+    parent = tree.parents[node]
+    return isinstance(parent, ast.keyword) and parent.arg is None
+
+
+def _entries(value: ast.expr) -> dict[str, ast.expr] | None:
+    """Entries of ``{"a": 1}`` and of ``dict(a=1)``."""
+    if isinstance(value, ast.Dict):
+        keys = [key.value if isinstance(key, ast.Constant) else None for key in value.keys]
+        found = {key: item for key, item in zip(keys, value.values, strict=True) if isinstance(key, str)}
+        return found if len(found) == len(keys) else None
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "dict" and not value.args:
+        named = {keyword.arg: keyword.value for keyword in value.keywords if keyword.arg is not None}
+        return named if len(named) == len(value.keywords) else None
+    return None

@@ -1,0 +1,27 @@
+# fix: set_argument a|b|c bias=False
+import torch.nn as nn
+
+
+class MyConv(nn.Conv2d):
+    def __init__(self, i, o, bias=True):
+        super().__init__(i, o, 1, bias=bias)
+
+
+class Narrow(MyConv):
+    def __init__(self, width):
+        MyConv.__init__(self, width, width)
+
+
+class Same(nn.Conv2d):
+    pass
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = MyConv(3, 8)
+        self.b = Narrow(8)
+        self.c = Same(8, 8, 1)
+
+    def forward(self, x):
+        return self.c(self.b(self.a(x)))

@@ -1,0 +1,15 @@
+# fix: set_argument a bias=False
+# refused: the call at unpacked.py:12 may hold `bias` in what it unpacks
+from torch import nn
+
+
+OPTIONS = {"bias": True}
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(3, 8, 1, **OPTIONS)
+
+    def forward(self, x):
+        return self.a(x)
