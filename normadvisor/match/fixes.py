@@ -79,7 +79,7 @@ class FixMaker:
     def _changed(self, change: CompiledChange, scope: Scope) -> list[_Made]:
         """What one change means for one match."""
         items = items_of(scope.get(change.of))
-        if not items:
+        if not items and (change.when is None or change.when({**scope, _VIA: None})):
             raise _NotOfferedError
         made = []
         for view in items:

@@ -10,10 +10,11 @@ from pathlib import Path
 from normadvisor.errors import NormAdvisorError, UsageError
 from normadvisor.rulebook.catalogue import load_rules
 from normadvisor.rulebook.explain import explain_markdown
+from normadvisor.rulebook.explain_fixes import applicabilities
 from normadvisor.rulebook.language import FUNCTIONS
 from normadvisor.rulebook.model import Rule
 from normadvisor.rulebook.schema import schema_text
-from normadvisor.rulebook.vocabulary import ATTRIBUTES, CHAIN, CONTEXT, MODEL, MODULE, NODE
+from normadvisor.rulebook.vocabulary import ATTRIBUTES, CHAIN, CHANGES, CONTEXT, MODEL, MODULE, NODE
 from normadvisor.types import GROUPS, OPS
 from normadvisor.types.events import EDITS, EVENT, EVENTS, PLACES
 
@@ -33,7 +34,9 @@ FAMILIES = {
 
 _FUNCTION_WORDS = {
     "abs": "absolute value", "all": "every value of a list is true", "any": "some value of a list is true",
-    "count": "nodes of an operation, a group or a pattern of `define.patterns`", "has": "`has(node, 'eps')`: the attribute is known",
+    "count": "nodes of an operation, a group or a pattern of `define.patterns`",
+    "group_count": "groups for a number of channels: the largest divisor up to 32, or a second argument, that leaves every group two",
+    "has": "`has(node, 'eps')`: the attribute is known",
     "len": "length", "max": "largest", "min": "smallest", "prod": "product of a list", "round": "rounded", "sorted": "sorted list",
     "sum": "sum of a list",
 }  # fmt: skip
@@ -72,6 +75,13 @@ evidence and fix of its own.
 
 Findings of one rule on one model with the same cause in one function are one finding, at the first place; a rule is silent where one of
 its `silenced_by` speaks at the same place or of the same cause.
+
+## Fixes
+
+`fix` is the default, `alternatives` are offered beside it; the first whose `when` holds for every layer of the finding stands in where
+`fix` is not offered. `change` says what is done to the layers, in a source file and in a model in memory alike; `of` and `other` name
+what the pattern captured. A layer that the pattern left unbound, or a value that is unknown, means that the fix is not offered; so does a fix that
+would do the same as one before it.
 """
 
 
@@ -115,7 +125,7 @@ def _index(rules: Sequence[Rule]) -> str:
     blocks = [MARK, "# Rules", f"{len(rules)} rules. [Expressions in rules](language.md) describes the language they are written in."]
     for prefix, members in groupby(rules, key=lambda rule: rule.id[: len(rule.id.rstrip("0123456789")) + 1]):
         rows = [
-            (f"[{rule.id}]({rule.id}.md)", rule.name, rule.severity, rule.fix.applicability if rule.fix else "", rule.summary.strip())
+            (f"[{rule.id}]({rule.id}.md)", rule.name, rule.severity, applicabilities(rule), rule.summary.strip())
             for rule in members
         ]
         blocks += [f"## {FAMILIES.get(prefix, prefix)}", _table(("rule", "name", "severity", "fix", "summary"), rows)]
@@ -138,6 +148,7 @@ def _language() -> str:
         ("Attributes of every event", _terms(EVENT)),
         *((f"Event `{kind}`", _terms(attributes)) for kind, attributes in EVENTS.items()),
         ("Places of events", _terms(PLACES)),
+        ("Kinds of `change`", _terms(CHANGES)),
         ("Edits of scripts", f"What `edit` of a script's `fix` may name.\n\n{_terms(EDITS)}"),
     ]
     return "\n\n".join([MARK, _LANGUAGE.rstrip(), *(f"## {title}\n\n{text}" for title, text in sections)]) + "\n"

@@ -2,70 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Iterator
 
-from normadvisor.rulebook.model import Adjustment, Example, FixTemplate, Rule
-from normadvisor.rulebook.template import Template
-from normadvisor.types import Applicability
-from normadvisor.types.events import EDITS
+from normadvisor.rulebook.explain_fixes import applicabilities, explained_fixes
+from normadvisor.rulebook.model import Adjustment, Example, Rule
+from normadvisor.rulebook.readable import readable
 
 __all__ = ["explain_markdown", "first_sentence", "readable"]
 
-MAX_EXPRESSION = 40
-"""Longest expression that is shown; of longer ones the sentences in them are."""
-_WORD = re.compile(r"[a-z]{2,}")
-_NAMING = frozenset({"module", "name", "op", "target"})
-"""Attributes that name a node."""
-
-_SAFETY = {
-    Applicability.SAFE: "**Safe**: the same function is computed.",
-    Applicability.UNSAFE: "**Unsafe**: what is learned or stored changes.",
-    Applicability.DISPLAY: "**By hand**: nothing is changed automatically.",
-}
-
 _SCOPES = {"graph": "the traced model", "script": "the source", "probe": "a measurement"}
-
-
-def readable(template: str) -> str:
-    """A template with its placeholders as the words they stand for: ``{bn.module}`` reads `` `bn` ``, ``{drop.p}`` reads `` `p` ``."""
-    parts = Template(template.strip()).parts
-    return "".join(part if isinstance(part, str) else _said(ast.parse(part[0].text.strip(), mode="eval").body) for part in parts)
-
-
-def _said(node: ast.expr) -> str:
-    """What an expression stands for: the captured node itself, one of its attributes, or the expression as it is."""
-    if isinstance(node, ast.BoolOp):
-        return _said(node.values[0])  # what follows stands in where the first has no value
-    if isinstance(node, ast.IfExp) and all(isinstance(part, ast.Constant) for part in (node.body, node.orelse)):
-        usual, other = _texts(node.orelse), _texts(node.body)
-        return "".join(usual) or f"({''.join(other)})"
-    text = ast.unparse(_Shortened().visit(node))
-    if len(text) <= MAX_EXPRESSION:
-        return f"`{text}`"
-    return " / ".join(words.strip(" ,:;") for words in _texts(node) if len(_WORD.findall(words)) > 2) or "..."
-
-
-def _texts(node: ast.expr) -> list[str]:
-    """The texts in an expression, in order, empty ones left out."""
-    constants = [part for part in ast.walk(node) if isinstance(part, ast.Constant)]
-    constants.sort(key=lambda part: (part.lineno, part.col_offset))
-    return [part.value for part in constants if isinstance(part.value, str) and part.value]
-
-
-class _Shortened(ast.NodeTransformer):
-    """``bn.module`` as ``bn``, ``drop.p`` as ``p``, ``call.layers[:3]`` as ``layers``."""
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        inner: ast.expr = self.visit(node.value)
-        name = "class" if node.attr == "cls" else node.attr.replace("_", " ")
-        return inner if node.attr in _NAMING else ast.Name(name)
-
-    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
-        """The first few of a list are the list, to a reader."""
-        self.generic_visit(node)
-        return node.value if isinstance(node.slice, ast.Slice) else node
 
 
 def first_sentence(text: str) -> str:
@@ -81,13 +27,13 @@ def explain_markdown(rule: Rule) -> str:
             blocks.append(f"## {title}")
             for example in examples:
                 blocks += _example(example)
-    blocks += _fix(rule)
+    blocks += explained_fixes(rule)
     return "\n\n".join(blocks) + "\n"
 
 
 def _head(rule: Rule) -> Iterator[str]:
     yield f"# {rule.name} ({rule.id})"
-    fix = rule.fix.applicability if rule.fix else "none"
+    fix = applicabilities(rule) or "none"
     yield (
         f"Severity **{rule.severity}** · looks at {_SCOPES[rule.scope]}{' and the source' if rule.script else ''} · {rule.confidence}"
         f" · fix: {fix}"
@@ -159,25 +105,6 @@ def _example(example: Example) -> Iterator[str]:
         told.append(f"Context: {', '.join(settings)}.")
     if told:
         yield " ".join(told)
-
-
-def _fix(rule: Rule) -> Iterator[str]:
-    yield "## Fix safety"
-    if rule.fix is None:
-        yield "There is no one way to mend it, so none is offered."
-    else:
-        yield from _mended(rule.fix)
-    if rule.script is not None and rule.script.fix is not None:
-        yield "In a script:"
-        yield from _mended(rule.script.fix)
-
-
-def _mended(fix: FixTemplate) -> Iterator[str]:
-    """What a fix preserves and does."""
-    yield _SAFETY[fix.applicability]
-    yield readable(fix.description)
-    if fix.edit is not None:
-        yield f"The edit `{fix.edit}`: {EDITS[fix.edit]}."
 
 
 def _flat(text: str) -> str:

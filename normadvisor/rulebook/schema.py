@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from normadvisor.rulebook.check import EXPECT_FORM, ID_FORM, NAME_FORM, NODE_FORM
+from normadvisor.rulebook.check_fixes import ARGUMENT_FORM
 from normadvisor.rulebook.shape import SHORTHANDS, rule_adapter
-from normadvisor.rulebook.vocabulary import CONTEXT
+from normadvisor.rulebook.vocabulary import CHANGES, CONTEXT
 from normadvisor.types import DISTRIBUTED, GROUPS, LOSSES, OPS, PRECISIONS, TASKS
 from normadvisor.types.events import EDITS, EVENTS, PLACES
 
@@ -38,6 +39,14 @@ def rule_schema() -> dict[str, Any]:
         key = "module" if name == "ModulePattern" else "node"
         definitions[name]["properties"][key]["pattern"] = f"^{NODE_FORM}$"
     definitions["FixTemplate"]["properties"]["edit"]["anyOf"] = [_choices(EDITS), {"type": "null"}]
+    change = definitions["Change"]["properties"]
+    change["kind"] = {"description": change["kind"]["description"], **_choices(CHANGES)}
+    change["argument"]["anyOf"][0]["pattern"] = f"^{ARGUMENT_FORM}$"
+    change["arguments"]["propertyNames"] = {"pattern": f"^{ARGUMENT_FORM}$"}
+    for key in ("of", "other"):
+        inner = change[key].get("anyOf", [change[key]])[0]
+        inner["pattern"] = f"^{NODE_FORM}$"
+    definitions.pop("OperationKind", None)
     side = definitions["ScriptSide"]["properties"]
     side["at"]["anyOf"] = [_choices(PLACES), {"type": "null"}]
     side["related"] = {"description": side["related"]["description"], **_one_or_many(_choices(PLACES))}

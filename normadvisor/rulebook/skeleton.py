@@ -41,8 +41,17 @@ message: "{{bn.module}} never updates its running statistics: its momentum is {{
 evidence:
   momentum: bn.momentum
 fix:
+  title: the default momentum # a few words for a menu
   applicability: unsafe # safe: the same function is computed; unsafe: what is learned or stored changes; display: words only
   description: Leave momentum at its default of 0.1; the state_dict keeps its keys, and the running statistics must be trained.
+  trade_off: Evaluation then depends on what was trained last.
+  # What is done to the layers, in the source and in a model in memory; docs/rules/language.md lists the kinds.
+  change:
+    kind: set_argument
+    of: bn
+    argument: momentum
+    value: 0.1
+# alternatives: other fixes, offered beside this one.
 # What the rule leaves alone and why.
 exempt:
   - Layers that keep no running statistics.
@@ -103,6 +112,7 @@ related: [built]
 evidence:
   weight_decay: optimizer.weight_decay
 fix:
+  title: a smaller weight decay # a few words for a menu
   applicability: unsafe # safe: the same function is computed; unsafe: what is learned or stored changes; display: words only
   description: Use a smaller weight decay, such as 1e-4; the model must be trained again.
 # What the rule leaves alone and why.

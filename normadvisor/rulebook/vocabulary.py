@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from normadvisor.types.events import EVENT, EVENTS
 
-__all__ = ["ATTRIBUTES", "CHAIN", "CONTEXT", "MODEL", "MODULE", "NODE", "event_attributes"]
+__all__ = ["ATTRIBUTES", "CHAIN", "CHANGES", "CONTEXT", "MODEL", "MODULE", "NODE", "event_attributes"]
 
 _SHARED = {
     "calls": "how often the module runs in one forward pass",
@@ -182,6 +182,18 @@ MODEL: dict[str, str] = {
     "weight_layers": "layers with weights on the longest path",
 }
 """What ``model`` knows."""
+
+
+CHANGES: dict[str, str] = {
+    "set_argument": "build the layer with another `value` of one `argument`",
+    "replace_layer": "build `layer` with `arguments` in its place; a weight and a bias of the same shape are carried over",
+    "remove_layer": "take the layer, or this call of a function, out",
+    "swap_layers": "let `of` and `other`, which runs right after it, change places",
+    "insert_layer": "run `layer`, built with `arguments`, on what `of` gives",
+    "separate_layers": "build a layer of its own for every place where a shared one runs",
+    "wrap_layer": "put the function or layer `layer` around the layer as it is built",
+}
+"""Kinds of changes that a fix may make."""
 
 
 def event_attributes(kinds: Iterable[str]) -> dict[str, str]:

@@ -8,7 +8,8 @@ import pytest
 
 from normadvisor.rulebook import load_rules, load_text
 from normadvisor.rulebook.docs import documentation, main, write_documentation
-from normadvisor.rulebook.explain import explain_markdown, readable
+from normadvisor.rulebook.explain import explain_markdown
+from normadvisor.rulebook.readable import readable
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "rules"
 
@@ -66,7 +67,7 @@ Reported: line 1. Inputs: `2x3`. Context: `batch_size = 2`, `fine_tune = true`.
 y = 1
 ```
 
-## Fix safety
+## Fixes
 
 **Unsafe**: what is learned or stored changes.
 
