@@ -19,7 +19,7 @@ from normadvisor.rewrite.source.statements import without_statements
 from normadvisor.types import Edit
 from normadvisor.types.operation import Operation, OperationKind
 
-__all__ = ["remove"]
+__all__ = ["is_held", "remove", "statement_of"]
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ def _planned(context: WriteContext, functions: Iterable[NodeInfo], layers: set[s
     statements: list[tuple[str, SourceTree, ast.stmt]] = []
     for name in attributes:
         try:
-            statements.append((name, *_statement(context, name, layers)))
+            statements.append((name, *statement_of(context, name, layers)))
         except Refused as refused:
             failed[name] = refused
     going_nodes = [*(use.call.func for use in plan.uses.values()), *(statement for _, _, statement in statements)]
@@ -148,7 +148,7 @@ def _layer(context: WriteContext, name: str, removed: set[str], going: set[str])
     runs = [node for node in context.graph.nodes if node.cls and node.module == name]
     covered = [node for node in runs if node.name in going]
     owner = context.module(name.rpartition(".")[0])
-    if isinstance(owner, torch.nn.Sequential | torch.nn.ModuleList) and all(_is_held(context, node) for node in runs):
+    if isinstance(owner, torch.nn.Sequential | torch.nn.ModuleList) and all(is_held(context, node) for node in runs):
         if len(covered) < len(runs):
             raise Refused(f"`{name}` runs {len(runs)} times, and the fix applies to {len(covered)} of them")
         return _element(context, name, removed), False
@@ -160,7 +160,7 @@ def _layer(context: WriteContext, name: str, removed: set[str], going: set[str])
     return _Plan(uses=uses), len(covered) == len(runs)
 
 
-def _is_held(context: WriteContext, node: NodeInfo) -> bool:
+def is_held(context: WriteContext, node: NodeInfo) -> bool:
     """Whether a layer runs as one of many, not by a call of its own such as ``self.features[0](x)``."""
     _, call = context.call_at(context.call_site(node).location)
     return not isinstance(call.func, ast.Subscript) and (is_container_call(context, node) or isinstance(call.func, ast.Name))
@@ -175,7 +175,7 @@ def _element(context: WriteContext, name: str, removed: set[str]) -> _Plan:
     raise Refused(reason_for_none(context, name, removed))
 
 
-def _statement(context: WriteContext, name: str, removed: set[str]) -> tuple[SourceTree, ast.stmt]:
+def statement_of(context: WriteContext, name: str, removed: set[str]) -> tuple[SourceTree, ast.stmt]:
     """The statement that builds the layer of an attribute.
 
     Raises:

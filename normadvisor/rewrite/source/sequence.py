@@ -311,7 +311,19 @@ def swapped_units(first: Slot, second: Slot) -> list[Edit] | None:
     elif first.holder is not second.holder or first.is_statement:
         return None
     one, two = first.span(), second.span()
-    return [text.edit(*one, text.text[slice(*two)]), text.edit(*two, text.text[slice(*one)])]
+    edits = [text.edit(*one, text.text[slice(*two)]), text.edit(*two, text.text[slice(*one)])]
+    rests = [_comment(text, *span) for span in (one, two)]
+    if None not in rests and rests[0] != rests[1]:
+        comments = [rest for rest in rests if rest is not None]
+        edits += [text.edit(*here, text.text[slice(*there)]) for here, there in zip(comments, reversed(comments), strict=True)]
+    return edits
+
+
+def _comment(text: Text, start: int, end: int) -> tuple[int, int] | None:
+    """The rest of the line behind a unit and its comma, where a unit has its lines for itself."""
+    comma = text.after(end)
+    behind = comma + 1 if text.text[comma : comma + 1] == "," and comma <= text.line_end(end) else end
+    return (behind, text.line_end(behind)) if text.begins_line(start) and text.ends_line(behind) else None
 
 
 def _receiver(slot: Slot) -> str:

@@ -9,7 +9,7 @@ from normadvisor.rewrite.source.place import SourceTree
 from normadvisor.rewrite.source.spans import Text
 from normadvisor.types import Edit
 
-__all__ = ["block_of", "without_statements"]
+__all__ = ["block_of", "in_common_block", "swapped_statements", "without_statements"]
 
 _PURE = (ast.Name, ast.Attribute, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp, ast.operator, ast.unaryop, ast.cmpop,
          ast.boolop, ast.expr_context)  # fmt: skip
@@ -70,3 +70,28 @@ def _taken_out(text: Text, statement: ast.stmt) -> Edit:
     if preceding >= 0 and text.text[preceding] == ";" and preceding >= text.line_start(start):
         return text.edit(preceding, text.end(statement))
     return text.edit(start, end, "pass")
+
+
+def swapped_statements(tree: SourceTree, first: ast.stmt, second: ast.stmt) -> list[Edit] | None:
+    """Let two neighbouring statements change places; ``None`` if they are no neighbours."""
+    block = block_of(tree, first)
+    positions = {id(item): index for index, item in enumerate(block)}
+    if id(second) not in positions or abs(positions[id(second)] - positions[id(first)]) != 1:
+        return None
+    text = Text(tree)
+    spans = [(text.start(item), text.end(item)) for item in (first, second)]
+    if not all(text.begins_line(start) and text.ends_line(end) for start, end in spans):
+        return None
+    return [text.edit(*spans[0], text.text[slice(*spans[1])]), text.edit(*spans[1], text.text[slice(*spans[0])])]
+
+
+def in_common_block(tree: SourceTree, first: ast.stmt, second: ast.stmt) -> tuple[ast.stmt, ast.stmt] | None:
+    """The statements of one block that two statements are part of; ``None`` if one is part of the other."""
+    outer = [first, *(item for item in tree.around(first) if isinstance(item, ast.stmt))]
+    others = [second, *(item for item in tree.around(second) if isinstance(item, ast.stmt))]
+    for item in outer:
+        block = block_of(tree, item)
+        for other in others:
+            if other is not item and any(other is member for member in block):
+                return item, other
+    return None

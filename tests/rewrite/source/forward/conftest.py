@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 from collections.abc import Callable
@@ -46,11 +47,11 @@ class Traced:
         names = [word for word in words if "=" not in word]
         arguments = dict(word.split("=") for word in words if "=" in word)
         layer = arguments.pop("layer", "")
-        values = {key: {"True": True, "False": False}.get(value, value) for key, value in arguments.items()}
-        made = []
-        for parts in zip(*(self._parts(name) for name in names), strict=True):
-            made.append(Operation(kind=kind, part=parts[0], other=parts[1] if len(parts) > 1 else None, layer=layer, arguments=values))
-        return made
+        values = {key: ast.literal_eval(value) for key, value in arguments.items()}
+        return [
+            Operation(kind=kind, part=parts[0], other=parts[1] if len(parts) > 1 else None, layer=layer, arguments=values)
+            for parts in zip(*(self._parts(name) for name in names), strict=True)
+        ]
 
     def _parts(self, name: str) -> list[Part]:
         """``act``: every run of a layer; ``*.act``: of all such layers; ``act@1``: its second run; ``:relu``: a node by its name."""

@@ -1,0 +1,211 @@
+"""Lets two layers of the source change places: elements of a sequence, calls in ``forward``, or one of each."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import replace
+
+from normadvisor.graph.model import NodeInfo
+from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, use_of
+from normadvisor.rewrite.source.insertion import insert
+from normadvisor.rewrite.source.layers import like_layer
+from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
+from normadvisor.rewrite.source.removal import remove
+from normadvisor.rewrite.source.sequence import Slot, frames_of, reason_for_none, slots, swapped_units
+from normadvisor.rewrite.source.spans import Text, joined
+from normadvisor.rewrite.source.statements import in_common_block, swapped_statements
+from normadvisor.types import Edit, expand
+from normadvisor.types.operation import Operation, OperationKind, Part
+
+__all__ = ["swap"]
+
+_BETWEEN = expand(("identity_like", "reshaping", "pooling", "resampling", "dropout_like", "activation", "drop_path"))
+"""Operations that may stand between the two."""
+_BRANCHING = (ast.IfExp, ast.BoolOp, ast.Lambda, ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
+
+
+def swap(operations: Sequence[Operation], context: WriteContext) -> list[Edit]:
+    """Let the first layer of each pair run second.
+
+    Args:
+        operations: of kind ``swap_layers``: all that a fix swaps.
+        context: the model.
+
+    Raises:
+        Refused: the source does not show both places, the value between them is used elsewhere, or the places serve other layers, too.
+
+    """
+    edits: list[Edit] = []
+    for operation in operations:
+        other = operation.other
+        if other is None:
+            raise Refused(f"it is not said what `{operation.part.module}` is to be swapped with")
+        _check_chain(context, context.node(operation.part), context.node(other))
+    moved = [operation for operation in operations if not (found := _in_sequence(context, operation, operations)) or edits.extend(found)]
+    called = [operation for operation in moved if not (found := _in_forward(context, operation, operations)) or edits.extend(found)]
+    if called:
+        edits += _moved(context, called)
+    return joined(edits)
+
+
+def _check_chain(context: WriteContext, first: NodeInfo, second: NodeInfo) -> None:
+    """Check that what the first gives goes to the second and nowhere else, and that the second takes what the first was given."""
+    node = first
+    while node.index != second.index:
+        if len(node.users) != 1:
+            raise Refused(f"what `{node.module or node.op}` gives is used by {len(node.users)} others, not by `{second.module}` alone")
+        node = context.graph.nodes[node.users[0]]
+        if node.index != second.index and node.op not in _BETWEEN:
+            raise Refused(f"{node.op} stands between `{first.module or first.op}` and `{second.module or second.op}`")
+    given, taken = first.in_shape, second.in_shape
+    if given is None or taken is None:
+        return
+    per_channel = second.op in {"batch_norm", "instance_norm", "group_norm"} or first.op in {"batch_norm", "instance_norm", "group_norm"}
+    same = (len(given), given[1:2]) == (len(taken), taken[1:2]) if per_channel else given == taken
+    if not same and _has_shape(first, second):
+        raise Refused(f"`{first.module or first.op}` takes {list(given)}, `{second.module or second.op}` {list(taken)}")
+
+
+def _has_shape(*nodes: NodeInfo) -> bool:
+    """Whether one of them only takes values of a certain shape."""
+    return any(node.op in expand(("norm", "prelu", "softmax_like")) for node in nodes)
+
+
+def _parts(operations: Sequence[Operation]) -> tuple[set[str], set[str]]:
+    first = {operation.part.module for operation in operations if operation.part.is_layer}
+    second = {operation.other.module for operation in operations if operation.other is not None and operation.other.is_layer}
+    return first, second
+
+
+def _in_sequence(context: WriteContext, operation: Operation, operations: Sequence[Operation]) -> list[Edit]:
+    """Two layers of one sequence, from the places that build them outwards."""
+    part, other = operation.part, operation.other
+    assert other is not None  # noqa: S101 - swap has looked
+    if not part.is_layer or not other.is_layer:
+        return []
+    nodes = context.node(part), context.node(other)
+    if not all(is_container_call(context, node) or _in_loop(context, node) for node in nodes):
+        return []
+    first, second = _parts(operations)
+    ones = [found[0] for found in slots(context, part.module, first) if len(found) == 1]
+    others = [found[0] for found in slots(context, other.module, second) if len(found) == 1]
+    for one in ones:
+        for two in others:
+            if (edits := _units(one, two)) is not None:
+                return edits
+    return []
+
+
+def _in_loop(context: WriteContext, node: NodeInfo) -> bool:
+    """Whether a layer is one of several that a loop runs."""
+    location = context.call_site(node).location
+    _, call = context.call_at(location)
+    return isinstance(call.func, ast.Name) and len(context.called_at(location)) > 1
+
+
+def _units(one: Slot, two: Slot) -> list[Edit] | None:
+    if not one.is_statement or not two.is_statement or one.tree is not two.tree:
+        return swapped_units(one, two)
+    assert isinstance(one.unit, ast.stmt)  # noqa: S101 - the lines above
+    assert isinstance(two.unit, ast.stmt)  # noqa: S101 - the lines above
+    common = in_common_block(one.tree, one.unit, two.unit)
+    if common is None:
+        return None
+    if common == (one.unit, two.unit):
+        return swapped_units(one, two)
+    return swapped_statements(one.tree, *common) if all(_only_adds(item) for item in common) else None
+
+
+def _only_adds(statement: ast.stmt) -> bool:
+    """Whether a statement adds one layer at most: an ``append``, or an ``if`` around it."""
+    inner = [item for item in ast.walk(statement) if isinstance(item, ast.stmt) and not isinstance(item, ast.If)]
+    return isinstance(statement, ast.If | ast.Expr | ast.Assign) and len(inner) == 1
+
+
+def _in_forward(context: WriteContext, operation: Operation, operations: Sequence[Operation]) -> list[Edit]:
+    """Two calls in one function."""
+    assert operation.other is not None  # noqa: S101 - swap has looked
+    nodes = context.node(operation.part), context.node(operation.other)
+    if any(part.is_layer and is_container_call(context, node) for part, node in zip((operation.part, operation.other), nodes, strict=True)):
+        return []
+    first, second = (use_of(context, node) for node in nodes)
+    if first.tree is not second.tree or first.tree.function(first.call) is not second.tree.function(second.call):
+        return []
+    all_covered(context, first.location, {item.part.node for item in operations})
+    all_covered(context, second.location, {item.other.node for item in operations if item.other is not None})
+    return _exchanged(first, second)
+
+
+def _exchanged(first: Use, second: Use) -> list[Edit]:
+    tree = first.tree
+    for use in (first, second):
+        if any(isinstance(item, _BRANCHING) for item in _expressions_around(tree, use.call)):
+            raise Refused(f"the call at {place_of(use.location)} does not always run")
+    one, two = tree.statement(first.call), tree.statement(second.call)
+    common = None if one is two else in_common_block(tree, one, two)
+    if one is not two and common is None:
+        raise Refused(f"the calls at {place_of(first.location)} and {place_of(second.location)} do not run together")
+    if common is not None and common != (one, two):
+        edits = swapped_statements(tree, *common) if _of_one_name(common) else None
+        if edits is None:
+            raise Refused(f"the calls at {place_of(first.location)} and {place_of(second.location)} do not always run together")
+        return edits
+    return [*_dressed(first, second), *_dressed(second, first)]
+
+
+def _expressions_around(tree: SourceTree, node: ast.AST) -> list[ast.AST]:
+    found = []
+    for item in tree.around(node):
+        if isinstance(item, ast.stmt):
+            break
+        found.append(item)
+    return found
+
+
+def _of_one_name(statements: tuple[ast.stmt, ast.stmt]) -> bool:
+    """Whether both statements change one and the same variable: ``x = f(x)``."""
+    stored = [
+        {item.id for item in ast.walk(statement) if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store)} for statement in statements
+    ]
+    read = [{item.id for item in ast.walk(statement) if isinstance(item, ast.Name)} for statement in statements]
+    return len(stored[0]) == 1 and stored[0] == stored[1] and all(stored[0] <= names for names in read)
+
+
+def _dressed(use: Use, like: Use) -> list[Edit]:
+    """A call of what another call calls, on its own input."""
+    text = Text(use.tree)
+    (start, begin), (end, last) = use.around()
+    before, behind = like.words()
+    for span in ((start, begin), (end, last)):
+        if "#" in text.text[slice(*span)]:
+            raise Refused(f"comments inside the call at {place_of(use.location)} would be lost")
+    if like.is_method and not isinstance(use.data, ast.Name | ast.Attribute | ast.Call | ast.Subscript) and text.text[begin] != "(":
+        before, behind = f"({before}", f"){behind}"
+    if use.is_method and not like.is_method:
+        begin, end = text.start(use.data), text.end(use.data)  # the call has parentheses of its own
+    return [text.edit(start, begin, before), text.edit(end, last, behind)]
+
+
+def _moved(context: WriteContext, operations: Sequence[Operation]) -> list[Edit]:
+    """Take a layer without parameters out, and put one like it behind the other."""
+    removals, insertions = [], []
+    for operation in operations:
+        assert operation.other is not None  # noqa: S101 - swap has looked
+        part, other = operation.part, operation.other
+        node = context.node(part)
+        try:
+            layer, arguments = like_layer(node, context.module(part.module) if part.is_layer else None)
+        except Refused as refused:
+            reason = _why_apart(context, part, other)
+            raise Refused(f"{refused.reason}: {reason}") from refused
+        removals.append(Operation(kind=OperationKind.REMOVE_LAYER, part=part))
+        insertions.append(replace(operation, kind=OperationKind.INSERT_LAYER, part=other, other=None, layer=layer, arguments=arguments))
+    return [*remove(removals, context), *insert(insertions, context)]
+
+
+def _why_apart(context: WriteContext, part: Part, other: Part) -> str:
+    for item in (part, other):
+        if item.is_layer and not list(slots(context, item.module, {item.module})) and frames_of(context, item.module):
+            return reason_for_none(context, item.module, {item.module})
+    return f"`{part.module}` and `{other.module}` stand in different places"
