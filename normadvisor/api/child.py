@@ -182,7 +182,8 @@ class _Run:
         if job.proof is not None:
             from normadvisor.api.verify import verify
 
-            return verify(model, self._rules, job, phase, self._edits), False
+            # Another draw may begin when this is over, and the model is still to be looked at.
+            return verify(model, self._rules, job, phase, edits=self._edits, seconds=self._limits.timeout / 3), False
         try:
             loaded = load(model.target)
         except NormAdvisorError as error:

@@ -6,18 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from normadvisor.api.job import CONVERT, Conversion
 from normadvisor.match.fingerprints import fingerprinted
 from normadvisor.match.places import Places
 from normadvisor.types import Applicability, Confidence, Finding, Fix, Operation, Severity
 
 if TYPE_CHECKING:
-    from normadvisor.api.job import Conversion
     from normadvisor.graph.model import ModelGraph
 
-__all__ = ["RULE", "conversion_findings"]
-
-RULE = "convert"
-"""What stands in the place of a rule's id."""
+__all__ = ["conversion_findings"]
 
 _NAMES = {
     "group_norm": "GroupNorm",
@@ -53,7 +50,7 @@ def _finding(graph: ModelGraph, operations: Sequence[Operation], to: str, places
     kind = module.cls if module is not None else "BatchNorm"
     name = _NAMES.get(to, to)
     return Finding(
-        rule=RULE,
+        rule=CONVERT,
         name=f"convert-to-{to.replace('_', '-')}",
         severity=Severity.INFO,
         confidence=Confidence.CONFIRMED,
@@ -71,5 +68,5 @@ def _finding(graph: ModelGraph, operations: Sequence[Operation], to: str, places
             title=f"convert to {name}",
             operations=tuple(operations),
         ),
-        fingerprint="\n".join((RULE, *((location.path, str(location.line)) if location else modules))),
+        fingerprint="\n".join((CONVERT, *((location.path, str(location.line)) if location else modules))),
     )

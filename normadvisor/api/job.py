@@ -9,10 +9,13 @@ from typing import TypeAlias
 from normadvisor.targets.parse import Target
 from normadvisor.types import Operation, RunContext
 
-__all__ = ["CLOCK_STARTS", "Contents", "Conversion", "Job", "Limits", "ModelJob", "ProofRequest"]
+__all__ = ["CLOCK_STARTS", "CONVERT", "Contents", "Conversion", "Job", "Limits", "ModelJob", "ProofRequest"]
 
 CLOCK_STARTS = frozenset({"importing", "building", "proving"})
 """Phases that have the whole time limit to themselves and what follows them; a model is imported, built, traced and matched."""
+
+CONVERT = "convert"
+"""What stands in the place of a rule's id where a conversion was asked for."""
 
 Contents: TypeAlias = tuple[tuple[str, bytes], ...]
 """Resolved paths of files, and what they hold in place of what is on the disk."""
@@ -58,8 +61,8 @@ class ProofRequest:
 
     base: Contents = ()
     """The files before; :attr:`Job.overlay` has them after."""
-    operations: tuple[Operation, ...] = ()
-    """What the edits do to the layers of this model."""
+    changes: tuple[tuple[Operation, ...], ...] = ()
+    """What the edits do to the layers of this model, fix by fix."""
     equal: bool = True
     """Whether it has to be the same function; else only the keys of its state are compared."""
     draws: int = 3

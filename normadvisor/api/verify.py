@@ -20,6 +20,7 @@ from normadvisor.rewrite.proof.result import Proof
 from normadvisor.targets.build import Built, build
 from normadvisor.targets.load import load
 from normadvisor.targets.overlay import forget_modules, importing_overlaid
+from normadvisor.types import Operation
 
 if TYPE_CHECKING:
     from normadvisor.api.edits import EditWriter
@@ -45,7 +46,9 @@ class _Original:
     traced: Traced
 
 
-def verify(model: ModelJob, rules: Sequence[Rule], job: Job, phase: Callable[[str], None], edits: EditWriter) -> Examined:
+def verify(
+    model: ModelJob, rules: Sequence[Rule], job: Job, phase: Callable[[str], None], *, edits: EditWriter, seconds: float
+) -> Examined:
     """Build a model before and after its source was edited, compare the two, and look at the latter.
 
     Args:
@@ -54,6 +57,7 @@ def verify(model: ModelJob, rules: Sequence[Rule], job: Job, phase: Callable[[st
         job: says the contents of files before (in its proof request) and after (its overlay).
         phase: told each phase as it begins; the caller has told ``importing``.
         edits: writes the fixes of what is found in the edited source.
+        seconds: what comparing may take.
 
     Returns:
         What was found in the edited model, with the proof, and how the keys of its state changed. What is wrong with the model before
@@ -72,7 +76,7 @@ def verify(model: ModelJob, rules: Sequence[Rule], job: Job, phase: Callable[[st
         phase("importing")
         try:
             built = _built(model, phase)
-            proof, key_map = _compared(original, built, request, phase)
+            proof, key_map = _compared(original, built, request, phase, seconds)
             result = examine(
                 built.model, rules, target=name, inputs=model.inputs, context=model.context, root=model.root, sites=built.sites,
                 defined_at=built.defined_at, show_graph=job.show_graph, phase=phase, edits=edits, conversion=job.conversion,
@@ -101,7 +105,7 @@ def _original(model: ModelJob, phase: Callable[[str], None]) -> _Original | Proo
 
 
 def _compared(
-    original: _Original | Proof, built: Built, request: ProofRequest, phase: Callable[[str], None]
+    original: _Original | Proof, built: Built, request: ProofRequest, phase: Callable[[str], None], seconds: float
 ) -> tuple[Proof | None, KeyMap | None]:
     """The proof where one is asked, and how the keys changed where that can be told."""
     from normadvisor.rewrite.proof import align, prove
@@ -111,19 +115,27 @@ def _compared(
     phase("proving")
     key_map: KeyMap | None = None
     try:
-        key_map = align(original.built.model, built.model, request.operations, original.traced.graph)
+        operations = [operation for change in request.changes for operation in change]
+        key_map = align(original.built.model, built.model, operations, original.traced.graph)
         if not request.equal:
             return None, key_map
         if original.traced.inputs is None:
             return _unprovable("it was traced without inputs"), key_map
         proof = prove(
-            original.built.model, built.model, original.traced.inputs, key_map, draws=request.draws, seed=request.seed
+            original.built.model, built.model, original.traced.inputs, key_map, parts=[_parts(change) for change in request.changes],
+            draws=request.draws, seed=request.seed, seconds=seconds,
         )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - the target's code may raise anything; what cannot be compared is not proven
         words = " ".join(str(error).split())[:200]
         return _unprovable(f"comparing it failed: {type(error).__name__}: {words}") if request.equal else None, key_map
     else:
         return proof, key_map
+
+
+def _parts(change: Sequence[Operation]) -> list[str]:
+    """The modules that a fix changes."""
+    parts = (part for operation in change for part in (operation.part, operation.other) if part is not None)
+    return list(dict.fromkeys(part.module for part in parts))
 
 
 def _unprovable(reason: str) -> Proof:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normadvisor.api.options import Checked, CheckOptions
@@ -12,6 +13,7 @@ from normadvisor.rewrite.proof.result import Proof
 from normadvisor.types import Applicability, Finding, Fix
 
 if TYPE_CHECKING:
+    from normadvisor.api.fixing.verdict import State
     from normadvisor.rewrite.text.changes import FileChange
     from normadvisor.rewrite.text.write import Written
 
@@ -127,6 +129,8 @@ class Trial:
     """The check with what held applied."""
     key_maps: Mapping[str, KeyMap] = field(default_factory=dict)
     """How the keys of ``state_dict`` changed, by target; models whose keys stay are left out."""
+    state: State | None = field(default=None, repr=False, compare=False)
+    """What :meth:`Fixer.keep` goes on from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,13 +153,15 @@ class FixRun:
     def write(self) -> Written:
         """Write the changed files, each as a whole or not at all, and only if it is still what was read.
 
+        Files that one fix changes are written together or not at all.
+
         Returns:
             Which files were written, and which were not with the reason.
 
         """
         from normadvisor.rewrite.text.write import write
 
-        return write(self.changes)
+        return write(self.changes, together=[{Path(edit.path) for edit in item.fix.edits} for item in self.applied])
 
     def __str__(self) -> str:
         """A line for each fix, and what was proven."""
