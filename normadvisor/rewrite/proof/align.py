@@ -152,7 +152,11 @@ def _orders(pair: _Pair, path: str, names: Sequence[str]) -> Iterator[list[str]]
 
 
 def _fits(pair: _Pair, path: str, one: nn.Module, other: nn.Module, names: tuple[str, str]) -> bool:
-    return _join(path, names[0]) in pair.modules(*_REBUILT) or _class(one, names[0]) == _class(other, names[1])
+    before, after = _class(one, names[0]), _class(other, names[1])
+    name = _join(path, names[0])
+    # Where the place of a layer matters to other code, something that does nothing stands there once it is taken out.
+    emptied = after == "Identity" and name in pair.modules(OperationKind.REMOVE_LAYER)
+    return before == after or emptied or name in pair.modules(*_REBUILT)
 
 
 def _by_class(one: nn.Module, other: nn.Module) -> list[tuple[str, str]]:
