@@ -12,7 +12,7 @@ from normadvisor.rewrite.source.spans import Text
 from normadvisor.rewrite.source.statements import without_statements
 from normadvisor.types import Edit, Frame, Location
 
-__all__ = ["Slot", "built_under", "frames_of", "reason_for_none", "slot_of", "slots", "swapped_units", "with_next", "without"]
+__all__ = ["Slot", "built_under", "frames_of", "reason_for_none", "receiver", "slot_of", "slots", "swapped_units", "with_next", "without"]
 
 _APPENDING = frozenset({"append", "add_module", "register_module"})
 
@@ -37,6 +37,17 @@ class Slot:
     def is_statement(self) -> bool:
         """Whether a statement of its own adds the layer."""
         return isinstance(self.unit, ast.stmt)
+
+    def adding(self) -> ast.stmt | None:
+        """The statement that adds the layer to a sequence that exists or begins with it: ``layers += [...]``; ``None`` if there is none."""
+        if isinstance(self.unit, ast.stmt):
+            return self.unit
+        parent = self.tree.parents[self.holder]
+        if isinstance(parent, ast.AugAssign | ast.Assign) and isinstance(self.holder, ast.List | ast.Tuple):
+            return parent
+        statement = self.tree.parents[parent]
+        is_extended = isinstance(statement, ast.Expr) and isinstance(parent, ast.Call) and _last(parent.func) == "extend"
+        return statement if is_extended and isinstance(statement, ast.stmt) else None
 
     def span(self) -> tuple[int, int]:
         """Offsets of the unit."""
@@ -303,12 +314,7 @@ def _statement_next(slot: Slot, layer: str, name: str) -> Edit:
 def swapped_units(first: Slot, second: Slot) -> list[Edit] | None:
     """Let two layers of one sequence change places; ``None`` where they do not stand in one."""
     text = Text(first.tree)
-    if first.tree is not second.tree:
-        return None
-    if first.is_statement and second.is_statement:
-        if first.unit is second.unit or _receiver(first) != _receiver(second):
-            return None
-    elif first.holder is not second.holder or first.is_statement:
+    if first.unit is second.unit or (first.holder is not second.holder and not (first.is_statement and second.is_statement)):
         return None
     one, two = first.span(), second.span()
     edits = [text.edit(*one, text.text[slice(*two)]), text.edit(*two, text.text[slice(*one)])]
@@ -326,11 +332,13 @@ def _comment(text: Text, start: int, end: int) -> tuple[int, int] | None:
     return (behind, text.line_end(behind)) if text.begins_line(start) and text.ends_line(behind) else None
 
 
-def _receiver(slot: Slot) -> str:
-    """What a statement adds its layer to."""
-    unit = slot.unit
-    if isinstance(unit, ast.Assign) and isinstance(unit.targets[0], ast.Subscript):
-        return ast.unparse(unit.targets[0].value)
-    if isinstance(unit, ast.Expr) and isinstance(unit.value, ast.Call) and isinstance(unit.value.func, ast.Attribute):
-        return ast.unparse(unit.value.func.value)
+def receiver(statement: ast.stmt) -> str:
+    """What a statement adds its layers to."""
+    if isinstance(statement, ast.AugAssign):
+        return ast.unparse(statement.target)
+    if isinstance(statement, ast.Assign):
+        target = statement.targets[0]
+        return ast.unparse(target.value if isinstance(target, ast.Subscript) else target)
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call) and isinstance(statement.value.func, ast.Attribute):
+        return ast.unparse(statement.value.func.value)
     return ""

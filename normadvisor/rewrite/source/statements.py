@@ -60,15 +60,12 @@ def _taken_out(text: Text, statement: ast.stmt) -> Edit:
     start, end = text.start(statement), text.end(statement)
     if text.begins_line(start) and text.ends_line(end):
         return text.lines_removed(start, end)
-    following = text.after(end)
-    if text.text[following : following + 1] == ";":
-        rest = text.after(following + 1)
-        if rest < text.line_end(end):
-            return text.edit(start, rest)
-        end = following + 1
     preceding = text.before(start)
-    if preceding >= 0 and text.text[preceding] == ";" and preceding >= text.line_start(start):
-        return text.edit(preceding, text.end(statement))
+    if preceding >= text.line_start(start) and text.text[preceding] == ";":
+        return text.edit(preceding, end)
+    following = text.after(end)
+    if text.text[following : following + 1] == ";" and (rest := text.after(following + 1)) < text.line_end(end):
+        return text.edit(start, rest)
     return text.edit(start, end, "pass")
 
 

@@ -12,7 +12,7 @@ from normadvisor.rewrite.source.insertion import insert
 from normadvisor.rewrite.source.layers import like_layer
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.removal import remove
-from normadvisor.rewrite.source.sequence import Slot, frames_of, reason_for_none, slots, swapped_units
+from normadvisor.rewrite.source.sequence import Slot, frames_of, reason_for_none, receiver, slots, swapped_units
 from normadvisor.rewrite.source.spans import Text, joined
 from normadvisor.rewrite.source.statements import in_common_block, swapped_statements
 from normadvisor.types import Edit, expand
@@ -105,22 +105,32 @@ def _in_loop(context: WriteContext, node: NodeInfo) -> bool:
 
 
 def _units(one: Slot, two: Slot) -> list[Edit] | None:
-    if not one.is_statement or not two.is_statement or one.tree is not two.tree:
-        return swapped_units(one, two)
-    assert isinstance(one.unit, ast.stmt)  # noqa: S101 - the lines above
-    assert isinstance(two.unit, ast.stmt)  # noqa: S101 - the lines above
-    common = in_common_block(one.tree, one.unit, two.unit)
-    if common is None:
+    """Two slots of one sequence exchanged; ``None`` where they are not of one."""
+    if one.tree is not two.tree:
         return None
-    if common == (one.unit, two.unit):
+    first, second = one.adding(), two.adding()
+    if first is None or second is None or one.holder is two.holder:
         return swapped_units(one, two)
+    common = in_common_block(one.tree, first, second)
+    if common is None or receiver(first) != receiver(second) or not receiver(first):
+        return None
+    if common == (first, second):
+        if one.is_statement and two.is_statement:
+            return swapped_units(one, two)
+        text = Text(one.tree)
+        spans = [text.extent(slot.layer) for slot in (one, two)]
+        is_named = any(slot.unit is not slot.layer and not slot.is_statement for slot in (one, two))
+        return None if is_named else [text.edit(*spans[0], text.of(two.layer)), text.edit(*spans[1], text.of(one.layer))]
     return swapped_statements(one.tree, *common) if all(_only_adds(item) for item in common) else None
 
 
 def _only_adds(statement: ast.stmt) -> bool:
     """Whether a statement adds one layer at most: an ``append``, or an ``if`` around it."""
     inner = [item for item in ast.walk(statement) if isinstance(item, ast.stmt) and not isinstance(item, ast.If)]
-    return isinstance(statement, ast.If | ast.Expr | ast.Assign) and len(inner) == 1
+    if len(inner) != 1 or not isinstance(statement, ast.If | ast.Expr | ast.Assign | ast.AugAssign):
+        return False
+    added = inner[0].value if isinstance(inner[0], ast.AugAssign) else None
+    return added is None or (isinstance(added, ast.List | ast.Tuple) and len(added.elts) == 1)
 
 
 def _in_forward(context: WriteContext, operation: Operation, operations: Sequence[Operation]) -> list[Edit]:

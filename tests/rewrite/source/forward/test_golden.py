@@ -41,7 +41,8 @@ def _expected(subject) -> list[str]:
         elif operation.kind is OperationKind.INSERT_LAYER:
             nodes.insert(position + 1, ("", _op(operation.layer)))
         elif operation.other is not None:
-            nodes.insert(names.index(operation.other.node), nodes.pop(position))
+            other = names.index(operation.other.node)
+            nodes[position], nodes[other] = nodes[other], nodes[position]
     return [op for _, op in nodes if op not in {"input", "output", "param", "constant", "identity"}]
 
 

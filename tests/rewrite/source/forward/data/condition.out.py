@@ -1,0 +1,21 @@
+# fix: remove_layer drop
+# fix: remove_layer act2
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, drop=0.1, act=True):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        if drop:
+            self.drop = nn.Identity()
+        else:
+            self.drop = None
+        self.act = nn.ReLU()
+        self.use_act = act
+
+    def forward(self, x):
+        x = self.act(self.conv(x))
+        if self.drop is not None:
+            x = self.drop(x)
+        return x

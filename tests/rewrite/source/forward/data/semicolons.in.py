@@ -1,0 +1,17 @@
+# fix: remove_layer a
+# fix: remove_layer b
+# fix: remove_layer c
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3); self.a = nn.ReLU(); self.b = nn.ReLU()
+        self.c = nn.ReLU()
+
+    def forward(self, x):
+        x = self.conv(x); x = self.a(x)
+        x = self.b(x); x = x + 1
+        if self.training: x = self.c(x)
+        return x
