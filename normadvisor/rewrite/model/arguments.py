@@ -64,6 +64,8 @@ def _built_with(name: str, layer: nn.Module, cls: type[nn.Module], argument: str
     for key, parameter in parameters.items():
         if key in _ELSEWHERE or parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
             continue
+        if key == "bias" and not getattr(layer, "affine", getattr(layer, "elementwise_affine", True)):
+            continue  # Without scale and shift it is not known what their own argument was.
         if key == "bias":
             given[key] = getattr(layer, key, None) is not None and getattr(layer, key) is not False
         elif hasattr(layer, key) and not isinstance(getattr(layer, key), torch.Tensor | nn.Module):

@@ -98,10 +98,16 @@ def _holds(group: dict[str, Any], parameter: nn.Parameter) -> bool:
 
 
 def _start(optimizer: torch.optim.Optimizer, group: dict[str, Any], parameter: nn.Parameter, journal: Journal) -> None:
-    """Give a newcomer the state that an optimizer makes when it is built, as Adagrad does; most make it at the first step."""
+    """Give a newcomer the state that an optimizer does not make at its first step: Adagrad makes it when it is built."""
     journal.did(lambda: optimizer.state.pop(parameter, None))
-    if not isinstance(optimizer, torch.optim.Adagrad):
-        return
-    options = {name: value for name, value in group.items() if name not in {"params", "param_names"}}
-    fresh = type(optimizer)([{"params": [parameter], **options}], **optimizer.defaults)
-    optimizer.state[parameter] = fresh.state[parameter]
+    if isinstance(optimizer, torch.optim.Adagrad):
+        options = {name: value for name, value in group.items() if name not in {"params", "param_names"}}
+        fresh = type(optimizer)([{"params": [parameter], **options}], **optimizer.defaults)
+        optimizer.state[parameter] = fresh.state[parameter]
+    elif isinstance(optimizer, torch.optim.SGD) and group.get("fused") and any(_moving(optimizer, member) for member in group["params"]):
+        # The fused kernel takes momentum of all parameters or of none; from zero it becomes what the first step would have made it.
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _moving(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> bool:
+    return parameter in optimizer.state and optimizer.state[parameter].get("momentum_buffer") is not None

@@ -15,7 +15,7 @@ from normadvisor.graph.model import ModelGraph
 from normadvisor.rewrite.folding import FoldError, folds
 from normadvisor.rewrite.keys import Fold, KeyMap
 from normadvisor.rewrite.model.arguments import set_argument
-from normadvisor.rewrite.model.change import Change
+from normadvisor.rewrite.model.change import Change, demand_initialized
 from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.optimizer import Newcomer, check_optimizers, mend
 from normadvisor.rewrite.model.places import insert_layer, remove_layer, replace_layer, separate_layers, swap_layers
@@ -173,6 +173,8 @@ def _fold(change: Change, operations: Collection[Operation]) -> tuple[Fold, ...]
         if fold.into not in state:
             raise CannotChange(f"the bias {fold.source} belongs into {fold.into}, which is no part of the model's state")
         source, into = state[fold.source], state[fold.into]
+        for key in (fold.source, fold.into):
+            demand_initialized(key.rpartition(".")[0], change.named(key.rpartition(".")[0]))
         done.append(fold)
         if (id(source), id(into)) not in seen:
             seen.add((id(source), id(into)))
