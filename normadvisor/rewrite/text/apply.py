@@ -5,31 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from normadvisor.errors import RewriteError, TargetError
 from normadvisor.files.notebook import is_notebook
 from normadvisor.files.source import decoded, encoding_of, parse_text, text_of
-from normadvisor.rewrite.text.encoded import BREAK, EncodedText
-from normadvisor.types import Edit, Location
+from normadvisor.rewrite.text.cells import applied_to_cells
+from normadvisor.rewrite.text.encoded import EncodedText
+from normadvisor.rewrite.text.lines import BREAK, Splice
+from normadvisor.types import Edit
 
 __all__ = ["Merged", "applied", "merged", "overlapping"]
 
 _Place = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Splice:
-    """An edit as positions in the text of its file."""
-
-    edit: Edit
-    begin: int
-    end: int
-
-    @property
-    def location(self) -> Location:
-        return _location(self.edit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +41,11 @@ class Merged:
 
 
 def applied(data: bytes, path: Path, edits: Iterable[Edit]) -> bytes:
-    """The contents of a Python file after edits.
+    """The contents of a Python file or a notebook after edits.
 
     Kept are a byte order mark, the encoding, every line ending outside of the edits, and a missing one at the end. Inserted text ends
-    its lines as the line does that the edit begins in. Equal edits count once.
+    its lines as the line does that the edit begins in. Equal edits count once. In a notebook lines count within the cell of the edit, and
+    all that is not the source of an edited line stays as it is.
 
     Args:
         data: contents of the file.
@@ -66,16 +55,16 @@ def applied(data: bytes, path: Path, edits: Iterable[Edit]) -> bytes:
     Raises:
         RewriteError: edits overlap or leave the file, text has characters that its encoding lacks, or the result is no Python while
             the file was.
-        TargetError: the file cannot be decoded.
+        TargetError: the file cannot be decoded, or is no notebook though its name says so.
 
     """
     wanted = list(dict.fromkeys(edits))
     if not wanted:
         return data
-    if is_notebook(path) or any(edit.cell is not None for edit in wanted):
-        raise RewriteError("cells of notebooks cannot be edited", location=Location(str(path), 1, cell=wanted[0].cell))
+    if is_notebook(path):
+        return applied_to_cells(data, path, wanted)
     before = EncodedText(data, path)
-    splices = _splices(before, wanted)
+    splices = before.splices(wanted)
     pieces = _pieces(data, before, splices)
     text, result = "".join(piece.text for piece in pieces), b"".join(piece.data for piece in pieces)
     _check_encoding(before, path, text, result, splices)
@@ -83,28 +72,7 @@ def applied(data: bytes, path: Path, edits: Iterable[Edit]) -> bytes:
     return result
 
 
-def _location(edit: Edit) -> Location:
-    return Location(edit.path, edit.line, edit.column, edit.end_line, edit.end_column, edit.cell)
-
-
-def _splices(before: EncodedText, edits: list[Edit]) -> list[_Splice]:
-    """Edits in the order of the file; an insertion stands before what is replaced from the same place on."""
-    splices: list[_Splice] = []
-    for edit in edits:
-        begin, end = before.offset(edit.line, edit.column), before.offset(edit.end_line, edit.end_column)
-        if begin is None or end is None or end < begin:
-            raise RewriteError("an edit leaves the file: it has no such place", location=_location(edit))
-        splices.append(_Splice(edit, begin, end))
-    splices.sort(key=lambda splice: (splice.begin, splice.end))
-    for first, second in pairwise(splices):
-        both_insert = first.begin == first.end == second.begin == second.end
-        if second.begin < first.end or both_insert:
-            place = f"{first.edit.line}:{first.edit.column}"
-            raise RewriteError(f"an edit overlaps the one at {place}", location=second.location)
-    return splices
-
-
-def _pieces(data: bytes, before: EncodedText, splices: list[_Splice]) -> list[_Piece]:
+def _pieces(data: bytes, before: EncodedText, splices: list[Splice]) -> list[_Piece]:
     size = len(before.text)
     places = before.byte_offsets([0, size, *(offset for splice in splices for offset in (splice.begin, splice.end))])
     places[size] = len(data)  # what follows the last character, such as a switch back to ASCII, is kept with it
@@ -130,7 +98,7 @@ def _kept_apart(pieces: list[_Piece], before: EncodedText) -> list[_Piece]:
     return found
 
 
-def _check_encoding(before: EncodedText, path: Path, text: str, result: bytes, splices: list[_Splice]) -> None:
+def _check_encoding(before: EncodedText, path: Path, text: str, result: bytes, splices: list[Splice]) -> None:
     """See to it that the bytes say what was meant: an edit may have changed the coding line, or stand amid an escape sequence."""
     try:
         encoding = encoding_of(result, path)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import codecs
-import re
-from bisect import bisect_right
 from collections.abc import Iterable
 from pathlib import Path
 
 from normadvisor.errors import RewriteError
 from normadvisor.files.source import decoded, encoding_of
+from normadvisor.rewrite.text.lines import TextLines
 from normadvisor.types import Location
 
-__all__ = ["BREAK", "EncodedText"]
+__all__ = ["EncodedText"]
 
-BREAK = re.compile(r"\r\n|\r|\n")
-"""What ends a line for Python; form feeds and the separators of Unicode do not."""
 _MARK = codecs.BOM_UTF8
 
 
-class EncodedText:
+class EncodedText(TextLines):
     """A Python file.
 
     Attributes:
-        text: what it says, line endings as they are.
         encoding: how it is encoded.
 
     Raises:
@@ -37,25 +33,7 @@ class EncodedText:
         self._data = data
         self._mark = len(_MARK) if claimed == "utf-8-sig" and data.startswith(_MARK) else 0
         self.encoding = "utf-8" if claimed == "utf-8-sig" else claimed
-        self.text = decoded(data[self._mark :], self.encoding, path)
-        breaks = list(BREAK.finditer(self.text))
-        self._starts = [0, *(found.end() for found in breaks)]
-        self._ends = [*(found.start() for found in breaks), len(self.text)]
-        self._endings = [found.group() for found in breaks]
-
-    def offset(self, line: int, column: int) -> int | None:
-        """Position in :attr:`text` of a line and a column (1-based, in code points); ``None`` if there is no such place."""
-        if not 1 <= line <= len(self._starts):
-            return None
-        offset = self._starts[line - 1] + column - 1
-        return offset if column >= 1 and offset <= self._ends[line - 1] else None
-
-    def ending_at(self, offset: int) -> str:
-        """How the line at a position ends; as the line before it where it is the last, by a line feed where it is the only one."""
-        line = bisect_right(self._starts, offset) - 1
-        if not self._endings:
-            return "\n"
-        return self._endings[min(line, len(self._endings) - 1)]
+        super().__init__(decoded(data[self._mark :], self.encoding, path))
 
     def encoded(self, text: str, location: Location) -> bytes:
         """Text in the encoding of the file.

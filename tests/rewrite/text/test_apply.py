@@ -114,11 +114,6 @@ def test_what_cannot_be_done_is_an_error_with_its_place(before, edits, message):
     assert str(caught.value) == message
 
 
-def test_notebooks_are_not_edited():
-    with pytest.raises(RewriteError, match="cells of notebooks cannot be edited"):
-        applied(b"{}", Path("a.ipynb"), [Edit("a.ipynb", 1, 1, 1, 1, "x", cell=2)])
-
-
 def test_bytes_that_are_not_in_the_encoding_of_the_file_are_an_error_of_the_file():
     with pytest.raises(TargetError) as caught:
         applied(b"x = '\xe4'\n", PATH, [edit(1, 1, 1, 2, "y")])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +96,9 @@ def _expected(file: File, edits: list[Edit]) -> str:
 
 def _parses(text: str) -> bool:
     try:
-        compile(text, "net.py", "exec", dont_inherit=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(text)
     except (SyntaxError, ValueError):
         return False
     return True
