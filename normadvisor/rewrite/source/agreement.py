@@ -11,12 +11,11 @@ import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from normadvisor.rewrite.source.arguments import Addition, Change, literal
+from normadvisor.rewrite.source.arguments import Addition, Change, Text
 from normadvisor.rewrite.source.callee import Given, Slot, default_of, given, is_bound, parameter_names, slot_in
 from normadvisor.rewrite.source.place import FunctionNode, Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.steps import Step, Steps
 from normadvisor.rewrite.source.unpacked import unpacked
-from normadvisor.types import JSONValue
 
 __all__ = ["Agreement"]
 
@@ -46,21 +45,22 @@ class _Group:
 
 
 class Agreement:
-    """Writes one value of one argument for some layers.
+    """Writes one argument, or the class, of some layers.
 
     Args:
         context: the model.
         steps: the steps of its layers for that argument.
-        argument: its name.
-        value: its new value.
+        argument: its name, for reasons.
+        text: what to write in a file at a place, and the imports it needs there.
 
     """
 
-    def __init__(self, context: WriteContext, steps: Steps, argument: str, value: JSONValue) -> None:
+    def __init__(self, context: WriteContext, steps: Steps, argument: str, text: Text) -> None:
         self._context = context
         self._steps = steps
         self._argument = argument
-        self._text = literal(value)
+        self._text = text
+        self._is_class = False
 
     def write(self, layers: Iterable[str], slot: Slot) -> list[Change]:
         """Changes that give some layers the value.
@@ -73,10 +73,32 @@ class Agreement:
             Refused: it would change another layer, or nobody can tell.
 
         """
+        return self._settle(self._first(layers, slot))
+
+    def write_class(self, layers: Iterable[str]) -> list[Change]:
+        """Changes that give some layers another class, which the function that builds them takes as an argument.
+
+        Raises:
+            Refused: as :meth:`write`.
+
+        """
+        group = self._first(layers, Slot(None, None))
+        called = group.call.func
+        self._is_class = True
+        if not isinstance(called, ast.Name):
+            self._check_alone(group)
+            raise Refused(f"what is called at {place_of(group.step.location)} is no parameter of the function around it")
+        return self._outward(group, called)
+
+    def _first(self, layers: Iterable[str], slot: Slot) -> _Group:
         wanted = dict.fromkeys(layers, 0)
         first = next(iter(wanted))
         others = {name: 0 for name in self._steps.beginning_at(first) if name not in wanted}
-        return self._settle(_Group(self._steps.of(first)[0], slot, wanted, others))
+        return _Group(self._steps.of(first)[0], slot, wanted, others)
+
+    def _replaced(self, tree: SourceTree, node: ast.expr) -> list[Change]:
+        text, imports = self._text(tree, node)
+        return [tree.edit(node, text), *imports]
 
     def _settle(self, group: _Group) -> list[Change]:
         found = given(group.call, group.slot)
@@ -84,7 +106,7 @@ class Agreement:
             return self._through_rest(group)
         if found.value is None:
             self._check_alone(group)
-            return [self._added(group)]
+            return self._added(group)
         try:
             if isinstance(found.value, ast.Name):
                 return self._outward(group, found.value)
@@ -92,7 +114,7 @@ class Agreement:
             if group.others or not self._context.is_own(group.step.location.path):
                 raise
         self._check_alone(group)
-        return [group.step.tree.edit(found.value, self._text)]
+        return self._replaced(group.step.tree, found.value)
 
     def _check_alone(self, group: _Group) -> None:
         """Check that the call may be edited.
@@ -102,24 +124,28 @@ class Agreement:
 
         """
         where = place_of(group.step.location)
+        if not self._context.is_own(group.step.location.path):
+            path = f"{group.step.location.path}:{group.step.location.line}"
+            raise Refused(f"the {self._argument} is decided at {path}, outside the files that may be edited")
+        inside = next((other for other in group.others for name in group.wanted if name.startswith(f"{other}.")), None)
+        if inside is not None:
+            raise Refused(f"`{next(iter(group.wanted))}` is built by the constructor of `{inside}`, which {where} only calls")
         if group.others:
             other, *more = group.others
             rest = f" and {len(more)} more" if more else ""
-            raise Refused(f"{where} also builds `{other}`{rest}, whose `{self._argument}` has to stay, and nothing tells them apart there")
-        if not self._context.is_own(group.step.location.path):
-            path = f"{group.step.location.path}:{group.step.location.line}"
-            raise Refused(f"`{self._argument}` is decided at {path}, outside the files that may be edited")
+            raise Refused(f"{where} also builds `{other}`{rest}, whose {self._argument} has to stay, and nothing tells them apart there")
 
-    def _added(self, group: _Group) -> Change:
+    def _added(self, group: _Group) -> list[Change]:
         if group.slot.name is None:
-            raise Refused(f"the call at {place_of(group.step.location)} takes `{self._argument}` by position only")
-        return Addition(group.step.tree, group.call, group.slot.name, self._text)
+            raise Refused(f"the call at {place_of(group.step.location)} takes the {self._argument} by position only")
+        text, imports = self._text(group.step.tree, group.call)
+        return [Addition(group.step.tree, group.call, group.slot.name, text), *imports]
 
     def _outward(self, group: _Group, name: ast.Name) -> list[Change]:
         """Change a parameter of the function around a call where the function is called."""
         function = group.step.function
         if function is None or name.id not in parameter_names(function):
-            raise Refused(f"`{self._argument}` comes from `{name.id}` at {place_of(group.step.location)}, which is no parameter there")
+            raise Refused(f"the {self._argument} comes from `{name.id}` at {place_of(group.step.location)}, which is no parameter there")
         self._check_uses(group.step.tree, function, name)
         inner = slot_in(function, name.id, bound=is_bound(function, group.step.tree))
         if inner is None:
@@ -152,14 +178,19 @@ class Agreement:
     def _check_uses(self, tree: SourceTree, function: FunctionNode, name: ast.Name) -> None:
         """Check that a parameter decides nothing but one argument of one call.
 
+        What happens only where it is ``None`` does not count: it is going to be something else.
+
         Raises:
             Refused: it is used elsewhere or given another value.
 
         """
-        uses = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == name.id and node is not name]
-        if uses:
-            where = place_of(tree.module.location(uses[0]))
-            raise Refused(f"`{name.id}`, which decides `{self._argument}`, is used at {where} as well")
+        for node in ast.walk(function):
+            if not isinstance(node, ast.Name) or node.id != name.id or node is name:
+                continue
+            if (self._is_class and _is_asked_for(tree, node)) or _fills_in_none(tree, node):
+                continue
+            where = place_of(tree.module.location(node))
+            raise Refused(f"`{name.id}`, which decides the {self._argument}, is used at {where} as well")
 
     def _by_default(
         self, tree: SourceTree, function: FunctionNode, name: str, slot: Slot, silent: list[_Group], direct: _Group | None
@@ -177,13 +208,13 @@ class Agreement:
         known = {outer.call for outer in silent}
         alone = direct is not None or not _left_out_elsewhere(tree, function, slot, known)
         if default is not None and agree and own and plain and alone:
-            return [tree.edit(default, self._text)]
+            return self._replaced(tree, default)
         if direct is not None and direct.wanted:
             raise Refused(f"`{name}` of {_title(function)} at {place_of(tree.module.location(function))} is also left out for other layers")
         changes: list[Change] = []
         for outer in wanting:
             self._check_alone(outer)
-            changes.append(self._added(outer))
+            changes += self._added(outer)
         return changes
 
     def _through_rest(self, group: _Group) -> list[Change]:
@@ -194,17 +225,17 @@ class Agreement:
         if holding is not None:
             self._check_alone(group)
             if holding.uses > 1:
-                raise Refused(f"`{self._argument}` at {place_of(group.step.location)} comes from a dictionary that other calls unpack too")
-            return [group.step.tree.edit(holding.entries[self._slot_name(group)], self._text)]
+                raise Refused(f"the {self._argument} at {place_of(group.step.location)} is in a dictionary that other calls unpack too")
+            return self._replaced(group.step.tree, holding.entries[self._slot_name(group)])
         unknown = [value for value, item in zip(found.named_rest, known, strict=True) if item is None]
         if found.rest is None and not unknown:
             self._check_alone(group)
-            return [self._added(group)]
+            return self._added(group)
         groups, direct = self._callers(group, self._outer_slot(group, found, unknown))
         answers = [given(outer.call, outer.slot) for outer in groups]
         if not group.others and not any(answer.value is not None or answer.hidden for answer in answers):
             self._check_alone(group)
-            return [self._added(group)]
+            return self._added(group)
         if direct is not None and direct.wanted:
             raise Refused(f"nothing tells the target apart from the other callers of {place_of(group.step.location)}")
         return [change for outer in groups if outer.wanted for change in self._settle(outer)]
@@ -221,7 +252,7 @@ class Agreement:
 
         """
         function = group.step.function
-        reason = f"the call at {place_of(group.step.location)} may hold `{self._argument}` in what it unpacks"
+        reason = f"the call at {place_of(group.step.location)} may hold the {self._argument} in what it unpacks"
         if function is None:
             raise Refused(reason)
         rest, named_rest = function.args.vararg, function.args.kwarg
@@ -268,6 +299,27 @@ def _names(call: ast.Call, function: FunctionNode, tree: SourceTree) -> bool:
     caller = tree.function(call)
     heir = tree.owner(caller) if caller is not None else None
     return heir is not None and any(_last_name(base) == owner.name for base in heir.bases)
+
+
+def _is_asked_for(tree: SourceTree, name: ast.Name) -> bool:
+    """Whether a name is only compared with ``None``, which says the same of every class."""
+    parent = tree.parents[name]
+    if not isinstance(parent, ast.Compare) or len(parent.ops) != 1 or not isinstance(parent.ops[0], ast.Is | ast.IsNot):
+        return False
+    return any(isinstance(item, ast.Constant) and item.value is None for item in (parent.left, *parent.comparators))
+
+
+def _fills_in_none(tree: SourceTree, name: ast.Name) -> bool:
+    """Whether a name stands in ``if name is None: name = ...``, as what is asked or what is assigned."""
+    statement = tree.statement(name)
+    test = statement if isinstance(statement, ast.If) else tree.parents[statement]
+    if not isinstance(test, ast.If) or test.orelse or len(test.body) != 1 or not isinstance(test.body[0], ast.Assign):
+        return False
+    asked, assigned = test.test, test.body[0].targets
+    if not isinstance(asked, ast.Compare) or not isinstance(asked.ops[0], ast.Is) or not isinstance(asked.left, ast.Name):
+        return False
+    same = asked.left.id == name.id and _is_asked_for(tree, asked.left) and len(assigned) == 1 and _is_name(assigned[0], name.id)
+    return same and name in {asked.left, assigned[0]}
 
 
 def _last_name(node: ast.expr) -> str:

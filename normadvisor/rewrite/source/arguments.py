@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import accumulate
@@ -15,7 +15,7 @@ import libcst as cst
 from normadvisor.rewrite.source.place import Refused, SourceTree, place_of
 from normadvisor.types import Edit, JSONValue
 
-__all__ = ["Addition", "Change", "added", "cst_call", "differences", "edits_of", "literal"]
+__all__ = ["Addition", "Change", "Item", "Text", "added", "cst_call", "differences", "edits_of", "literal", "rebuilt"]
 
 _WORD = re.compile(r"\w+|\n[ \t]*|\s|.")
 
@@ -32,8 +32,8 @@ def literal(value: JSONValue) -> str:
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):  # noqa: PLR0124 - NaN
         raise Refused(f"{value} has no literal in Python")
-    if isinstance(value, str) and not {"\"", "\\"} & set(value) and value.isprintable():
-        return f"\"{value}\""
+    if isinstance(value, str) and not {'"', "\\"} & set(value) and value.isprintable():
+        return f'"{value}"'
     return repr(value)
 
 
@@ -66,6 +66,8 @@ class Addition:
 
 
 Change: TypeAlias = Edit | Addition
+Text: TypeAlias = Callable[[SourceTree, ast.AST], tuple[str, list[Edit]]]
+"""What to write in a file at a place, and the imports it needs there."""
 
 
 def edits_of(changes: Iterable[Change]) -> list[Edit]:
@@ -101,6 +103,63 @@ def added(tree: SourceTree, call: ast.Call, arguments: Mapping[str, str]) -> lis
         new = cst.Arg(cst.parse_expression(text), cst.Name(name), equal=_equal(old.args))
         changed = _with_argument(changed, args, at, new)
     return differences(tree, call, changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An argument of a call that is written anew."""
+
+    name: str
+    by_position: bool
+    """Whether it may be given by position."""
+    text: str
+    old: int | None = None
+    """Which argument of the old call it is, counted as they are written; its text and comments stay."""
+
+
+def rebuilt(call: cst.Call, name: str, items: Sequence[Item]) -> cst.Call:
+    """A call of something else with other arguments, in the layout of the old one.
+
+    Arguments that may be given by position are, unless one of them was given by name.
+    """
+    old = list(call.args)
+    named = any(item.by_position and item.old is not None and old[item.old].keyword is not None for item in items)
+    args = [_rebuilt_argument(item, old, named=named or not item.by_position) for item in items]
+    line_break = _line_break(old, call) if old else None
+    between = cst.Comma(whitespace_after=line_break or cst.SimpleWhitespace(" "))
+    for index, (item, arg) in enumerate(zip(items, args, strict=True)):
+        if index == len(items) - 1:
+            comma, space = _ending(arg, old)
+        else:
+            own = item.old is not None and item.old < len(old) - 1
+            comma, space = arg.comma if own else between, cst.SimpleWhitespace("")
+        args[index] = arg.with_changes(comma=comma, whitespace_after_arg=space)
+    return call.with_changes(func=cst.parse_expression(name), args=args)
+
+
+def _ending(arg: cst.Arg, old: Sequence[cst.Arg]) -> tuple[cst.Comma | cst.MaybeSentinel, cst.BaseParenthesizableWhitespace]:
+    """What follows the last argument: what followed the last one of the old call, but for a comment of its own."""
+    if not old:
+        return arg.comma, arg.whitespace_after_arg
+    comma, space = old[-1].comma, old[-1].whitespace_after_arg
+    own = arg.comma.whitespace_after if isinstance(arg.comma, cst.Comma) else None
+    if not isinstance(own, cst.ParenthesizedWhitespace) or own.first_line.comment is None:
+        return comma, space
+    if isinstance(comma, cst.Comma) and isinstance(comma.whitespace_after, cst.ParenthesizedWhitespace):
+        return comma.with_changes(whitespace_after=comma.whitespace_after.with_changes(first_line=own.first_line)), space
+    if isinstance(space, cst.ParenthesizedWhitespace):
+        return comma, space.with_changes(first_line=own.first_line)
+    return comma, space
+
+
+def _rebuilt_argument(item: Item, old: Sequence[cst.Arg], *, named: bool) -> cst.Arg:
+    arg = cst.Arg(cst.parse_expression(item.text)) if item.old is None else old[item.old]
+    if arg.star:
+        return arg
+    if not named:
+        return arg.with_changes(keyword=None, equal=cst.MaybeSentinel.DEFAULT)
+    equal = arg.equal if arg.keyword is not None else _equal(old)
+    return arg.with_changes(keyword=cst.Name(item.name), equal=equal)
 
 
 def _equal(args: Sequence[cst.Arg]) -> cst.AssignEqual:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from normadvisor.rewrite.source.agreement import Agreement
-from normadvisor.rewrite.source.arguments import Addition, Change, edits_of, literal
+from normadvisor.rewrite.source.arguments import Addition, Change, Text, edits_of, literal
 from normadvisor.rewrite.source.callee import Slot, given, slot_of
+from normadvisor.rewrite.source.imports import name_for
 from normadvisor.rewrite.source.place import Refused, WriteContext, place_of
-from normadvisor.rewrite.source.steps import Steps
-from normadvisor.types import Edit
+from normadvisor.rewrite.source.replacement import Replacement
+from normadvisor.rewrite.source.steps import Step, Steps
+from normadvisor.types import Edit, JSONValue, Location
 from normadvisor.types.operation import Operation
 
 __all__ = ["replace_layer", "set_argument", "wrap_layer"]
@@ -43,7 +45,7 @@ def _set_in_layers(operations: Sequence[Operation], argument: str, context: Writ
         slot = slot_of(base, argument)
         if slot is None:
             raise Refused(f"`{base.__name__}` takes no argument `{argument}`")
-        changes += Agreement(context, steps, argument, values[names[0]]).write(names, slot)
+        changes += Agreement(context, steps, f"`{argument}`", _constant(values[names[0]])).write(names, slot)
     return changes
 
 
@@ -83,14 +85,29 @@ def _slot_of_function(target: str, argument: str) -> Slot:
     return slot
 
 
+def _constant(value: JSONValue) -> Text:
+    text = literal(value)
+    return lambda _tree, _at: (text, [])
+
+
 def replace_layer(operations: Sequence[Operation], context: WriteContext) -> list[Edit]:
     """Build other layers in the place of some.
+
+    Where a call builds nothing else it is written anew; else, and where a library makes it, the class is changed that it is given.
 
     Raises:
         Refused: it would change another layer, or nobody can tell.
 
     """
-    raise Refused("not yet")
+    changes: list[Change] = []
+    for step, others, group in _by_call(operations, context):
+        replacement = Replacement(context, group)
+        if others or not context.is_own(step.location.path):
+            steps = Steps(context)
+            changes += Agreement(context, steps, "class", replacement.as_class(step)).write_class(replacement.names)
+        else:
+            changes += replacement.in_place(step)
+    return edits_of(changes)
 
 
 def wrap_layer(operations: Sequence[Operation], context: WriteContext) -> list[Edit]:
@@ -100,4 +117,29 @@ def wrap_layer(operations: Sequence[Operation], context: WriteContext) -> list[E
         Refused: other layers are built there as well.
 
     """
-    raise Refused("not yet")
+    edits: list[Edit] = []
+    for step, others, group in _by_call(operations, context):
+        where = place_of(step.location)
+        if others or not context.is_own(step.location.path) or step.call is None:
+            reason = f"also builds `{others[0]}`, to which the fix does not apply" if others else "cannot be edited"
+            raise Refused(f"{where} {reason}")
+        if any((item.layer, dict(item.arguments)) != (group[0].layer, dict(group[0].arguments)) for item in group):
+            raise Refused(f"the layers built at {where} are to be wrapped in different ways")
+        name, imports = name_for(group[0].layer, step.tree, step.call)
+        more = "".join(f", {key}={literal(value)}" for key, value in group[0].arguments.items())
+        edits += [step.tree.insertion(step.call, f"{name}("), step.tree.insertion(step.call, f"{more})", after=True), *imports]
+    return list(dict.fromkeys(edits))
+
+
+def _by_call(operations: Sequence[Operation], context: WriteContext) -> Iterator[tuple[Step, list[str], list[Operation]]]:
+    """Operations by the innermost call that builds their layers, and the other layers that it builds."""
+    steps = Steps(context)
+    groups: dict[Location, list[Operation]] = {}
+    for operation in operations:
+        if not operation.part.is_layer:
+            raise Refused(f"`{operation.part.node}` is a function that is called, not a layer that is built")
+        groups.setdefault(steps.of(operation.part.module)[0].location, []).append(operation)
+    for group in groups.values():
+        names = {operation.part.module for operation in group}
+        first = group[0].part.module
+        yield steps.of(first)[0], [name for name in steps.beginning_at(first) if name not in names], group

@@ -1,5 +1,5 @@
 # fix: set_argument a bias=False
-# refused: the call at unpacked.py:12 may hold `bias` in what it unpacks
+# refused: the call at unpacked.py:12 may hold the `bias` in what it unpacks
 from torch import nn
 
 

@@ -1,0 +1,16 @@
+# fix: wrap_layer conv|blocks.* torch.nn.utils.parametrizations.weight_norm dim=0
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(
+            3,
+            8,
+            1,
+        )
+        self.blocks = nn.Sequential(*(nn.Conv2d(8, 8, 1) for _ in range(2)))
+
+    def forward(self, x):
+        return self.blocks(self.conv(x))
