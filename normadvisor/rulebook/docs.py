@@ -80,7 +80,7 @@ its `silenced_by` speaks at the same place or of the same cause.
 
 `fix` is the default, `alternatives` are offered beside it; the first whose `when` holds for every layer of the finding stands in where
 `fix` is not offered. `change` says what is done to the layers, in a source file and in a model in memory alike; `of` and `other` name
-what the pattern captured. A layer that the pattern left unbound, or a value that is unknown, means that the fix is not offered; so does a fix that
+what the pattern captured. A fix is not offered where a layer that it names was not captured, where a value it sets is unknown, or where it
 would do the same as one before it.
 """
 

@@ -192,6 +192,8 @@ def _value_error(document: Document, path: KeyPath, detail: Any) -> RuleError:
     words = {
         "list_type": "a list", "dict_type": "a mapping", "dataclass_type": "a mapping", "dict_attributes_type": "a mapping",
         "int_type": "a whole number", "int_parsing": "a whole number",
+        # An expression may be written as a truth value too, and then the kind stands last.
+        **dict.fromkeys(("bool_type", "bool_parsing"), "an expression" if detail["loc"][-1] == "bool" else "true or false"),
     }.get(kind)  # fmt: skip
     if words:
         return RuleError(f"'{key}' must be {words}, this is {_shown(given)}", location=location)

@@ -44,6 +44,9 @@ SCOPE = {
         ("all(size == 3 for size in conv.kernel_size)", True),
         ("sorted([3, 1, 2])", [1, 2, 3]),
         ("round(10 / 3, 2)", 3.33),
+        ("group_count(64)", 32),
+        ("group_count(24, 8)", 8),
+        ("group_count(conv.nothing)", None),
         ("abs(-3) + 2 ** 3 - 7 // 2 + 7 % 4", 11),
         ("'a' if conv.bias else 'b'", "a"),
         ("conv.module in ['features.0', 'x']", True),
@@ -193,7 +196,8 @@ def test_hints(text, hint):
     "text",
     ["9 ** 9 ** 9", "2.0 ** 64 ** 2", "10 ** 30 * 10 ** 30", "prod([10 ** 18, 10 ** 18])", "round(1, -1000000000)", "'a' * 1000000",
      "conv.shape * 1000000", "'%s' % 1", "conv.module < 3", "conv.module - 1", "-conv.module", "sum('abc')", "abs(conv.module)",
-     "len(3)", "any(3)", "[x for x in 3]", "1 in 3", "conv.shape[0] + conv.module", "prod(['a'])", "round('a')", "1e300 * 1e300 ** 40"],
+     "len(3)", "any(3)", "[x for x in 3]", "1 in 3", "conv.shape[0] + conv.module", "prod(['a'])", "round('a')",
+     "group_count('a')", "group_count(0)", "group_count(8, 10 ** 9)", "group_count(2.5)", "1e300 * 1e300 ** 40"],
 )  # fmt: skip
 def test_fails_with_one_kind_of_error(text):
     expression = Expression(text, {*SCOPE}, location=Location("rule.yaml", 3, 7))

@@ -43,6 +43,9 @@ def test_builtin_rules_satisfy_it(path):
         ("message:", "define: {ops: {mine: conv, yours: [relu, conv]}}\nmessage:"),
         ("message:", "script: {pattern: {node: call, op: model_call}, message: x, related: built, fix: {applicability: safe, description: x, edit: insert_eval}}\nmessage:"),
         ("    - code: y = 1", "    - {code: y = 1, scope: script}"),
+        ("message:", "fix: {applicability: safe, description: x, change: {kind: set_argument, of: conv, argument: bias, value: false}}\nmessage:"),
+        ("message:", "alternatives: {applicability: safe, description: x, change: [{kind: remove_layer, of: bn_all}]}\nmessage:"),
+        ("      through: identity_like", "      optional: true"),
     ],
 )
 def test_admits_shorthands(rule_text, old, new):
@@ -69,6 +72,10 @@ def test_admits_shorthands(rule_text, old, new):
         ("message:", "script: {message: x}\nmessage:"),
         ("message:", "script: {pattern: {node: call, op: model_call}, message: x, related: build}\nmessage:"),
         ("message:", "fix: {applicability: safe, description: x, edit: insert_evil}\nmessage:"),
+        ("message:", "fix: {applicability: safe, description: x, change: {kind: set, of: conv}}\nmessage:"),
+        ("message:", "fix: {applicability: safe, description: x, change: {kind: remove_layer, of: Conv}}\nmessage:"),
+        ("message:", "fix: {applicability: safe, description: x, change: {kind: remove_layer}}\nmessage:"),
+        ("message:", "fix: {applicability: safe, description: x, change: {kind: wrap_layer, of: a, layer: b.c, arguments: {x-y: 1}}}\nmessage:"),
     ],
 )
 def test_refuses_misspellings(rule_text, old, new):

@@ -6,8 +6,8 @@ from dataclasses import fields
 
 from normadvisor.graph.model import ModuleInfo, NodeInfo
 from normadvisor.rulebook.language import FUNCTIONS
-from normadvisor.rulebook.vocabulary import ATTRIBUTES, CONTEXT, MODULE, NODE, event_attributes
-from normadvisor.types import RunContext
+from normadvisor.rulebook.vocabulary import ATTRIBUTES, CHANGES, CONTEXT, MODULE, NODE, event_attributes
+from normadvisor.types import OperationKind, RunContext
 from normadvisor.types.events import EDITS, EVENT, EVENTS, PLACES
 
 
@@ -47,6 +47,10 @@ def test_what_the_graph_records_can_be_asked_for():
     recorded = {key for op, module in layers.items() for key in module_attrs(op, nn.utils.spectral_norm(module) if op == "linear" else module)}
     assert recorded - set(ATTRIBUTES) == set()
     assert {"kernel_size", "eps", "parametrizations", "p"} <= recorded
+
+
+def test_every_kind_of_change_is_explained():
+    assert set(CHANGES) == set(OperationKind)
 
 
 def test_scripts_and_rules_share_their_words():
