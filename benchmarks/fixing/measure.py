@@ -130,7 +130,7 @@ def _judge(row: Row, trial: Trial, before: bytes, edits: Sequence[Edit]) -> None
     after = trial.changes[0].after
     row.status, row.reason = "fixed", ""
     row.safe = trial.held[0].fix.applicability is Applicability.SAFE
-    row.proven = bool(trial.held[0].proofs) and all(proof.equal for proof in trial.held[0].proofs)
+    row.proven = bool(trial.held[0].proofs) and all(proven.proof.equal for proven in trial.held[0].proofs)
     try:
         ast.parse(after.decode())
     except SyntaxError:
