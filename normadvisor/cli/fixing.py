@@ -96,6 +96,7 @@ def _mended(
 def _delivered(run: FixRun, flags: FixFlags, printing: Printing, begin: float) -> int:
     """Write what is to be written, print what is to be printed, and say what came of it."""
     from normadvisor.cli.outcome import summary_lines
+    from normadvisor.files.overlay import overlaid
 
     if flags.patch is not None:
         _write_patch(run, flags.patch)
@@ -104,12 +105,14 @@ def _delivered(run: FixRun, flags: FixFlags, printing: Printing, begin: float) -
         with _uninterrupted():
             written = run.write()
     keys = _save_keys(run, flags.key_map)
-    elapsed = time.monotonic() - begin
+    elapsed = None if flags.interactive else time.monotonic() - begin  # what the user took to think says nothing
     print_notes(run.after, printing)
     if flags.diff:
         _print_diff(run, printing)
     if not flags.fix_only and (printing.output is not None or not (flags.diff or flags.patch == _STDOUT)):
-        print_report(run.after, printing, elapsed)
+        # Code is shown as what was found in it: where nothing was written the files do not hold it.
+        with overlaid({change.path: change.after for change in run.changes}):
+            print_report(run.after, printing, elapsed)
     sys.stdout.flush()
     failed = [] if written is None else [f"error: could not write {_shown(path)}: {reason}" for path, reason in written.failed]
     if not printing.quiet:

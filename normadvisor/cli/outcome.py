@@ -41,7 +41,8 @@ def summary_lines(run: FixRun, written: Written | None, *, unsafe: bool) -> Iter
     for skipped in run.skipped:
         if not skipped.unsafe and _is_refused(skipped.finding):
             yield f"not fixed: {place_words(skipped.finding)}: {one_line(skipped.reason)}"
-    yield _headline(run, written)
+    if run.before.report.active or run.applied:
+        yield _headline(run, written)
     more = sum(item.unsafe for item in run.skipped)
     if more and not unsafe:
         yield f"{counted(more, 'more finding')} can be fixed with --unsafe-fixes"
@@ -62,10 +63,10 @@ def _headline(run: FixRun, written: Written | None) -> str:
     if written is not None and written.failed:
         missing = {path.resolve() for path, _reason in written.failed}
         applied = [item for item in applied if not missing & {Path(edit.path).resolve() for edit in item.fix.edits}]
-    verb = "Would fix" if written is None else "Fixed"
     if not applied:
-        words = "Nothing to fix" if not (run.rolled_back or (written is not None and written.failed)) else f"{verb} nothing"
+        words = "Nothing would be fixed" if written is None else "Nothing was fixed"
     else:
+        verb = "Would fix" if written is None else "Fixed"
         kinds = Counter(item.fix.applicability.value for item in applied)
         files = len(run.changes) if written is None else len(written.written)
         safety = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))

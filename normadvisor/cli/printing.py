@@ -82,7 +82,7 @@ def print_notes(checked: Checked, printing: Printing) -> None:
         to_stderr(f"note: {note}" for note in checked.report.notes)
 
 
-def print_report(checked: Checked, printing: Printing, elapsed: float) -> None:
+def print_report(checked: Checked, printing: Printing, elapsed: float | None) -> None:
     """The report to standard output or a file; what could not be checked beside it where the format is for machines."""
     from normadvisor.report import RenderOptions, render
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,11 +12,11 @@ from normadvisor.api.fixing import Candidate, Choice, Fixer, FixOptions, FixRun,
 from normadvisor.cli.interactive.dialog import Dialog
 from normadvisor.cli.interactive.keys import Keys, open_keys
 from normadvisor.cli.interactive.screen import Screen, dialogue_stream
-from normadvisor.cli.interactive.session import Checking, Finished, Item, Pick, Verified
+from normadvisor.cli.interactive.session import Checking, Finished, Item, Pick, Question, Verified
 from normadvisor.cli.interactive.views import Painter
 from normadvisor.cli.outcome import proof_words
 from normadvisor.cli.progress import shown_progress
-from normadvisor.types import Applicability, Finding, Fix
+from normadvisor.types import Applicability, Edit, Finding
 
 if TYPE_CHECKING:
     from normadvisor.api.check import Checked
@@ -115,7 +116,8 @@ class _Choosing:
         )  # fmt: skip
 
     def _asked(self, current: _Round) -> Finished:
-        painter = Painter(options=self._screen.options, rules=self._before.rules, diff=self._diff)
+        rules, contents = self._before.rules, self._fixer.contents
+        painter = Painter(options=self._screen.options, rules=rules, diff=lambda view: self._diff(current, view), contents=contents)
         dialog = Dialog(self._screen, self._keys, painter, lambda view, tell: self._tried(current, view, tell))
         finished = dialog.run(current.items)
         fixed = {pick.item for pick in finished.picks}
@@ -160,17 +162,30 @@ class _Choosing:
             number for number, item in enumerate(current.items) if number not in own and held and _identity(item.finding) not in left
         )
 
-    def _diff(self, _finding: Finding, fix: Fix) -> str:
-        """What a fix changes in the files as they are now, fixes of earlier rounds included."""
-        from normadvisor.errors import NormAdvisorError
+    def _diff(self, current: _Round, view: Question) -> str:
+        """What a fix changes in the files as those leave them that hold already."""
+        from normadvisor.errors import NormAdvisorError, RewriteError
+
+        fix = view.item.fixes[view.fix]
+        held = [edit for pick in view.picks for edit in current.choice(pick).fix.edits]
+        try:
+            with suppress(RewriteError):  # it changes the same text as one that holds
+                return self._diff_between(held, [*held, *fix.edits])
+            return self._diff_between([], fix.edits)
+        except NormAdvisorError as error:  # the file changed since it was checked
+            return f"there is no diff: {error}"
+
+    def _diff_between(self, before: Sequence[Edit], after: Sequence[Edit]) -> str:
         from normadvisor.files.source import read_bytes
         from normadvisor.rewrite.text.changes import changed_files, diff
 
         contents: Mapping[Path, bytes] = self._fixer.contents
-        try:
-            changes = changed_files(fix.edits, lambda path: contents.get(path) or read_bytes(path))
-        except NormAdvisorError as error:  # the file changed since it was checked
-            return f"there is no diff: {error}"
+
+        def now(path: Path) -> bytes:
+            return contents[path] if path in contents else read_bytes(path)
+
+        earlier = {change.path: change.after for change in changed_files(before, now)}
+        changes = [replace(change, before=earlier.get(change.path, change.before)) for change in changed_files(after, now)]
         return "".join(diff(change, root=Path.cwd(), color=True) for change in changes)
 
 

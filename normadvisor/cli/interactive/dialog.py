@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
+from rich.text import Text
+
 from normadvisor.cli.interactive.keys import RESIZED, Keys
 from normadvisor.cli.interactive.screen import Screen
 from normadvisor.cli.interactive.session import (
@@ -65,7 +67,7 @@ class Dialog:
         except KeyboardInterrupt:
             self._screen.write("\n")  # off the line of the prompt
             raise
-        self._screen.show(self._paint().finished(view))
+        self._screen.show([*self._paint().finished(view), Text()])
         return view
 
     def _paint(self) -> Painter:
@@ -97,7 +99,8 @@ class Dialog:
             if key is not RESIZED:
                 break
             self._screen.clear()
-            view = replace(view, again=False)
+            if view.again:
+                view = replace(view, again=False, notices=())
         if not self._keys.echoes:
             self._screen.write((key if key.isprintable() else "") + "\n")
         return key

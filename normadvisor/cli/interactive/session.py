@@ -92,6 +92,8 @@ class Question:
     fix: int
     """Which of its fixes is shown."""
     answers: tuple[Answer, ...]
+    picks: tuple[Pick, ...] = ()
+    """What holds already."""
     notices: tuple[str, ...] = ()
     """What happened since the last view."""
     again: bool = False
@@ -254,7 +256,7 @@ class Session:
         asked = [index for index in range(len(self._items)) if _is_asked(self._items[index])]
         return Question(
             number=asked.index(self._state.position) + 1, total=len(asked), item=self._item, fix=self._state.fix,
-            answers=tuple(self._answers()), notices=notices,
+            answers=tuple(self._answers()), picks=self._state.picks, notices=notices,
         )  # fmt: skip
 
     def _open(self, state: _State) -> set[int]:

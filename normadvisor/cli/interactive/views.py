@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
 from normadvisor.cli.interactive.session import Answer, Finished, Menu, Question
+from normadvisor.files.overlay import overlaid
 from normadvisor.report import RenderOptions
 from normadvisor.report.clean import can_draw, one_line
 from normadvisor.report.textual import blocks
@@ -33,12 +35,14 @@ APPLICABILITY = {
 class Painter:
     """Draws views.
 
-    ``diff`` gives the unified diff of a fix of a finding, coloured by escape sequences.
+    ``diff`` gives the unified diff of the fix that a question shows, coloured by escape sequences.
     """
 
     options: RenderOptions
     rules: Mapping[str, Rule]
-    diff: Callable[[Finding, Fix], str]
+    diff: Callable[[Question], str]
+    contents: Mapping[Path, bytes] = field(default_factory=dict)
+    """What files hold whose changes are not written yet."""
 
     def at_width(self, width: int) -> Painter:
         """The same for another width."""
@@ -52,7 +56,7 @@ class Painter:
         lines = [*self.notices(view.notices), Text(), self._rule(f"{view.number} of {view.total}"), *self._finding(item.finding)]
         lines += [Text(), *self._fix(fix)]
         if fix.edits:
-            lines += [Text(), *_diff_lines(self.diff(item.finding, fix))]
+            lines += [Text(), *_diff_lines(self.diff(view))]
         return [*lines, Text(), *self._prompt(view, fix)]
 
     def menu(self, view: Menu) -> list[Text]:
@@ -101,7 +105,8 @@ class Painter:
     def _finding(self, finding: Finding) -> list[Text]:
         """As in a report, without the fix and with the reason."""
         bare = replace(finding, fix=None, alternatives=())
-        lines = next(iter(blocks(Report(findings=(bare,)), self.options, self.options.width)))
+        with overlaid(self.contents):
+            lines = next(iter(blocks(Report(findings=(bare,)), self.options, self.options.width)))
         rule = self.rules.get(finding.rule)
         if rule is None:
             return lines

@@ -1,6 +1,7 @@
 """The program with a fixer that needs no models: every line ``name = old  # RULE new [new ...]`` is a finding, its fixes put ``new`` there.
 
 ``breaks`` as a new value is rolled back, ``words`` is a fix in words only, ``unsafe`` an unsafe one. ``gone`` takes the next finding along.
+``name = older  # NA104`` has two findings: it should be ``old``, and, as long as it is one of them, ``new``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from normadvisor.api.check import Checked
 from normadvisor.api.fixing import Applied, Candidate, Choice, FixRun, Proven, RolledBack, Skipped, Trial
 from normadvisor.api.progress import Progress
 from normadvisor.cli.run import run
-from normadvisor.config import Settings
 from normadvisor.rewrite.keys import KeyMap
 from normadvisor.rewrite.proof.result import Proof
 from normadvisor.rewrite.text.apply import merged
@@ -23,7 +23,7 @@ from normadvisor.rewrite.text.changes import FileChange, changed_files
 from normadvisor.rulebook.catalogue import load_rules
 from normadvisor.types import Applicability, Confidence, Edit, Finding, Fix, ModelSummary, Report, Severity
 
-LINE = re.compile(r"^(\w+) = (old)(  # (\w+)((?: \w+)*))?$", re.MULTILINE)
+LINE = re.compile(r"^(\w+) = (old|older)(  # (\w+)((?: \w+)*))?$", re.MULTILINE)
 PROOF = Proven(
     "net.py:Net", Proof(equal=True, modes=("train", "eval"), draws=3, worst=3e-15, what="outputs, gradients and buffers")
 )
@@ -53,16 +53,25 @@ class FakeFixer:
         for match in LINE.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
             begin, end = (match.start(2) - match.start() + 1, match.end(2) - match.start() + 1)
-            fixes = []
-            for word in (match[5] or "").split():
-                safe = {"words": Applicability.DISPLAY, "unsafe": Applicability.UNSAFE}.get(word, Applicability.SAFE)
-                edits = () if word == "words" else (Edit(str(self.path), line, begin, line, end + (len(match[3]) if word == "all" else 0), word),)
-                fixes.append(Fix(safe, f"Put {word} in place of old.", edits, f"Use {word}", f"{word} costs more"))
-            yield Finding(
-                rule=match[4] or "NA104", name="some-rule", severity=Severity.WARNING, confidence=Confidence.CONFIRMED,
-                message=f"{match[1]} is old", path=str(self.path), line=line, column=begin, end_line=line, end_column=end,
-                fix=fixes[0] if fixes else None, alternatives=tuple(fixes[1:]), fingerprint=match[1], evidence={"age": 3},
-            )  # fmt: skip
+            if match[2] == "older":
+                yield self.finding(match, line, begin, end, ["old"], match[4])
+                yield self.finding(match, line, begin, end, ["new"], "NA105")
+            elif match[4] and not match[5]:
+                yield self.finding(match, line, begin, end, ["new"], "NA105")
+            else:
+                yield self.finding(match, line, begin, end, (match[5] or "").split(), match[4] or "NA104")
+
+    def finding(self, match, line, begin, end, words, rule):
+        fixes = []
+        for word in words:
+            safe = {"words": Applicability.DISPLAY, "unsafe": Applicability.UNSAFE}.get(word, Applicability.SAFE)
+            edits = () if word == "words" else (Edit(str(self.path), line, begin, line, end, word),)
+            fixes.append(Fix(safe, f"Put {word} in place of old.", edits, f"Use {word}", f"{word} costs more"))
+        return Finding(
+            rule=rule, name="some-rule", severity=Severity.WARNING, confidence=Confidence.CONFIRMED,
+            message=f"{match[1]} is {match[2]}", path=str(self.path), line=line, column=begin, end_line=line, end_column=end,
+            fix=fixes[0] if fixes else None, alternatives=tuple(fixes[1:]), fingerprint=match[1] + rule, evidence={"age": 3},
+        )  # fmt: skip
 
     def report(self, data):
         model = ModelSummary(target="net.py:Net", trace="symbolic", inputs="", modules=1, nodes=1)
@@ -99,7 +108,7 @@ class FakeFixer:
             changes=(FileChange(self.path, self.disk, after),) if after != self.disk else (),
             proofs=(PROOF,) if good else (),
             after=self.report(after),
-            key_maps={"net.py:Net": KeyMap(dropped=tuple(f"{choice.finding.fingerprint}.bias" for choice in good))} if good else {},
+            key_maps={"net.py:Net": KeyMap(dropped=tuple(f"{choice.finding.fingerprint[0]}.bias" for choice in good))} if good else {},
         )  # fmt: skip
 
     def keep(self, trial):

@@ -13,13 +13,13 @@ from normadvisor.cli.interactive.keys import LineKeys, open_keys
 
 LOOP = """
 from normadvisor.cli.interactive.keys import RESIZED, open_keys
-with open_keys() as keys:
-    print(type(keys).__name__, flush=True)
-    try:
+try:
+    with open_keys() as keys:
+        print(type(keys).__name__, flush=True)
         while key := keys.next():
             print("RESIZED" if key is RESIZED else repr(key), flush=True)
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
 print("ended", flush=True)
 """
 
@@ -71,6 +71,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(terminal):
     found = terminal("-c", LOOP)
     found.wait("TerminalKeys")
     assert found.modes != found.before
+    time.sleep(0.3)  # until it waits for a key
     found.type("\x03")
     assert found.end() == 0
     assert found.screen.history == "TerminalKeys\ninterrupted\nended"
