@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normadvisor.errors import TargetError
+from normadvisor.files.overlay import overlay_number
 from normadvisor.files.source import Source, read_source
 
 if TYPE_CHECKING:
@@ -141,17 +142,17 @@ class FileNames:
         return None
 
 
-def _state(file: Path) -> tuple[int, int] | None:
-    """What changes when a file does; ``None`` where there is no such file."""
+def _state(file: Path) -> tuple[int, int, int] | None:
+    """What changes when a file or the overlay does; ``None`` where there is no such file."""
     try:
         status = file.stat()
     except (OSError, ValueError):
         return None
-    return (status.st_mtime_ns, status.st_size) if stat.S_ISREG(status.st_mode) else None
+    return (status.st_mtime_ns, status.st_size, overlay_number()) if stat.S_ISREG(status.st_mode) else None
 
 
 @lru_cache(maxsize=48)
-def _names_of(file: Path, depth: int, state: tuple[int, int]) -> FileNames | None:
+def _names_of(file: Path, depth: int, state: tuple[int, int, int]) -> FileNames | None:
     """Names of a neighbour; the files of a folder have neighbours in common, so some are kept."""
     del state  # tells one content of the file from another
     try:

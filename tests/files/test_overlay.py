@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 
-from normadvisor.files.overlay import overlaid, overlay_of, overlay_paths, set_overlay
+from normadvisor.files.overlay import overlaid, overlay_number, overlay_of, overlay_paths, set_overlay
 from normadvisor.files.source import read_bytes, read_source
 
 
@@ -31,3 +31,14 @@ def test_overlays_nest_and_can_stay(tmp_path):
     assert (overlay_of(os.fspath(first)), overlay_of(second)) == (b"1", b"2")
     set_overlay({})
     assert (overlay_of(first), overlay_of("<string>\0")) == (None, None)
+
+
+def test_overlays_are_told_apart(tmp_path):
+    numbers = [overlay_number()]
+    for data in (b"1", b"2"):
+        with overlaid({tmp_path / "a.py": data}):
+            numbers.append(overlay_number())
+            with overlaid({}):
+                numbers.append(overlay_number())
+            assert overlay_number() == numbers[-2]
+    assert (numbers[0], overlay_number(), len(set(numbers))) == (0, 0, 5)

@@ -10,6 +10,7 @@ import pytest
 import torch  # noqa: F401 - it can be imported once in a process, so not within a test that forgets modules
 
 from normadvisor.files.overlay import overlaid
+from normadvisor.targets.discover import discover
 from normadvisor.targets.load import load
 from normadvisor.targets.overlay import forget_modules, importing_overlaid, is_installed
 from normadvisor.targets.parse import parse_target
@@ -137,6 +138,17 @@ def test_a_target_is_loaded_from_the_overlay(tmp_path):
         second = load(target).obj
         assert inspect.getsource(second) == source.format(size=22).partition("\n\n")[2]
     assert (first.size, second.size) == (1, 22)
+
+
+def test_models_are_found_as_the_overlay_says_also_through_files_nearby(tmp_path):
+    (tmp_path / "first.py").write_text("from torch import nn\n\nclass First(nn.Module):\n    def forward(self, x):\n        return x\n")
+    (tmp_path / "second.py").write_text("from first import First\n\nclass Second(First):\n    pass\n")
+    third = tmp_path / "third.py"
+    third.write_text("import torch\nfrom second import Second\n\nclass Third(Second):\n    def forward(self, x):\n        return x\n")
+    assert [found.name for found in discover(third)] == ["Third"]
+    with overlaid({tmp_path / "first.py": b"class First:\n    pass\n"}):
+        assert discover(third) == []
+    assert [found.name for found in discover(third)] == ["Third"]
 
 
 def test_an_overlay_that_is_no_python_is_the_error_of_its_line(tmp_path):

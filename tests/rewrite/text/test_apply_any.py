@@ -19,7 +19,7 @@ from normadvisor.types import Edit
 
 PATH = Path("net.py")
 BREAK = re.compile(r"\r\n|\r|\n")
-MODEST = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+MODEST = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 ENCODINGS = {
     "": "äß€語𝔘\u2028\u0085",
     "utf-8": "äß€語𝔘\u2028",

@@ -115,7 +115,7 @@ def notebooks(draw: st.DrawFn) -> tuple[str, list[str], list[Edit]]:
     return text, sources, edits
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(notebooks())
 def test_any_cells_say_what_was_asked_for(case):
     text, sources, edits = case
