@@ -21,6 +21,9 @@ A gradient that is zero in exact arithmetic, such as that of another bias in fro
 large as other gradients; measured by itself it would differ by 100%.
 """
 
+_TOTAL = 1.0
+"""The difference between what cannot be subtracted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Compared:
@@ -30,7 +33,7 @@ class Compared:
     """``output``, ``input gradient``, ``gradient`` or ``buffer``."""
     name: str
     error: float
-    """Largest difference, relative to the scale; infinite where shapes, types or finiteness differ."""
+    """Largest difference, relative to the scale; one where shapes, types or finiteness differ."""
     words: str = ""
     """What differs, where it is not a matter of size."""
 
@@ -67,7 +70,7 @@ def differences(one: Observed, other: Observed, *, copied: Mapping[str, str] | N
     """
     if len(one.outputs) != len(other.outputs):
         words = f"is missing: the original gives {len(one.outputs)} tensors, the changed model {len(other.outputs)}"
-        yield Compared("output", str(min(len(one.outputs), len(other.outputs))), float("inf"), words)
+        yield Compared("output", str(min(len(one.outputs), len(other.outputs))), _TOTAL, words)
         return
     yield from _all("output", _numbered(one.outputs), _numbered(other.outputs))
     yield from _all("input gradient", _numbered(one.input_gradients), _numbered(other.input_gradients))
@@ -98,20 +101,19 @@ def _all(kind: str, one: Mapping[str, torch.Tensor], other: Mapping[str, torch.T
 
 
 def _compare(kind: str, key: str, one: torch.Tensor, other: torch.Tensor, scale: float) -> Compared:
-    infinite = float("inf")
     # A gradient that is not there is a zero without a shape.
     absent = kind == "gradient" and not (one.dim() and other.dim())
     if not absent and (one.shape != other.shape or one.dtype != other.dtype):
-        return Compared(kind, key, infinite, f"is {_form(other)} instead of {_form(one)}")
+        return Compared(kind, key, _TOTAL, f"is {_form(other)} instead of {_form(one)}")
     if not (one.is_floating_point() or one.is_complex()):
-        return Compared(kind, key, 0.0 if torch.equal(one, other) else infinite, "holds other whole numbers")
+        return Compared(kind, key, 0.0 if torch.equal(one, other) else _TOTAL, "holds other whole numbers")
     one, other = (one, other.expand_as(one)) if one.dim() else (one.expand_as(other), other)
     finite = one.isfinite()
     if not torch.equal(finite, other.isfinite()):
-        return Compared(kind, key, infinite, "is not finite at the same places")
+        return Compared(kind, key, _TOTAL, "is not finite at the same places")
     difference = (one - other)[finite]
     largest = float(difference.abs().max()) if difference.numel() else 0.0
-    return Compared(kind, key, (largest / scale if scale else infinite) if largest else 0.0)
+    return Compared(kind, key, (largest / scale if scale else _TOTAL) if largest else 0.0)
 
 
 def _form(tensor: torch.Tensor) -> str:

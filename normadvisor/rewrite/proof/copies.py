@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from normadvisor.graph.values import tensors_in
+from normadvisor.graph.values import tensors_in, to_device
 from normadvisor.rewrite.proof.double import double
 from normadvisor.rewrite.proof.state import fill_empty, named_modules
 
@@ -30,12 +30,9 @@ def double_copy(model: nn.Module) -> nn.Module:
 
     """
     memo: dict[int, Any] = {}
-    originals = []
     for key, tensor in _held(model):
-        if id(tensor) in memo or is_lazy(tensor):
-            continue
-        originals.append(tensor)
-        memo[id(tensor)] = _doubled(key, tensor)
+        if id(tensor) not in memo:
+            memo[id(tensor)] = to_device(tensor, "cpu") if is_lazy(tensor) else _doubled(key, tensor)
     copied: nn.Module = copy.deepcopy(model, memo)
     return copied
 

@@ -19,7 +19,8 @@ from normadvisor.rewrite.proof.state import hidden, parameters, state
 
 __all__ = ["MODES", "Observed", "Subject", "as_plain_cpu"]
 
-MODES = ("train", "eval", "as it is")
+MODES = {"train": "in train mode", "eval": "in eval mode", "as it is": "with each layer in the mode it was in"}
+"""What a proof calls the modes, and how a sentence does."""
 
 _STEP = 1e-12
 """Relative size of the disturbance that shows how much a model amplifies: some thousand times the rounding of double precision."""
@@ -73,18 +74,23 @@ class Subject:
     @contextmanager
     def _ready(self, mode: str, seed: int) -> Iterator[None]:
         """The model in a mode, random states set; everything as it was afterwards."""
-        with torch.no_grad():
-            for key, value in self._running().items():
-                value.copy_(self._kept[key])
-        for parameter in self.model.parameters():
-            parameter.grad = None
-        with swapped(self.model, None), as_plain_cpu():
+        with ExitStack() as stack:
+            stack.callback(self._restore)
+            stack.enter_context(swapped(self.model, None))
+            stack.enter_context(as_plain_cpu())
             torch.default_generator.manual_seed(seed)  # that of the CPU alone
             random.seed(seed)
             if "numpy" in sys.modules:
                 sys.modules["numpy"].random.seed(seed)
             self._set_mode(mode)
             yield
+
+    def _restore(self) -> None:
+        with torch.no_grad():
+            for key, value in self._running().items():
+                value.copy_(self._kept[key])
+        for parameter in self.model.parameters():
+            parameter.grad = None
 
     def try_out(self, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Run ``forward`` once without gradients.
@@ -105,7 +111,7 @@ class Subject:
         """Run forward and backward; the loss is the sum of all outputs, each entry with a random factor of its own.
 
         Args:
-            mode: one of :data:`MODES`.
+            mode: a key of :data:`MODES`.
             args: positional arguments; left as they are.
             kwargs: those by name.
             seed: of everything random in the pass.

@@ -15,7 +15,7 @@ from normadvisor.rewrite.proof.compare import Compared, differences, expected, g
 from normadvisor.rewrite.proof.copies import double_copy, has_lazy, size_of
 from normadvisor.rewrite.proof.inputs import Arguments, Shape, draw, shapes
 from normadvisor.rewrite.proof.parts import enclosing, recorded_arguments, restricted
-from normadvisor.rewrite.proof.passes import Observed, Subject, as_plain_cpu
+from normadvisor.rewrite.proof.passes import MODES, Observed, Subject, as_plain_cpu
 from normadvisor.rewrite.proof.result import Proof
 from normadvisor.rewrite.proof.state import carry, randomise
 
@@ -182,10 +182,10 @@ def _shape(subject: Subject, modes: Sequence[str], inputs: Arguments) -> Shape |
         for mode in modes:
             try:
                 if not subject.try_out(mode, args, kwargs):
-                    reason = f"{mode} mode gives values that are not finite"
+                    reason = f"it gives values that are not finite {MODES[mode]}"
                     break
             except Exception as error:  # noqa: BLE001 -- forward is the user's code
-                reason = f"forward of the original fails in {mode} mode: {_told(error)}"
+                reason = f"forward of the original fails {MODES[mode]}: {_told(error)}"
                 break
         else:
             return shape
@@ -207,7 +207,7 @@ class _Pair:
         try:
             found = self.changed.observe(mode, args, kwargs, seed)
         except Exception as error:  # noqa: BLE001 -- forward is the user's code
-            return 0.0, True, Proof(equal=False, reason=f"the changed model fails in {mode} mode: {_told(error)}")
+            return 0.0, True, Proof(equal=False, reason=f"the changed model fails {MODES[mode]}: {_told(error)}")
         compared = list(differences(expected(observed, self.key_map), found, copied=self._copied()))
         if mode != "eval":
             compared += gradients_lost(observed, self.key_map)
@@ -226,7 +226,7 @@ class _Pair:
         """Whether differences beyond the tolerance can be put down to rounding; the verdict if not."""
         again = self.original.observe(mode, *arguments, seed)
         if any(each.error > self.plan.tolerance for each in differences(observed, again)):
-            return _unprovable(f"two runs of the original on the same inputs differ in {mode} mode")
+            return _unprovable(f"two runs of the original on the same inputs differ {MODES[mode]}")
         disturbed = self.original.observe(mode, *arguments, seed, disturbed=True)
         own = expected(observed, self.key_map)
         allowed = {(each.kind, each.name): each.error for each in differences(own, expected(disturbed, self.key_map))}
@@ -234,7 +234,7 @@ class _Pair:
         if not wrong:
             return None
         # Outputs come first, and say most to a reader.
-        return Proof(equal=False, worst=max(each.error for each in wrong), reason=f"{wrong[0]} in {mode} mode")
+        return Proof(equal=False, worst=max(each.error for each in wrong), reason=f"{wrong[0]} {MODES[mode]}")
 
     def _limit(self, reaction: float) -> float:
         return max(self.plan.tolerance, min(_MULTIPLE * reaction, LIMIT))
