@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from normadvisor.types import Finding, Report, Severity
+from normadvisor.types import Applicability, Finding, Report, Severity
 
-__all__ = ["RuleCount", "by_importance", "by_place", "checked_models", "counted", "rule_counts", "severity_counts", "summary", "suppressed"]
+__all__ = [
+    "RuleCount", "by_importance", "by_place", "checked_models", "counted", "fixable", "rule_counts", "severity_counts", "summary",
+    "suppressed",
+]  # fmt: skip
 
 
 class RuleCount(NamedTuple):
@@ -77,6 +80,21 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def fixable(findings: Iterable[Finding]) -> tuple[int, int]:
+    """How many findings a safe fix mends, and how many more an unsafe one does."""
+    chosen = [finding.mended_by(lambda fix: bool(fix.edits)) for finding in findings]
+    kinds = Counter(fix.applicability for fix in chosen if fix is not None)
+    return kinds[Applicability.SAFE], kinds[Applicability.UNSAFE]
+
+
+def _fixable(findings: Iterable[Finding]) -> list[str]:
+    """What ``normadvisor fix`` would do about the findings, if anything."""
+    safe, unsafe = fixable(findings)
+    if safe:
+        return [f"{safe} fixable with `normadvisor fix`" + (f", {unsafe} more with --unsafe-fixes" if unsafe else "")]
+    return [f"{unsafe} fixable with `normadvisor fix --unsafe-fixes`"] if unsafe else []
+
+
 def summary(report: Report, elapsed: float | None = None) -> str:
     """The result in one sentence."""
     active = report.active
@@ -89,7 +107,7 @@ def summary(report: Report, elapsed: float | None = None) -> str:
         start = f"Found {counted(len(active), 'finding')} {where}".rstrip() + f": {kinds}"
     else:
         start = f"No findings {where}".rstrip()
-    parts = [start]
+    parts = [start, *_fixable(active)]
     if not (models or active or report.problems or report.static):
         parts.append("no models were found")
     if hidden := suppressed(report):

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from normadvisor.report.clean import can_draw, one_line, printable, short
 from normadvisor.report.frame import SourceLines, Span, code_frame
+from normadvisor.report.mends import kind_of, other_ways, titled
 from normadvisor.report.modules import listed
 from normadvisor.report.options import RenderOptions
 from normadvisor.report.paths import place_of, place_of_finding, place_of_related
@@ -120,8 +121,9 @@ class _Writer:
         related = [f"{place_of_related(other, self.options.root)} {other.message}" for other in finding.related]
         lines += self._fact("see", self._some([one_line(text) for text in related], MOST_RELATED))
         if finding.fix:
-            kind = "" if finding.fix.applicability is Applicability.DISPLAY else f"({finding.fix.applicability}) "
-            lines += self._fact("mend", [kind + one_line(finding.fix.description)], style="green")
+            kind = "" if finding.fix.applicability is Applicability.DISPLAY else f"({kind_of(finding.fix)}) "
+            lines += self._fact("mend", [kind + one_line(titled(finding.fix))], style="green")
+            lines += self._fact("or", [one_line(text) for text in other_ways(finding)], style="green")
         return lines
 
     def _some(self, items: list[str], most: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self, TypeAlias
@@ -140,6 +140,20 @@ class Finding:
     fingerprint: str = ""
     cell: int | None = None
     """Cell of a notebook that lines are counted in."""
+
+    def mended_by(self, able: Callable[[Fix], bool]) -> Fix | None:
+        """The fix that is applied unless another is chosen: the first safe one, else the default one if that is unsafe.
+
+        An unsafe alternative is never applied unasked: where the default is in words, the rule leaves the decision to people.
+
+        Args:
+            able: whether a fix can be applied, e.g. because it has edits.
+
+        """
+        fixes = [fix for fix in (self.fix, *self.alternatives) if fix is not None and able(fix)]
+        safe = next((fix for fix in fixes if fix.applicability is Applicability.SAFE), None)
+        unsafe = next((fix for fix in fixes if fix is self.fix and fix.applicability is Applicability.UNSAFE), None)
+        return safe or unsafe
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as the JSON contract prints it, keys in the contract's order."""

@@ -21,8 +21,24 @@ from normadvisor.types import (
 )
 
 # Lone surrogates included: they stand for undecodable bytes in file names.
-NASTY = ["", "|", "::error::", "%0A", "a,b:c", "<b>&amp;]]>", "`` ` ``", "\x1b[31m", "\r\n", "\udcff", "\u202e", "@octocat #1", "</details>"]
-text = st.one_of(st.sampled_from(NASTY), st.text(st.characters(), max_size=30), st.text(st.sampled_from("`|\\*_[]<>&@#:,%\r\n -1.~"), max_size=12))
+NASTY = [
+    "",
+    "|",
+    "::error::",
+    "%0A",
+    "a,b:c",
+    "<b>&amp;]]>",
+    "`` ` ``",
+    "\x1b[31m",
+    "\r\n",
+    "\udcff",
+    "\u202e",
+    "@octocat #1",
+    "</details>",
+]
+text = st.one_of(
+    st.sampled_from(NASTY), st.text(st.characters(), max_size=30), st.text(st.sampled_from("`|\\*_[]<>&@#:,%\r\n -1.~"), max_size=12)
+)
 number = st.integers(1, 50)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | text,
@@ -31,7 +47,9 @@ json_values = st.recursive(
 )
 cell = st.none() | number
 edits = st.builds(Edit, text, number, number, number, number, text, cell)
-fixes = st.builds(Fix, st.sampled_from(Applicability), text, st.lists(edits, max_size=2).map(tuple))
+fixes = st.builds(
+    Fix, st.sampled_from(Applicability), text, st.lists(edits, max_size=2).map(tuple), title=text, trade_off=text, refused=text
+)
 related = st.builds(Related, text, number, text, cell)
 locations = st.builds(Location, text, number, number, st.none() | number, st.none() | number, cell)
 
@@ -54,6 +72,7 @@ def findings() -> st.SearchStrategy[Finding]:
         related=st.lists(related, max_size=2).map(tuple),
         evidence=st.dictionaries(text, json_values, max_size=3),
         fix=st.none() | fixes,
+        alternatives=st.lists(fixes, max_size=2).map(tuple),
         suppressed=st.none() | st.sampled_from(Suppression),
         fingerprint=text,
         cell=cell,

@@ -47,8 +47,9 @@ def _finding(finding: Finding, options: RenderOptions) -> dict[str, Any]:
     data["path"] = None if finding.path is None else shown(finding.path, options.root)
     for place in data["related"]:
         place["path"] = shown(place["path"], options.root)
-    for edit in (data["fix"] or {"edits": []})["edits"]:
-        edit["path"] = shown(edit["path"], options.root)
+    for fix in (data["fix"], *data["alternatives"]):
+        for edit in fix["edits"] if fix else ():
+            edit["path"] = shown(edit["path"], options.root)
     return data
 
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 
 from normadvisor.report.clean import one_line, short
+from normadvisor.report.mends import kind_of, titled
 from normadvisor.report.modules import listed
 from normadvisor.report.options import RenderOptions
 from normadvisor.report.paths import place_of, place_of_finding, place_of_related
 from normadvisor.report.tally import by_importance, rule_counts, summary
-from normadvisor.types import Applicability, Finding, Problem, Report, Severity
+from normadvisor.types import Applicability, Finding, Fix, Problem, Report, Severity
 
 __all__ = ["render"]
 
@@ -26,7 +27,7 @@ _LEADING = re.compile(r"^(\d{0,9})([-+=.)])")
 def render(report: Report, options: RenderOptions) -> str:
     """Summary, a table of findings, what could not be checked, and the details folded away."""
     findings = by_importance(report.active)
-    parts = [f"**normadvisor**: {_text(summary(report, options.elapsed))}"]
+    parts = [f"**normadvisor**: {_prose(summary(report, options.elapsed))}"]
     if report.problems:
         parts.append("\n".join(_problem(problem, options) for problem in report.problems))
     if findings:
@@ -77,9 +78,15 @@ def _details(finding: Finding, options: RenderOptions) -> str:
     lines += [f"- {_text(key)}: {_code(short(value))}" for key, value in finding.evidence.items()]
     lines += [f"- see {_code(place_of_related(other, options.root))}: {_prose(other.message)}" for other in finding.related]
     if finding.fix:
-        kind = "" if finding.fix.applicability is Applicability.DISPLAY else f" ({finding.fix.applicability})"
-        lines.append(f"- mend{kind}: {_prose(finding.fix.description)}")
+        kind = "" if finding.fix.applicability is Applicability.DISPLAY else f" ({kind_of(finding.fix)})"
+        lines += [f"- mend{kind}: {_prose(titled(finding.fix))}", *_trade_off(finding.fix)]
+        for fix in finding.alternatives:
+            lines += [f"- or ({kind_of(fix)}): {_prose(titled(fix))}", *_trade_off(fix)]
     return "\n".join([*lines, "", "</details>"])
+
+
+def _trade_off(fix: Fix) -> list[str]:
+    return [f"  - trade-off: {_prose(fix.trade_off)}"] if fix.trade_off else []
 
 
 def _problem(problem: Problem, options: RenderOptions) -> str:

@@ -59,7 +59,8 @@ def _rules(report: Report, known: Mapping[str, Rule]) -> list[dict[str, Any]]:
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
-    mend = f"\n\n**Mend** ({rule.fix.applicability}): {_general(rule.fix.description)}" if rule.fix else ""
+    mends = [("Mend", rule.fix), *(("Or", fix) for fix in rule.alternatives)] if rule.fix else []
+    mend = "".join(f"\n\n**{word}** ({fix.applicability}): {_general(fix.description)}" for word, fix in mends)
     sources = "\n".join(
         f"- {f'[{source.title}]({source.url})' if source.url else source.title}{f': {source.claim}' if source.claim else ''}"
         for source in rule.references
@@ -112,10 +113,21 @@ def _result(finding: Finding, index: int, options: RenderOptions) -> dict[str, A
         kind, reason = REASONS[finding.suppressed]
         result["suppressions"] = [{"kind": kind, "status": "accepted", "justification": f"suppressed by {reason}"}]
     if finding.fix:
-        result["properties"]["mend"] = {"applicability": finding.fix.applicability, "description": finding.fix.description}
-        if finding.fix.edits and not any(edit.cell for edit in finding.fix.edits):  # regions count lines of the JSON text
-            result["fixes"] = [_fix(finding.fix, options)]
+        result["properties"]["mend"] = _mend(finding.fix)
+        if finding.alternatives:
+            result["properties"]["alternatives"] = [_mend(fix) for fix in finding.alternatives]
+        # The regions of edits in notebooks would count lines of the JSON text.
+        written = [fix for fix in (finding.fix, *finding.alternatives) if fix.edits and not any(edit.cell for edit in fix.edits)]
+        if written:
+            fixes = [_fix(fix, options) for fix in written]
+            result["fixes"] = [fix for position, fix in enumerate(fixes) if fix not in fixes[:position]]
     return result
+
+
+def _mend(fix: Fix) -> dict[str, str]:
+    """A fix in words."""
+    words = {"title": fix.title, "tradeOff": fix.trade_off, "refused": fix.refused}
+    return {"applicability": fix.applicability, "description": fix.description, **{key: text for key, text in words.items() if text}}
 
 
 def _locations(finding: Finding, options: RenderOptions) -> list[dict[str, Any]]:
@@ -156,7 +168,7 @@ def _fix(fix: Fix, options: RenderOptions) -> dict[str, Any]:
     for edit in fix.edits:
         changes.setdefault(edit.path, []).append(edit)
     return {
-        "description": {"text": fix.description},
+        "description": {"text": f"{fix.title}: {fix.description}" if fix.title else fix.description},
         "artifactChanges": [
             {"artifactLocation": _artifact(path, options), "replacements": [_replacement(edit) for edit in edits]}
             for path, edits in changes.items()
