@@ -8,7 +8,7 @@ import linecache
 import os
 import sys
 import sysconfig
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,7 +112,8 @@ def forget_modules(since: Iterable[str], keep: Callable[[ModuleType], bool] = is
 
     Forgotten is what was imported since a snapshot and ``keep`` says no to; overlaid files whenever they were imported and whatever
     ``keep`` says; and with any of them every module that holds it or something defined in it, at any distance, so that no name leads
-    back to the old ones. Modules written in C and ``__main__`` stay in any case.
+    back to the old ones. Modules written in C and ``__main__`` stay in any case. Registries of modules that stay give up what the
+    forgotten ones entered.
 
     Args:
         since: names that were in ``sys.modules`` before; those that were not are new.
@@ -136,8 +137,32 @@ def forget_modules(since: Iterable[str], keep: Callable[[ModuleType], bool] = is
         # `from package import module` takes the attribute before it looks for a module.
         if parent in loaded and vars(loaded[parent]).get(last) is loaded[name]:
             delattr(loaded[parent], last)
+    for name, module in loaded.items():
+        if name not in gone and name.partition(".")[0] not in _NEVER_HOLD:
+            _unregister(module, gone)
     importlib.invalidate_caches()
     return frozenset(gone)
+
+
+def _unregister(module: ModuleType, gone: set[str]) -> None:
+    """Take classes and functions of forgotten modules out of registries that stay: most refuse a name that they know."""
+    for value in list(vars(module).values()):
+        if isinstance(value, type | ModuleType | FunctionType):
+            continue
+        # A table, or an object that keeps its tables in attributes. Their own methods are not asked: some import what they name.
+        tables = [value, *_attributes(value).values()]
+        for table in tables:
+            for key, entry in list(dict.items(table)) if isinstance(table, dict) else ():
+                if isinstance(entry, type | FunctionType) and entry.__module__ in gone:
+                    (OrderedDict if isinstance(table, OrderedDict) else dict).pop(table, key, None)
+
+
+def _attributes(value: object) -> dict[str, object]:
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _source_of(module: ModuleType) -> Path | None:

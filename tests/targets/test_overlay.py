@@ -101,6 +101,29 @@ def test_a_second_import_is_anew_through_every_module_between(package, tmp_path,
         assert importlib.import_module("overlay_installed") is kept
 
 
+def test_registries_that_stay_take_the_same_names_again(tmp_path, monkeypatch):
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    (installed / "overlay_registry.py").write_text(
+        "from collections import OrderedDict\n\nTABLE = OrderedDict(own=1)\n\nclass Registry:\n    def __init__(self):\n        self.entries = {}\n\nREGISTRY = Registry()\n\n"
+        "def register(item):\n    assert item.__name__ not in TABLE and item.__name__ not in REGISTRY.entries\n"
+        "    TABLE[item.__name__] = REGISTRY.entries[item.__name__] = item\n    return item\n"
+    )
+    (tmp_path / "overlay_registers.py").write_text(
+        "from overlay_registry import register\n\n@register\nclass Net:\n    pass\n\n@register\ndef net():\n    pass\n"
+    )
+    for folder in (tmp_path, installed):
+        monkeypatch.syspath_prepend(str(folder))
+    snapshot = set(sys.modules)
+    first = importlib.import_module("overlay_registers")
+    registry = importlib.import_module("overlay_registry")
+    assert forget_modules(snapshot) == {"overlay_registers"}
+    second = importlib.import_module("overlay_registers")
+    assert first.Net is not second.Net
+    assert {"own": 1, "Net": second.Net, "net": second.net} == registry.TABLE
+    assert registry.REGISTRY.entries == {"Net": second.Net, "net": second.net}
+
+
 def test_a_package_that_stays_gives_up_the_modules_that_go(package):
     importlib.import_module("overlaid_package")
     snapshot = set(sys.modules)
