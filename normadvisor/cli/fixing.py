@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normadvisor.cli.interrupted import Interrupted
-from normadvisor.cli.printing import check_writable, print_notes, print_report, to_stderr, write_file
+from normadvisor.cli.printing import check_writable, print_notes, print_problems, print_report, to_stderr, write_file
 
 if TYPE_CHECKING:
     from normadvisor.api.check import CheckOptions
@@ -106,21 +106,36 @@ def _delivered(run: FixRun, flags: FixFlags, printing: Printing, begin: float) -
             written = run.write()
     keys = _save_keys(run, flags.key_map)
     elapsed = None if flags.interactive else time.monotonic() - begin  # what the user took to think says nothing
-    print_notes(run.after, printing)
+    if not flags.interactive:
+        print_notes(run.after, printing)
     if flags.diff:
         _print_diff(run, printing)
     if not flags.fix_only and (printing.output is not None or not (flags.diff or flags.patch == _STDOUT)):
         # Code is shown as what was found in it: where nothing was written the files do not hold it.
         with overlaid({change.path: change.after for change in run.changes}):
             print_report(run.after, printing, elapsed)
+    else:
+        print_problems(run.after)
     sys.stdout.flush()
     failed = [] if written is None else [f"error: could not write {_shown(path)}: {reason}" for path, reason in written.failed]
     if not printing.quiet:
-        to_stderr(summary_lines(run, written, unsafe=flags.unsafe or flags.interactive or flags.to is not None))
-        to_stderr(keys)
+        summary = summary_lines(run, written, unsafe=flags.unsafe or flags.interactive or flags.to is not None)
+        to_stderr(line for whole in (*summary, *keys) for line in _wrapped(whole))
         to_stderr(f"note: {_shown(path)}: {note}" for path, note in (written.notes if written is not None else ()))
     to_stderr(failed)
     return _exit_code(run, flags, printing, written)
+
+
+def _wrapped(line: str) -> list[str]:
+    """A line as a terminal should show it, broken between words."""
+    if not sys.stderr.isatty():
+        return [line]
+    import textwrap
+
+    from normadvisor.report import RenderOptions
+
+    width = max(40, RenderOptions.for_stream(sys.stderr).width)
+    return textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False, drop_whitespace=True)
 
 
 def _shown(path: Path) -> str:

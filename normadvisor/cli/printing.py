@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from normadvisor.api.check import Checked
     from normadvisor.types import Report
 
-__all__ = ["Printing", "check_format", "check_writable", "print_notes", "print_report", "to_stderr", "write_file"]
+__all__ = ["Printing", "check_format", "check_writable", "print_notes", "print_problems", "print_report", "to_stderr", "write_file"]
 
 _PROSE = frozenset({"text", "concise"})
 """Formats that tell people what could not be checked; beside the others it is said on standard error as well."""
@@ -102,7 +102,12 @@ def print_report(checked: Checked, printing: Printing, elapsed: float | None) ->
         text = render(report, name, options=RenderOptions(color=bool(color), **others))
         write_file("--output", printing.output, text.encode("utf-8", "backslashreplace"))
     if name not in _PROSE or printing.output is not None:
-        to_stderr(_problem_lines(report))
+        print_problems(checked)
+
+
+def print_problems(checked: Checked) -> None:
+    """What could not be checked, on standard error."""
+    to_stderr(_problem_lines(checked.report))
 
 
 def _is_clean(report: Report) -> bool:

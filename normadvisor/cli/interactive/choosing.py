@@ -15,6 +15,7 @@ from normadvisor.cli.interactive.screen import Screen, dialogue_stream
 from normadvisor.cli.interactive.session import Checking, Finished, Item, Pick, Question, Verified
 from normadvisor.cli.interactive.views import Painter
 from normadvisor.cli.outcome import proof_words
+from normadvisor.cli.printing import print_notes
 from normadvisor.cli.progress import shown_progress
 from normadvisor.types import Applicability, Edit, Finding
 
@@ -47,6 +48,7 @@ def chosen(
         with shown_progress(quiet=printing.quiet) as progress.sink:
             before = fixer.check()
             candidates = fixer.candidates()
+        print_notes(before, printing)
         screen = Screen(dialogue_stream(), printing.use_color)
         with open_keys() as keys:
             return _Choosing(fixer, before, screen, keys, progress).run(candidates)

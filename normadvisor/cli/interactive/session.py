@@ -328,17 +328,17 @@ class Session:
         if new or event.waiting:
             self._history.append(before)
         if new:
-            notices.insert(0, self._fixed(len(new), event))
+            notices.insert(0, self._fixed(len(new), event.proof, len(event.gone - before.gone)))
         if state.position in self._open(state):
             self._state = replace(state, fix=self._usable(state.position, state) or 0)
             return self._question(*notices, "another fix of the same finding:")
         return self._advance(state, *notices)
 
-    def _fixed(self, number: int, event: Verified) -> str:
-        own = "fixed" if number == 1 else f"fixed {number} findings"
-        proof = f": {event.proof}" if event.proof else ""
-        more = f"; {_counted(len(event.gone), 'more finding')} went away with it" if event.gone else ""
-        return own + proof + more
+    @staticmethod
+    def _fixed(number: int, shown: str, gone: int) -> str:
+        proof = f": {shown}" if shown else ""
+        more = f"; {_counted(gone, 'more finding')} went away with {'it' if number == 1 else 'them'}" if gone else ""
+        return ("fixed" if number == 1 else f"fixed {number} findings") + proof + more
 
     def _rolled_back(self, pick: Pick, reason: str, view: Checking) -> str:
         finding = self._items[pick.item].finding
