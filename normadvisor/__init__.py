@@ -4,6 +4,9 @@
     for finding in report.active:
         print(finding.path, finding.line, finding.rule, finding.message)
 
+    normadvisor.fix("model.py").write()  # mends the source; what is called safe is proven
+    result = normadvisor.fix(model, optimizer=optimizer)  # mends a model of this process
+
 Names are loaded on demand, so that ``import normadvisor`` costs nothing and never imports torch.
 """
 
@@ -14,16 +17,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from normadvisor.api.check import check
+    from normadvisor.api.fix import convert, fix
+    from normadvisor.api.fixing import Fixer, FixOptions, FixRun
+    from normadvisor.api.live_fix import FixResult
     from normadvisor.config import Settings, load_settings
     from normadvisor.errors import NormAdvisorError
+    from normadvisor.rewrite.convert import ConversionResult, convert_norms
+    from normadvisor.rewrite.keys import KeyMap
     from normadvisor.rulebook import RuleBook, load_rules
     from normadvisor.types import Applicability, Confidence, Finding, Fix, Location, Report, RunContext, Severity
 
 __all__ = [
     "Applicability",
     "Confidence",
+    "ConversionResult",
     "Finding",
     "Fix",
+    "FixOptions",
+    "FixResult",
+    "FixRun",
+    "Fixer",
+    "KeyMap",
     "Location",
     "NormAdvisorError",
     "Report",
@@ -33,6 +47,9 @@ __all__ = [
     "Severity",
     "__version__",
     "check",
+    "convert",
+    "convert_norms",
+    "fix",
     "load_rules",
     "load_settings",
 ]
@@ -41,6 +58,15 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "check": "normadvisor.api.check",
+    "convert": "normadvisor.api.fix",
+    "fix": "normadvisor.api.fix",
+    "Fixer": "normadvisor.api.fixing",
+    "FixOptions": "normadvisor.api.fixing",
+    "FixRun": "normadvisor.api.fixing",
+    "FixResult": "normadvisor.api.live_fix",
+    "convert_norms": "normadvisor.rewrite.convert",
+    "ConversionResult": "normadvisor.rewrite.convert",
+    "KeyMap": "normadvisor.rewrite.keys",
     "load_settings": "normadvisor.config",
     "Settings": "normadvisor.config",
     "NormAdvisorError": "normadvisor.errors",

@@ -1,4 +1,4 @@
-"""Checks targets from Python: what the command line calls, and what a notebook or a test may call.
+"""Checks and mends targets from Python: what the command line calls, and what a notebook or a test may call.
 
 Names are loaded on first use, so that importing a part of the package costs that part only. Nothing here imports torch before a model
 in this very process is checked; models named by text are loaded in worker processes.
@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from normadvisor.api.check import check
+    from normadvisor.api.fix import convert, fix
     from normadvisor.api.progress import Progress
     from normadvisor.api.sources import SourceJob, check_source, check_sources
 
-__all__ = ["Progress", "SourceJob", "check", "check_source", "check_sources"]
+__all__ = ["Progress", "SourceJob", "check", "check_source", "check_sources", "convert", "fix"]
 
-_HOMES = {"check": "check", "Progress": "progress", "SourceJob": "sources", "check_source": "sources", "check_sources": "sources"}
+_HOMES = {
+    "check": "check",
+    "convert": "fix",
+    "fix": "fix",
+    "Progress": "progress",
+    "SourceJob": "sources",
+    "check_source": "sources",
+    "check_sources": "sources",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ from normadvisor.api.survey import FileSurvey, Survey
 from normadvisor.errors import NormAdvisorError
 from normadvisor.files.source import read_source
 from normadvisor.targets.parse import Target, TargetKind, parse_target
-from normadvisor.types import Problem, Report, RunContext
+from normadvisor.types import Fix, Problem, Report, RunContext
 
 if TYPE_CHECKING:
     from normadvisor.rulebook.model import Rule
@@ -147,14 +147,16 @@ def _relative(report: Report, folder: str) -> Report:
         location = place and replace(place, path=place.path.removeprefix(folder))
         return replace(problem, message=problem.message.replace(folder, ""), location=location)
 
+    def mended(fix: Fix) -> Fix:
+        return replace(fix, edits=tuple(replace(edit, path=edit.path.removeprefix(folder)) for edit in fix.edits))
+
     findings = [
         replace(
             finding,
             path=finding.path and finding.path.removeprefix(folder),
             related=tuple(replace(place, path=place.path.removeprefix(folder)) for place in finding.related),
-            fix=finding.fix and replace(
-                finding.fix, edits=tuple(replace(edit, path=edit.path.removeprefix(folder)) for edit in finding.fix.edits)
-            ),
+            fix=finding.fix and mended(finding.fix),
+            alternatives=tuple(mended(fix) for fix in finding.alternatives),
         )
         for finding in report.findings
     ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from normadvisor.api.options import Checked, CheckOptions
 from normadvisor.rewrite.keys import KeyMap
 from normadvisor.rewrite.proof.result import Proof
-from normadvisor.types import Applicability, Finding, Fix
+from normadvisor.types import Finding, Fix
 
 if TYPE_CHECKING:
     from normadvisor.api.fixing.verdict import State
@@ -21,6 +21,8 @@ __all__ = ["CONVERSIONS", "Applied", "Candidate", "Choice", "FixOptions", "FixRu
 
 CONVERSIONS = ("group_norm", "layer_norm", "sync_batch_norm", "frozen_batch_norm", "instance_norm")
 """What BatchNorm can be converted to."""
+
+_BY_HAND = "the fix is to be made by hand"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class Candidate:
     """One finding, and the ways to mend it."""
 
     finding: Finding
+    """With its fixes as all models agree on them."""
     fixes: tuple[Fix, ...] = ()
     """Those that can be applied: all have edits. The default comes first."""
     others: tuple[Fix, ...] = ()
@@ -56,13 +59,12 @@ class Candidate:
         """Why there is nothing to apply; empty if there is something."""
         if self.fixes:
             return ""
-        by_hand = "the fix is to be made by hand" if self.others else "there is no fix"
-        return next((fix.refused for fix in self.others if fix.refused), by_hand)
+        return next((fix.refused for fix in self.others if fix.refused), _BY_HAND)
 
     @property
     def default(self) -> Fix | None:
-        """The fix that is applied unless another is chosen: the first safe one, else the first."""
-        return next((fix for fix in self.fixes if fix.applicability is Applicability.SAFE), next(iter(self.fixes), None))
+        """The fix that is applied unless another is chosen: the first safe one, else the rule's own; no unsafe alternative unasked."""
+        return self.finding.mended_by(lambda fix: bool(fix.edits))
 
 
 @dataclass(frozen=True, slots=True)

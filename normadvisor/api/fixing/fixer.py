@@ -259,7 +259,7 @@ class _Gathered:
                 continue
             fix = candidate.default
             if fix is None:
-                yield Skipped(candidate.finding, candidate.reason)
+                yield Skipped(candidate.finding, candidate.reason or "there are several ways, each with its price: choose one")
             elif fix.applicability is Applicability.UNSAFE and not self.unsafe:
                 yield Skipped(candidate.finding, f"only with unsafe fixes: {fix.title or fix.description}", unsafe=True)
             else:

@@ -63,8 +63,8 @@ def offers(active: Iterable[Finding], scripts: Iterable[Finding], outcomes: Sequ
             continue
         sightings = tuple(seen.get(identity(finding), ()))
         agreed = [_agreed(fix, finding, sightings) for fix in fixes]
-        can = tuple(fix for fix in agreed if fix.edits)
-        candidate = Candidate(finding, can, tuple(fix for fix in agreed if not fix.edits))
+        own = replace(finding, fix=agreed[0], alternatives=tuple(agreed[1:]))
+        candidate = Candidate(own, tuple(fix for fix in agreed if fix.edits), tuple(fix for fix in agreed if not fix.edits))
         found[identity(finding)] = Offer(candidate, sightings)
     return found
 
