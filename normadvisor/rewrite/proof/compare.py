@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ large as other gradients; measured by itself it would differ by 100%.
 
 _TOTAL = 1.0
 """The difference between what cannot be subtracted."""
+_PIECE = 1 << 20
+"""Elements that are compared at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +110,12 @@ def _compare(kind: str, key: str, one: torch.Tensor, other: torch.Tensor, scale:
     if not (one.is_floating_point() or one.is_complex()):
         return Compared(kind, key, 0.0 if torch.equal(one, other) else _TOTAL, "holds other whole numbers")
     one, other = (one, other.expand_as(one)) if one.dim() else (one.expand_as(other), other)
-    finite = one.isfinite()
-    if not torch.equal(finite, other.isfinite()):
-        return Compared(kind, key, _TOTAL, "is not finite at the same places")
-    difference = (one - other)[finite]
-    largest = float(difference.abs().max()) if difference.numel() else 0.0
+    largest = 0.0
+    for left, right in zip(_pieces(one), _pieces(other), strict=True):
+        finite = left.isfinite()
+        if not torch.equal(finite, right.isfinite()):
+            return Compared(kind, key, _TOTAL, "is not finite at the same places")
+        largest = max(largest, _peak((left - right)[finite]))
     return Compared(kind, key, (largest / scale if scale else _TOTAL) if largest else 0.0)
 
 
@@ -128,6 +131,13 @@ def _peak(tensor: torch.Tensor) -> float:
     """Largest finite entry by size."""
     if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
         return 0.0
-    sizes = tensor.abs()
-    sizes = sizes[sizes.isfinite()]
-    return float(sizes.max()) if sizes.numel() else 0.0
+    largest = 0.0
+    for piece in _pieces(tensor):
+        sizes = piece.abs()
+        largest = max(largest, float(torch.where(sizes.isfinite(), sizes, 0.0).max()))
+    return largest
+
+
+def _pieces(tensor: torch.Tensor) -> Sequence[torch.Tensor]:
+    """A tensor bit by bit, so that comparing large ones takes little memory."""
+    return torch.split(tensor.flatten(), _PIECE)

@@ -16,7 +16,7 @@ from normadvisor.rewrite.proof.state import fill_empty, named_modules
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["double_copy", "has_lazy", "size_of"]
+__all__ = ["double_copy", "has_lazy"]
 
 
 def double_copy(model: nn.Module) -> nn.Module:
@@ -57,9 +57,3 @@ def _held(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 def has_lazy(model: nn.Module) -> bool:
     """Whether a parameter or buffer waits for the first forward pass to get its shape."""
     return any(is_lazy(tensor) for _, tensor in _held(model))
-
-
-def size_of(model: nn.Module) -> int:
-    """Number of elements of all parameters and buffers."""
-    held = dict.fromkeys(tensor for tensor in [*model.parameters(), *model.buffers()] if not is_lazy(tensor))
-    return sum(tensor.numel() for tensor in held)

@@ -59,6 +59,10 @@ class Subject:
         weights = parameters(self.model)
         return {key: value for key, value in {**state(self.model), **hidden(self.model)}.items() if key not in weights}
 
+    def _versions(self) -> dict[str, int]:
+        """How often each parameter has been written to."""
+        return {key: value._version for key, value in parameters(self.model).items()}  # noqa: SLF001 -- torch has no public name for it
+
     @property
     def is_mixed(self) -> bool:
         """Whether some layers were in train mode and some in eval mode."""
@@ -132,7 +136,11 @@ class Subject:
 
         with self._ready(mode, seed), _disturbed_embeddings(self.model, seed) if disturbed else nullcontext():
             args, kwargs = map_tensors(args, leaf), map_tensors(kwargs, leaf)
+            versions = self._versions()
             outputs = list(tensors_in(self.model(*args, **kwargs)))
+            if written := [key for key, version in self._versions().items() if version != versions.get(key)]:
+                message = f"forward writes into the parameter {written[0]}"
+                raise RuntimeError(message)
             loss = _loss(outputs, seed)
             if loss is not None:
                 loss.backward()  # type: ignore[no-untyped-call]

@@ -12,8 +12,9 @@ from torch import nn
 
 from normadvisor.rewrite.keys import KeyMap
 from normadvisor.rewrite.proof.compare import Compared, differences, expected, gradients_lost
-from normadvisor.rewrite.proof.copies import double_copy, has_lazy, size_of
+from normadvisor.rewrite.proof.copies import double_copy, has_lazy
 from normadvisor.rewrite.proof.inputs import Arguments, Shape, draw, shapes
+from normadvisor.rewrite.proof.memory import counted_activations, free_memory, weight_bytes
 from normadvisor.rewrite.proof.parts import enclosing, recorded_arguments, restricted
 from normadvisor.rewrite.proof.passes import MODES, Observed, Subject, as_plain_cpu
 from normadvisor.rewrite.proof.result import Proof
@@ -31,11 +32,6 @@ _MULTIPLE = 10
 Rounding is 2e-16 per operation, some thousand times less than that disturbance, but it arises in every layer rather than at the input
 alone: the multiple leaves room for thousands of layers and sums.
 """
-_BYTES = 40
-"""Memory per element of either model: its value in float64, the gradients of two passes, and as much again for temporary values."""
-
-_MOST = 4 << 30
-"""Bytes that a proof takes unless told otherwise; 53 million parameters on either side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,30 +79,25 @@ def prove(  # noqa: PLR0913 - one argument for each thing a caller may want othe
         seed: of everything random.
         tolerance: see above.
         seconds: no further draw is begun after that long; one is always made.
-        memory: bytes; half of what is free when ``None``, but no more than 4 GiB.
+        memory: bytes; see :func:`~normadvisor.rewrite.proof.memory.free_memory` for how much it is when ``None``.
 
     """
-    plan = _Plan(draws, seed, tolerance, seconds, memory or _default_memory())
+    plan = _Plan(draws, seed, tolerance, seconds, free_memory() if memory is None else memory)
     key_map = key_map or KeyMap()
-    size = size_of(original) + size_of(changed)
-    if size * _BYTES > plan.memory:
-        whole = _unprovable(f"two copies in float64 take {size * _BYTES / 2**30:.1f} GiB, and {plan.memory / 2**30:.1f} GiB may be used")
-    else:
-        whole = _guarded(original, changed, inputs, key_map, plan)
+    whole = _guarded(original, changed, inputs, key_map, plan)
     if whole.provable:
         return whole
     by_parts = _by_parts(original, changed, inputs, key_map, parts, plan)
     return by_parts or whole
 
 
-def _default_memory() -> int:
-    import psutil  # noqa: PLC0415 -- only asked where nobody set a limit
-
-    return min(int(psutil.virtual_memory().available // 2), _MOST)
-
-
 def _unprovable(reason: str) -> Proof:
     return Proof(equal=False, provable=False, reason=f"equality cannot be proven: {reason}")
+
+
+def _too_large(needed: int, plan: _Plan) -> Proof:
+    free = f"{plan.memory / 2**30:.1f} GiB"
+    return _unprovable(f"comparing it in float64 takes {needed / 2**30:.1f} GiB, and {free} may be used; --memory allows for more")
 
 
 def _told(error: BaseException) -> str:
@@ -116,6 +107,8 @@ def _told(error: BaseException) -> str:
 
 def _guarded(original: nn.Module, changed: nn.Module, inputs: Arguments, key_map: KeyMap, plan: _Plan) -> Proof:
     """As :func:`_whole`, and whatever goes wrong outside of the models' own code is a reason, too."""
+    if (needed := weight_bytes(original, changed)) > plan.memory:
+        return _too_large(needed, plan)
     try:
         return _whole(original, changed, inputs, key_map, plan)
     except Exception as error:  # noqa: BLE001 -- copying and running code that is not ours may raise anything
@@ -136,7 +129,7 @@ def _by_parts(
     proofs = []
     for name, new, part_map in restricted(original, changed, key_map, names):
         part, changed_part = original.get_submodule(name), changed.get_submodule(new)
-        if name not in arguments or (size_of(part) + size_of(changed_part)) * _BYTES > plan.memory:
+        if name not in arguments:
             return None
         proof = _guarded(part, changed_part, arguments[name], part_map, plan)
         if not proof.equal:
@@ -158,7 +151,7 @@ def _whole(original: nn.Module, changed: nn.Module, inputs: Arguments, key_map: 
         return Proof(equal=False, reason=problem)
     one, other = Subject(first), Subject(second)
     modes = ("train", "eval", "as it is") if one.is_mixed else ("train", "eval")
-    shape = _shape(one, modes, inputs)
+    shape = _shape(one, modes, inputs, plan.memory - weight_bytes(original, changed))
     if isinstance(shape, str):
         return _unprovable(shape)
     return _draws(_Pair(one, other, key_map, plan), modes, inputs, shape)
@@ -174,18 +167,31 @@ def _copied(model: nn.Module, inputs: Arguments) -> nn.Module:
     return copied
 
 
-def _shape(subject: Subject, modes: Sequence[str], inputs: Arguments) -> Shape | str:
-    """The first shape that the model runs on in all modes; why there is none, in words."""
+def _shape(subject: Subject, modes: Sequence[str], inputs: Arguments, memory: int) -> Shape | str:
+    """The first shape that the model runs on in all modes; why there is none, in words.
+
+    Args:
+        subject: the original.
+        modes: how it has to run.
+        inputs: the given ones.
+        memory: bytes for what a pass keeps.
+
+    """
     reason = ""
     for shape in shapes(inputs):
         args, kwargs = draw(inputs, shape, 0)
         for mode in modes:
             try:
-                if not subject.try_out(mode, args, kwargs):
-                    reason = f"it gives values that are not finite {MODES[mode]}"
-                    break
+                with counted_activations(subject.model) as kept:
+                    finite = subject.try_out(mode, args, kwargs)
             except Exception as error:  # noqa: BLE001 -- forward is the user's code
                 reason = f"forward of the original fails {MODES[mode]}: {_told(error)}"
+                break
+            if not finite:
+                reason = f"it gives values that are not finite {MODES[mode]}"
+                break
+            if kept.bytes > memory:
+                reason = f"a pass keeps {kept.bytes / 2**30:.1f} GiB, and {memory / 2**30:.1f} GiB may be used; --memory allows for more"
                 break
         else:
             return shape
@@ -211,10 +217,10 @@ class _Pair:
         compared = list(differences(expected(observed, self.key_map), found, copied=self._copied()))
         if mode != "eval":
             compared += gradients_lost(observed, self.key_map)
+        del found  # its gradients take as much memory as the model
         worst = max((each.error for each in compared), default=0.0)
         if worst <= self.plan.tolerance:
             return worst, observed.differentiable, None
-        del found
         return worst, observed.differentiable, self._judged(mode, (args, kwargs), seed, observed, compared)
 
     def _copied(self) -> dict[str, str]:
@@ -224,12 +230,12 @@ class _Pair:
         self, mode: str, arguments: tuple[tuple[Any, ...], dict[str, Any]], seed: int, observed: Observed, compared: Sequence[Compared]
     ) -> Proof | None:
         """Whether differences beyond the tolerance can be put down to rounding; the verdict if not."""
-        again = self.original.observe(mode, *arguments, seed)
-        if any(each.error > self.plan.tolerance for each in differences(observed, again)):
+        again = list(differences(observed, self.original.observe(mode, *arguments, seed)))
+        if any(each.error > self.plan.tolerance for each in again):
             return _unprovable(f"two runs of the original on the same inputs differ {MODES[mode]}")
-        disturbed = self.original.observe(mode, *arguments, seed, disturbed=True)
         own = expected(observed, self.key_map)
-        allowed = {(each.kind, each.name): each.error for each in differences(own, expected(disturbed, self.key_map))}
+        reactions = differences(own, expected(self.original.observe(mode, *arguments, seed, disturbed=True), self.key_map))
+        allowed = {(each.kind, each.name): each.error for each in reactions}
         wrong = [each for each in compared if each.error > self._limit(allowed.get((each.kind, each.name), 0.0))]
         if not wrong:
             return None

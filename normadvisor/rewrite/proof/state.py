@@ -19,6 +19,8 @@ _SPREAD = 0.1
 """Noise on weights that have values of their own, relative to their root mean square: small enough to keep the scale of activations."""
 _LIVELY = 0.3
 """Standard deviation of noise on vectors that are all alike: zeros would hide a lost bias, ones a lost scale."""
+_PIECE = 1 << 20
+"""Elements that get noise at a time."""
 
 
 def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -91,12 +93,31 @@ def load(model: nn.Module, values: Mapping[str, torch.Tensor]) -> str:
     return ""
 
 
+def _share(original: nn.Module, changed: nn.Module, key_map: KeyMap) -> None:
+    """Let parameters that are the same in both models be the same memory."""
+    folded = {fold.into for fold in key_map.folded}
+    own = parameters(changed)
+    sources: dict[int, set[int]] = {}
+    pairs = []
+    for key, value in parameters(original).items():
+        target = own.get(key_map.new_name(key) or "")
+        if target is not None:
+            sources.setdefault(id(target), set()).add(id(value))
+            if key not in folded and target.shape == value.shape and target.dtype == value.dtype:
+                pairs.append((target, value))
+    for target, value in pairs:
+        # One that stands for several of the original is none of them.
+        if len(sources[id(target)]) == 1:
+            target.data = value.data
+
+
 def _listed(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
 def carry(original: nn.Module, changed: nn.Module, key_map: KeyMap) -> str:
     """Give ``changed`` the values of ``original``, hidden ones included; what does not fit, in words."""
+    _share(original, changed, key_map)
     try:
         values = key_map.apply(state(original))
     except (KeyError, RuntimeError) as error:
@@ -168,14 +189,12 @@ def randomise(model: nn.Module, seed: int) -> None:
 def _disturb(value: torch.Tensor, generator: torch.Generator) -> None:
     if not value.numel() or not bool(value.isfinite().all()):
         return
-    noise = torch.randn(value.shape, generator=generator, dtype=value.dtype)
-    alike = bool((value == value.flatten()[0]).all())
-    if not alike:
-        value += noise * (_SPREAD * float(value.square().mean().sqrt()))
-    elif value.dim() > 1:
-        value += noise / math.sqrt(max(1, value[0].numel()))
+    if not bool((value == value[(0,) * value.dim()]).all()):
+        size = _SPREAD * float(torch.linalg.vector_norm(value)) / math.sqrt(value.numel())
     else:
-        value += noise * _LIVELY
+        size = 1 / math.sqrt(max(1, value[0].numel())) if value.dim() > 1 else _LIVELY
+    for piece in torch.split(value.view(-1) if value.is_contiguous() else value, _PIECE):
+        piece.add_(torch.randn(piece.shape, generator=generator, dtype=value.dtype), alpha=size)
 
 
 def _disturb_statistics(key: str, buffer: torch.Tensor, generator: torch.Generator) -> None:
