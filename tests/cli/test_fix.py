@@ -22,14 +22,14 @@ from torch import nn
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3)  # keeps its comment
-        self.bn = nn.BatchNorm2d(8)
+        self.fc = nn.Linear(4, 8)  # keeps its comment
+        self.bn = nn.BatchNorm1d(8)
         self.spare = nn.BatchNorm2d(4)
 
     def forward(self, x):
-        return torch.relu(self.bn(self.conv(x))).mean((2, 3))
+        return torch.relu(self.bn(self.fc(x)))
 """
-SAFE = MODEL.replace("nn.Conv2d(3, 8, 3)", "nn.Conv2d(3, 8, 3, bias=False)")
+SAFE = MODEL.replace("nn.Linear(4, 8)", "nn.Linear(4, 8, bias=False)")
 ALL = SAFE.replace("        self.spare = nn.BatchNorm2d(4)\n", "")
 DIFF = """\
 diff --git a/net.py b/net.py
@@ -39,26 +39,26 @@ diff --git a/net.py b/net.py
  class Net(nn.Module):
      def __init__(self):
          super().__init__()
--        self.conv = nn.Conv2d(3, 8, 3)  # keeps its comment
-+        self.conv = nn.Conv2d(3, 8, 3, bias=False)  # keeps its comment
-         self.bn = nn.BatchNorm2d(8)
+-        self.fc = nn.Linear(4, 8)  # keeps its comment
++        self.fc = nn.Linear(4, 8, bias=False)  # keeps its comment
+         self.bn = nn.BatchNorm1d(8)
          self.spare = nn.BatchNorm2d(4)
 {}
 """.format(" ")
 LEFT = "net.py:10:22: NA110 [warning] spare (BatchNorm2d, 2 parameter tensors) is built but never run, and nothing reads it [in spare]"
 ONE_LEFT = re.compile(r"Found 1 finding in 1 model: 1 warning.*\n")
 OUTCOME = """\
-note: net.py:Net: inputs 2x3x224x224 were inferred: first layer
+note: net.py:Net: inputs 2x4 were inferred: first layer
 {} 1 finding in 1 file (1 safe).
 1 more finding can be fixed with --unsafe-fixes
 proven: outputs, gradients and buffers equal in float64, train and eval, 3 draws, worst X (net.py:Net)
 state_dict of net.py:Net:
-  bn.running_mean -= conv.bias
-  conv.bias (dropped)
+  bn.running_mean -= fc.bias
+  fc.bias (dropped)
 """
 KEYS = KeyMap.from_dict({
-    "renamed": {}, "dropped": ["conv.bias"], "added": [], "copied": {},
-    "folded": [{"source": "conv.bias", "into": "bn.running_mean", "how": "subtract", "repeats": 1, "tiles": 1, "into_copy": False}],
+    "renamed": {}, "dropped": ["fc.bias"], "added": [], "copied": {},
+    "folded": [{"source": "fc.bias", "into": "bn.running_mean", "how": "subtract", "repeats": 1, "tiles": 1, "into_copy": False}],
 })  # fmt: skip
 
 
@@ -261,7 +261,7 @@ def test_ctrl_c_writes_nothing_and_says_so(tmp_path, now):
 
 
 def test_colours_of_a_diff(cli):
-    assert "\x1b[32m+        self.conv = nn.Conv2d(3, 8, 3, bias=False)" in cli("fix", "net.py", "--diff", "--color", "always").out
+    assert "\x1b[32m+        self.fc = nn.Linear(4, 8, bias=False)" in cli("fix", "net.py", "--diff", "--color", "always").out
 
 
 def test_a_diff_leaves_other_bytes_alone(cli, tmp_path):
@@ -269,7 +269,7 @@ def test_a_diff_leaves_other_bytes_alone(cli, tmp_path):
     (tmp_path / "net.py").write_bytes(code)
     cli("fix", "net.py", "--patch", "fixes.patch", "-q", "--fix-only")
     subprocess.run(["git", "apply", "fixes.patch"], cwd=tmp_path, check=True)
-    assert (tmp_path / "net.py").read_bytes() == code.replace(b"nn.Conv2d(3, 8, 3)", b"nn.Conv2d(3, 8, 3, bias=False)")
+    assert (tmp_path / "net.py").read_bytes() == code.replace(b"nn.Linear(4, 8)", b"nn.Linear(4, 8, bias=False)")
 
 
 def test_a_file_of_another_folder(cli, tmp_path):
