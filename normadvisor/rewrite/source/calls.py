@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import torch
+
 from normadvisor.graph.model import NodeInfo
 from normadvisor.rewrite.source.imports import is_bound_locally
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
@@ -16,7 +18,10 @@ from normadvisor.types import Edit, Location
 
 __all__ = ["Use", "all_covered", "is_container_call", "unwrapped", "use_of"]
 
-_ATOMS = (ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.JoinedStr)
+_ATOMS = (ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp,
+          ast.JoinedStr)  # fmt: skip
+_INPUTS = frozenset({"input", "x", "hidden_states"})
+"""Names of the argument that a layer or function is run on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,13 +64,14 @@ def use_of(context: WriteContext, node: NodeInfo) -> Use:
     location = context.call_site(node).location
     tree, call = context.call_at(location)
     if not _denotes(tree, call, node):
-        raise Refused(f"`{tree.module.segment(call.func)}(...)` at {place_of(location)} runs more than `{node.module if node.cls else node.op}`")
+        called, what = tree.module.segment(call.func), node.module if node.cls else node.op
+        raise Refused(f"`{called}(...)` at {place_of(location)} runs more than `{what}`")
     is_method = node.target.startswith("Tensor.") and isinstance(call.func, ast.Attribute) and not _is_tensor_class(tree, call.func.value)
     if is_method:
         assert isinstance(call.func, ast.Attribute)  # noqa: S101 - the line above
         data: ast.expr | None = call.func.value
     else:
-        data = call.args[0] if call.args else next((item.value for item in call.keywords if item.arg in {"input", "x", "hidden_states"}), None)
+        data = call.args[0] if call.args else next((item.value for item in call.keywords if item.arg in _INPUTS), None)
         if data is None and len(call.keywords) == 1 and call.keywords[0].arg:
             data = call.keywords[0].value
     if data is None or isinstance(data, ast.Starred | ast.GeneratorExp):
@@ -101,8 +107,6 @@ def _denotes(tree: SourceTree, call: ast.Call, node: NodeInfo) -> bool:
 
 def is_container_call(context: WriteContext, node: NodeInfo) -> bool:
     """Whether a layer runs because the ``nn.Sequential`` that holds it does."""
-    import torch
-
     owner = node.module.rpartition(".")[0]
     return bool(node.module) and type(context.module(owner)).forward is torch.nn.Sequential.forward
 
@@ -200,7 +204,7 @@ def _bared(use: Use, calls: dict[ast.Call, Use]) -> Iterator[Edit]:
 def _around_comments(use: Use) -> Iterator[Edit]:
     """The parentheses stay where comments stand inside them."""
     text = use.text
-    (_, begin), (end, last) = use.around()
+    _, (end, last) = use.around()
     func_end = text.extent(use.call.func)[1]
     more = len(use.call.args) + len(use.call.keywords) > 1 or bool(use.call.keywords)
     rest = text.text[end : last - 1]
@@ -221,7 +225,7 @@ def _parentheses(use: Use, calls: dict[ast.Call, Use]) -> tuple[str, str]:
     if isinstance(data, ast.Call) and data in calls:
         return "", ""  # its own edits see to it
     outer: ast.AST = use.call
-    while (parent := use.tree.parents[outer]) in calls and calls[parent].data is outer:  # type: ignore[index]
+    while (parent := use.tree.parents[outer]) in calls and calls[parent].data is outer:
         outer = parent
     start, end = text.extent(data)
     is_atom = isinstance(data, _ATOMS) or start != text.start(data) or (isinstance(data, ast.Constant | ast.Tuple))

@@ -9,7 +9,7 @@ import torch
 
 from normadvisor.graph.model import NodeInfo
 from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, use_of
-from normadvisor.rewrite.source.imports import new_name
+from normadvisor.rewrite.source.imports import name_for, new_name
 from normadvisor.rewrite.source.layers import constructor_text, function_text
 from normadvisor.rewrite.source.mentions import indexed_at, names_of_class
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
@@ -46,7 +46,7 @@ def insert(operations: Sequence[Operation], context: WriteContext) -> list[Edit]
         if slot is not None:
             if slot.unit not in done:
                 done.add(slot.unit)
-                edits += _behind(slot, operation)
+                edits += _behind(context, slot, operation)
             continue
         use = use_of(context, node)
         all_covered(context, use.location, nodes)
@@ -64,18 +64,22 @@ def _slot(context: WriteContext, node: NodeInfo, covered: set[str], nodes: set[s
         return None
     if not is_container_call(context, node) and all(item.name in nodes for item in context.called_at(context.call_site(node).location)):
         return None  # a loop over layers that all get one
-    if (place := indexed_at(context, name)) is not None:
-        raise Refused(f"{place} depends on the position of `{name}`")
     found = next(slots(context, name, covered), [])
     if len(found) != 1:
         raise Refused(reason_for_none(context, name, covered))
     return found[0]
 
 
-def _behind(slot: Slot, operation: Operation) -> list[Edit]:
+def _behind(context: WriteContext, slot: Slot, operation: Operation) -> list[Edit]:
     text, imports = constructor_text(operation.layer, operation.arguments, slot.tree, slot.layer)
     wanted = operation.layer.rpartition(".")[2].lower()
-    return [*imports, with_next(slot, text, new_name(wanted, _names_in(slot)))]
+    if indexed_at(context, operation.part.module) is None:
+        return [*imports, with_next(slot, text, new_name(wanted, _names_in(slot)))]
+    # Other code needs the layers behind it to stay where they are.
+    name, more = name_for("torch.nn.Sequential", slot.tree, slot.layer, slot.layer.func if isinstance(slot.layer, ast.Call) else None)
+    whole = Text(slot.tree)
+    start, end = whole.extent(slot.layer)
+    return [*imports, *more, whole.edit(start, start, f"{name}("), whole.edit(end, end, f", {text})")]
 
 
 def _names_in(slot: Slot) -> set[str]:

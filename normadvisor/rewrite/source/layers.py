@@ -76,7 +76,8 @@ def function_text(layer: str, arguments: Mapping[str, JSONValue], tree: SourceTr
 
 
 def _is_known(dotted: str, tree: SourceTree) -> bool:
-    return any(target == dotted or target == dotted.rpartition(".")[0] or target.startswith(f"{dotted}.") for target in tree.module.imports.values())
+    targets = tree.module.imports.values()
+    return any(target in {dotted, dotted.rpartition(".")[0]} or target.startswith(f"{dotted}.") for target in targets)
 
 
 def like_layer(node: NodeInfo, module: Any) -> tuple[str, dict[str, JSONValue]]:
@@ -105,7 +106,7 @@ def like_layer(node: NodeInfo, module: Any) -> tuple[str, dict[str, JSONValue]]:
 
 def _settings(cls: type, module: Any) -> dict[str, JSONValue]:
     """Arguments of a layer that are not those it has anyway."""
-    settings = {}
+    settings: dict[str, JSONValue] = {}
     for name, parameter in inspect.signature(cls).parameters.items():
         value = getattr(module, name, parameter.default)
         if value != parameter.default and isinstance(value, bool | int | float | str):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -21,6 +22,7 @@ __all__ = ["class_nodes", "defined_in", "indexed_at", "named_at", "names_of_clas
 _MOST_FILES = 2000
 """Files searched for names; a project beyond that is searched in part."""
 _texts: WeakKeyDictionary[SourceFiles, dict[str, str]] = WeakKeyDictionary()
+_places: WeakKeyDictionary[WriteContext, dict[tuple[object, ...], str | None]] = WeakKeyDictionary()
 _LOOKUPS = frozenset({"getattr", "hasattr", "setattr", "delattr", "get_submodule", "pop", "register_forward_hook"})
 _HARMLESS = frozenset({
     "parameters", "named_parameters", "modules", "children", "apply", "train", "eval", "to", "append", "extend", "add_module",
@@ -51,7 +53,7 @@ def _relatives(cls: type, home: str = "") -> list[type]:
 
     Those that its class is derived from, and those derived from the one named ``home``, whose methods give it the attribute.
     """
-    found = dict.fromkeys(base for base in cls.__mro__ if base is not object and not base.__module__.startswith("torch.nn."))
+    found = dict.fromkeys(_bases(cls))
     pending = [base for base in found if base.__name__ == home or base is cls]
     while pending:
         for base in type.__subclasses__(pending.pop()):
@@ -59,6 +61,11 @@ def _relatives(cls: type, home: str = "") -> list[type]:
                 found[base] = None
                 pending.append(base)
     return list(found)
+
+
+def _bases(cls: type) -> list[type]:
+    bases: tuple[type, ...] = cls.__mro__[:-1]
+    return [base for base in bases if not base.__module__.startswith("torch.nn.")]
 
 
 def defined_in(tree: SourceTree, node: ast.AST) -> str:
@@ -109,22 +116,41 @@ def named_at(context: WriteContext, owner: torch.nn.Module, name: str, allowed: 
             for item in ast.walk(node):
                 if id(item) not in gone and (_is_own_attribute(item, name) or _is_lookup(tree, item, name)):
                     return _place(tree, item)
-    return _named_outside(context, name, gone)
+    return _named_outside(context, owner, name, gone)
 
 
-def _named_outside(context: WriteContext, name: str, gone: set[int]) -> str | None:
+def _named_outside(context: WriteContext, owner: torch.nn.Module, name: str, gone: set[int]) -> str | None:
     pattern = re.compile(rf"(?<!\bself)\.{name}\b|[\"'](?:[\w.]+\.)?{name}(?:\.[\w.]+)?[\"']")
+    for tree in _trees_with(context, owner, pattern):
+        for item in ast.walk(tree.module.tree):
+            if id(item) not in gone and (_is_other_attribute(tree, item, name) or _is_lookup(tree, item, name)):
+                return _place(tree, item)
+    return None
+
+
+def _trees_with(context: WriteContext, owner: torch.nn.Module, pattern: re.Pattern[str]) -> Iterator[SourceTree]:
+    """Files that hold a pattern and have to do with a module: that define its class or the model's, or import one of them."""
+    classes = {cls for cls in (type(owner), type(context.model)) if not cls.__module__.startswith("torch.nn")}
+    homes = {str(Path(file).resolve()) for cls in classes if (file := getattr(sys.modules.get(cls.__module__), "__file__", None))}
+    words = {cls.__name__ for cls in classes} | {Path(home).stem for home in homes if Path(home).stem != "__init__"}
+    words.update(name for cls in classes for tree, node in class_nodes(context, cls) for name in _builders(tree, node.name))
+    imported = re.compile(rf"\bimport\b.*?\b(?:{'|'.join(map(re.escape, words)) or '$.'})\b", re.DOTALL)
     for path, text in _texts_of(context).items():
-        if name not in text or not pattern.search(text):
+        if not pattern.search(text) or not (path in homes or imported.search(text)):
             continue
         try:
             tree = context.files.tree(path)
         except Refused:
             continue
-        for item in ast.walk(tree.module.tree):
-            if id(item) not in gone and (_is_other_attribute(tree, item, name) or _is_lookup(tree, item, name)):
-                return _place(tree, item)
-    return None
+        if path in homes or any(target.rpartition(".")[2] in words for target in tree.module.imports.values()):
+            yield tree
+
+
+def _builders(tree: SourceTree, name: str) -> Iterator[str]:
+    """Functions of a file that name a class."""
+    for function in tree.module.tree.body:
+        if isinstance(function, ast.FunctionDef) and any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(function)):
+            yield function.name
 
 
 def _place(tree: SourceTree, node: ast.AST) -> str:
@@ -182,13 +208,24 @@ def indexed_at(context: WriteContext, name: str) -> str | None:
         holder = context.module(path)
         if not isinstance(holder, torch.nn.Sequential | torch.nn.ModuleList):
             break
-        if (place := _indexes_itself(context, type(holder))) is not None:
+        place = _known(context, ("itself", type(holder)), partial(_indexes_itself, context, type(holder)))
+        if place is not None:
             return place
         owner, _, attribute = path.rpartition(".")
-        if attribute.isidentifier() and (place := _used_by_position(context, context.module(owner), attribute)) is not None:
+        outer = context.module(owner)
+        key = ("position", type(outer), attribute)
+        if attribute.isidentifier() and (place := _known(context, key, partial(_used_by_position, context, outer, attribute))):
             return place
         path = owner
     return None
+
+
+def _known(context: WriteContext, key: tuple[object, ...], find: Callable[[], str | None]) -> str | None:
+    """What was found before for the same classes."""
+    known = _places.setdefault(context, {})
+    if key not in known:
+        known[key] = find()
+    return known[key]
 
 
 def _indexes_itself(context: WriteContext, cls: type) -> str | None:
@@ -208,13 +245,7 @@ def _used_by_position(context: WriteContext, owner: torch.nn.Module, name: str) 
                     return _place(tree, item)
     outside = re.compile(rf"(?<!\bself)\.{name}\b|[\"'](?:[\w.]+\.)?{name}\.\d")
     dotted = re.compile(rf"(?:^|\.){name}\.\d")
-    for path, text in _texts_of(context).items():
-        if name not in text or not outside.search(text):
-            continue
-        try:
-            tree = context.files.tree(path)
-        except Refused:
-            continue
+    for tree in _trees_with(context, owner, outside):
         for item in ast.walk(tree.module.tree):
             is_string = isinstance(item, ast.Constant) and isinstance(item.value, str) and dotted.search(item.value) is not None
             if is_string or (_is_other_attribute(tree, item, name) and not _is_whole(tree, item)):
@@ -233,4 +264,6 @@ def _is_whole(tree: SourceTree, node: ast.AST) -> bool:
         return parent.attr in _HARMLESS
     if isinstance(parent, ast.For | ast.comprehension):
         return parent.iter is node
-    return isinstance(parent, ast.Starred | ast.Expr)
+    if isinstance(parent, ast.Compare):
+        return all(isinstance(item, ast.Constant) and item.value is None for item in parent.comparators)
+    return isinstance(parent, ast.Starred | ast.Expr | ast.If | ast.BoolOp)

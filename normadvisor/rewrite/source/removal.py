@@ -11,6 +11,7 @@ import torch
 
 from normadvisor.graph.model import NodeInfo
 from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, unwrapped, use_of
+from normadvisor.rewrite.source.imports import name_for
 from normadvisor.rewrite.source.mentions import defined_in, indexed_at, named_at
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext
 from normadvisor.rewrite.source.sequence import Slot, built_under, frames_of, reason_for_none, slots, without
@@ -91,9 +92,14 @@ def _planned(context: WriteContext, functions: Iterable[NodeInfo], layers: set[s
         except Refused as refused:
             failed[name] = refused
     going_nodes = [*(use.call.func for use in plan.uses.values()), *(statement for _, _, statement in statements)]
+    places: dict[tuple[type, str, str], str | None] = {}
     for name, tree, statement in statements:
         owner, _, attribute = name.rpartition(".")
-        place = named_at(context, context.module(owner), attribute, going_nodes, defined_in(tree, statement))
+        holder, home = context.module(owner), defined_in(tree, statement)
+        key = (type(holder), attribute, home)
+        if key not in places:
+            places[key] = named_at(context, holder, attribute, going_nodes, home)
+        place = places[key]
         if place is None:
             plan.statements[statement] = tree
         else:
@@ -130,9 +136,20 @@ def _identities(context: WriteContext, operations: Sequence[Operation], refused:
 
     if any(context.info(operation.part.module).calls == 0 for operation in operations):
         raise refused
-    changed = [replace(operation, kind=OperationKind.REPLACE_LAYER, layer="torch.nn.Identity", arguments={}) for operation in operations]
+    removed = {operation.part.module for operation in operations}
+    edits: list[Edit] = []
+    deeper: list[Operation] = []
+    for operation in operations:
+        location = context.construction(operation.part.module).location
+        call = context.tree(location).call_at(location)
+        if call is None or not removed.issuperset(built_under(context, location)):
+            deeper.append(replace(operation, kind=OperationKind.REPLACE_LAYER, layer="torch.nn.Identity", arguments={}))
+            continue
+        tree = context.tree(location)
+        name, imports = name_for("torch.nn.Identity", tree, call, call.func)
+        edits += [*imports, tree.edit(call, f"{name}()")]
     try:
-        return replace_layer(changed, context)
+        return edits + (replace_layer(deeper, context) if deeper else [])
     except Refused:
         raise refused from None
 

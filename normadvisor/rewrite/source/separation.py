@@ -20,6 +20,8 @@ from normadvisor.types.operation import Operation
 
 __all__ = ["separate"]
 
+_LOOPS = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp)
+
 
 def separate(operations: Sequence[Operation], context: WriteContext) -> list[Edit]:
     """Build one more layer for every call of a shared one but the first.
@@ -128,7 +130,7 @@ def _uses(tree: SourceTree, statement: ast.Assign) -> Iterator[ast.expr]:
 
 
 def _may_be_built(tree: SourceTree, statement: ast.Assign, use: ast.expr) -> bool:
-    """Whether the words that build the layer mean the same where it is used: in the same function, outside of other loops, with no new values."""
+    """Whether the words that build a layer mean the same where it is used: in the same function, outside of other loops, no new values."""
     if not isinstance(use, ast.Name) or not isinstance(use.ctx, ast.Load):
         return False
     parent = tree.parents[use]
@@ -138,14 +140,12 @@ def _may_be_built(tree: SourceTree, statement: ast.Assign, use: ast.expr) -> boo
     function = tree.function(statement)
     if function is None or tree.function(use) is not function:
         return False
-    own = [item for item in tree.around(statement) if isinstance(item, ast.For | ast.While)]
-    if any(isinstance(item, ast.For | ast.While | ast.ListComp | ast.GeneratorExp) and item not in own for item in _inside(tree, use, function)):
+    own = [item for item in tree.around(statement) if isinstance(item, _LOOPS)]
+    if any(isinstance(item, _LOOPS) and item not in own for item in _inside(tree, use, function)):
         return False
     names = {item.id for item in ast.walk(statement.value) if isinstance(item, ast.Name)}
-    return not any(
-        isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store) and item.id in names and statement.lineno <= item.lineno <= use.lineno
-        for item in ast.walk(function)
-    )
+    stored = [item for item in ast.walk(function) if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store) and item.id in names]
+    return not any(statement.lineno <= item.lineno <= use.lineno for item in stored)
 
 
 def _inside(tree: SourceTree, node: ast.AST, function: ast.AST) -> Iterator[ast.AST]:

@@ -147,9 +147,11 @@ def slot_of(tree: SourceTree, node: ast.expr) -> Slot | None:
         if _takes_layers(tree, parent):
             return Slot(tree, node, node, (*parent.args, *parent.keywords), parent)
         statement = tree.parents[parent]
-        if isinstance(statement, ast.Expr) and isinstance(parent.func, ast.Attribute) and parent.func.attr in _APPENDING and parent.args[-1] is node:
+        appends = isinstance(parent.func, ast.Attribute) and parent.func.attr in _APPENDING and parent.args[-1] is node
+        if appends and isinstance(statement, ast.Expr):
             return Slot(tree, node, statement, (statement,), statement)
-    if isinstance(parent, ast.Assign) and parent.value is node and len(parent.targets) == 1 and isinstance(parent.targets[0], ast.Subscript):
+    is_item = isinstance(parent, ast.Assign) and [type(target) for target in parent.targets] == [ast.Subscript]
+    if isinstance(parent, ast.Assign) and is_item and parent.value is node:
         return Slot(tree, node, parent, (parent,), parent)
     return None
 
@@ -187,7 +189,8 @@ def _is_sequence(tree: SourceTree, node: ast.List | ast.Tuple) -> bool:
         return parent.value is node and all(isinstance(target, ast.Name | ast.Attribute) for target in parent.targets)
     if isinstance(parent, ast.Call):
         return node in parent.args and (_takes_layers(tree, parent) or _last(parent.func) in {"ModuleList", "extend", "list", "tuple"})
-    return isinstance(parent, ast.Starred | ast.AugAssign | ast.AnnAssign | ast.Return | ast.BinOp | ast.IfExp | ast.ListComp | ast.GeneratorExp)
+    whole = ast.Starred | ast.AugAssign | ast.AnnAssign | ast.Return | ast.BinOp | ast.IfExp | ast.ListComp | ast.GeneratorExp
+    return isinstance(parent, whole)
 
 
 def without(found: Iterable[Slot]) -> list[Edit]:

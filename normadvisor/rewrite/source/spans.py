@@ -143,12 +143,15 @@ class Text:
 def joined(edits: Iterable[Edit]) -> list[Edit]:
     """Edits in the order of their files, equal ones once, and deletions that overlap as one."""
     found: list[Edit] = []
-    for edit in sorted(dict.fromkeys(edits), key=lambda item: (item.path, item.cell or 0, item.line, item.column, item.end_line, item.end_column)):
+    for edit in sorted(dict.fromkeys(edits), key=_place):
         last = found[-1] if found else None
-        if last is None or edit.text or last.text or (last.path, last.cell) != (edit.path, edit.cell):
-            found.append(edit)
-        elif (edit.line, edit.column) > (last.end_line, last.end_column):
+        same = last is not None and not edit.text and not last.text and (last.path, last.cell) == (edit.path, edit.cell)
+        if last is None or not same or (edit.line, edit.column) > (last.end_line, last.end_column):
             found.append(edit)
         elif (edit.end_line, edit.end_column) > (last.end_line, last.end_column):
             found[-1] = replace(last, end_line=edit.end_line, end_column=edit.end_column)
     return found
+
+
+def _place(edit: Edit) -> tuple[str, int, int, int, int, int]:
+    return edit.path, edit.cell or 0, edit.line, edit.column, edit.end_line, edit.end_column

@@ -6,17 +6,19 @@ import ast
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
+
 from normadvisor.graph.model import NodeInfo
 from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, use_of
 from normadvisor.rewrite.source.insertion import insert
 from normadvisor.rewrite.source.layers import like_layer
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.removal import remove
-from normadvisor.rewrite.source.sequence import Slot, frames_of, reason_for_none, receiver, slots, swapped_units
+from normadvisor.rewrite.source.sequence import Slot, reason_for_none, receiver, slots, swapped_units
 from normadvisor.rewrite.source.spans import Text, joined
 from normadvisor.rewrite.source.statements import in_common_block, swapped_statements
 from normadvisor.types import Edit, expand
-from normadvisor.types.operation import Operation, OperationKind, Part
+from normadvisor.types.operation import Operation, OperationKind
 
 __all__ = ["swap"]
 
@@ -42,11 +44,12 @@ def swap(operations: Sequence[Operation], context: WriteContext) -> list[Edit]:
         if other is None:
             raise Refused(f"it is not said what `{operation.part.module}` is to be swapped with")
         _check_chain(context, context.node(operation.part), context.node(other))
-    moved = [operation for operation in operations if not (found := _in_sequence(context, operation, operations)) or edits.extend(found)]
-    called = [operation for operation in moved if not (found := _in_forward(context, operation, operations)) or edits.extend(found)]
-    if called:
-        edits += _moved(context, called)
-    return joined(edits)
+    apart: list[Operation] = []
+    for operation in operations:
+        found = _in_sequence(context, operation, operations) or _in_forward(context, operation, operations)
+        edits += found
+        apart += [] if found else [operation]
+    return joined([*edits, *_moved(context, apart)] if apart else edits)
 
 
 def _check_chain(context: WriteContext, first: NodeInfo, second: NodeInfo) -> None:
@@ -121,16 +124,25 @@ def _units(one: Slot, two: Slot) -> list[Edit] | None:
         spans = [text.extent(slot.layer) for slot in (one, two)]
         is_named = any(slot.unit is not slot.layer and not slot.is_statement for slot in (one, two))
         return None if is_named else [text.edit(*spans[0], text.of(two.layer)), text.edit(*spans[1], text.of(one.layer))]
-    return swapped_statements(one.tree, *common) if all(_only_adds(item) for item in common) else None
+    return swapped_statements(one.tree, *common) if _only_adds(*common) and _only_adds(*reversed(common)) else None
 
 
-def _only_adds(statement: ast.stmt) -> bool:
-    """Whether a statement adds one layer at most: an ``append``, or an ``if`` around it."""
+def _only_adds(statement: ast.stmt, other: ast.stmt) -> bool:
+    """Whether a statement adds one layer at most: an ``append``, or an ``if`` around it and variables that only it needs."""
     inner = [item for item in ast.walk(statement) if isinstance(item, ast.stmt) and not isinstance(item, ast.If)]
-    if len(inner) != 1 or not isinstance(statement, ast.If | ast.Expr | ast.Assign | ast.AugAssign):
+    used = {item.id for item in ast.walk(other) if isinstance(item, ast.Name)}
+    adding = [item for item in inner if not _sets_own(item, used)]
+    if len(adding) != 1 or not isinstance(statement, ast.If | ast.Expr | ast.Assign | ast.AugAssign):
         return False
-    added = inner[0].value if isinstance(inner[0], ast.AugAssign) else None
+    added = adding[0].value if isinstance(adding[0], ast.AugAssign) else None
     return added is None or (isinstance(added, ast.List | ast.Tuple) and len(added.elts) == 1)
+
+
+def _sets_own(statement: ast.stmt, used: set[str]) -> bool:
+    """Whether a statement sets variables that another statement has nothing to do with."""
+    if not isinstance(statement, ast.Assign):
+        return False
+    return all(isinstance(target, ast.Name) and target.id not in used for target in statement.targets)
 
 
 def _in_forward(context: WriteContext, operation: Operation, operations: Sequence[Operation]) -> list[Edit]:
@@ -175,11 +187,10 @@ def _expressions_around(tree: SourceTree, node: ast.AST) -> list[ast.AST]:
 
 def _of_one_name(statements: tuple[ast.stmt, ast.stmt]) -> bool:
     """Whether both statements change one and the same variable: ``x = f(x)``."""
-    stored = [
-        {item.id for item in ast.walk(statement) if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store)} for statement in statements
-    ]
-    read = [{item.id for item in ast.walk(statement) if isinstance(item, ast.Name)} for statement in statements]
-    return len(stored[0]) == 1 and stored[0] == stored[1] and all(stored[0] <= names for names in read)
+    names = [[item for item in ast.walk(statement) if isinstance(item, ast.Name)] for statement in statements]
+    read = [{item.id for item in found} for found in names]
+    stored = [{item.id for item in found if isinstance(item.ctx, ast.Store)} for found in names]
+    return len(stored[0]) == 1 and stored[0] == stored[1] and all(stored[0] <= found for found in read)
 
 
 def _dressed(use: Use, like: Use) -> list[Edit]:
@@ -207,15 +218,19 @@ def _moved(context: WriteContext, operations: Sequence[Operation]) -> list[Edit]
         try:
             layer, arguments = like_layer(node, context.module(part.module) if part.is_layer else None)
         except Refused as refused:
-            reason = _why_apart(context, part, other)
-            raise Refused(f"{refused.reason}: {reason}") from refused
+            raise Refused(f"{refused.reason}: {_why_apart(context, operations)}") from refused
         removals.append(Operation(kind=OperationKind.REMOVE_LAYER, part=part))
         insertions.append(replace(operation, kind=OperationKind.INSERT_LAYER, part=other, other=None, layer=layer, arguments=arguments))
     return [*remove(removals, context), *insert(insertions, context)]
 
 
-def _why_apart(context: WriteContext, part: Part, other: Part) -> str:
-    for item in (part, other):
-        if item.is_layer and not list(slots(context, item.module, {item.module})) and frames_of(context, item.module):
-            return reason_for_none(context, item.module, {item.module})
-    return f"`{part.module}` and `{other.module}` stand in different places"
+def _why_apart(context: WriteContext, operations: Sequence[Operation]) -> str:
+    """Why two layers cannot change places where they are."""
+    for names in _parts(operations):
+        for name in sorted(names):
+            if not any(True for _ in slots(context, name, names)) and context.graph.modules[name].site is not None:
+                owner = type(context.module(name.rpartition(".")[0]))
+                if owner.forward is torch.nn.Sequential.forward:
+                    return reason_for_none(context, name, names)
+    part, other = operations[0].part, operations[0].other
+    return f"it does not stand beside `{(other or part).module}`"

@@ -1,5 +1,5 @@
 # fix: insert_layer block.fcs.0 layer=torch.nn.ReLU
-# refused: net.py:13 depends on the position of `block.fcs.0`
+# refused: net.py:10 builds `block.fcs.0`, and also `block.fcs.1`, to which the fix does not apply
 # input: 2x4
 from torch import nn
 
