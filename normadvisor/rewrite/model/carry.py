@@ -98,5 +98,5 @@ def carry(old: nn.Module, new: nn.Module, kind: str = "") -> tuple[list[tuple[to
             with torch.no_grad():
                 after.copy_(before)
             copied.append((after, before))
-    held = [name for name, _ in old.named_parameters()] + [name for name, _ in old.named_buffers()]
+    held = [name for name, _ in old.named_parameters(recurse=False)] + [name for name, _ in old.named_buffers(recurse=False)]
     return copied, tuple(name for name in held if name not in carried)

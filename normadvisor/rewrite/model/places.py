@@ -12,6 +12,7 @@ from normadvisor.rewrite.model.build import build
 from normadvisor.rewrite.model.carry import carry
 from normadvisor.rewrite.model.change import Change, demand_initialized, demand_plain
 from normadvisor.rewrite.model.refusal import CannotChange
+from normadvisor.rewrite.model.rest import with_rest
 from normadvisor.types import Operation, Part
 
 __all__ = ["insert_layer", "remove_layer", "replace_layer", "separate_layers", "swap_layers", "wrapped_in"]
@@ -22,24 +23,22 @@ def replace_layer(operation: Operation, change: Change) -> None:
     name, old = operation.part.module, change.layer(operation.part)
     demand_initialized(name, old)
     demand_plain(name, old)
-    _demand_whole(name, old, change)
     new = build(operation.layer, operation.arguments, change.like(old))
     copied, left = carry(old, new, operation.part.op)
     change.copies(copied)
     if left:
         change.notes.append(f"{name}: {', '.join(left)} of {type(old).__name__} left behind")
-    change.replace(name, old, new)
+    change.replace(name, old, with_rest(name, old, new, change))
 
 
 def remove_layer(operation: Operation, change: Change, covered: Collection[str]) -> None:
     """Put ``Identity`` in its place, so that the keys of all other layers stay."""
     name, old = operation.part.module, change.layer(operation.part)
     change.demand_all_calls(operation.part, set(covered), "removed")
-    _demand_whole(name, old, change)
     for node in change.calls(name):
-        if _operands(change.graph, node) > 1:
+        if node.cls and _operands(change.graph, node) > 1:
             raise CannotChange(f"{name} is called with more than one argument, of which Identity would not know which to hand on")
-    change.replace(name, old, nn.Identity().train(old.training))
+    change.replace(name, old, with_rest(name, old, nn.Identity().train(old.training), change))
 
 
 def swap_layers(operation: Operation, change: Change) -> None:
