@@ -61,12 +61,14 @@ def use_of(context: WriteContext, node: NodeInfo) -> Use:
         Refused: it is made outside the files that may be edited, or not by a plain call of the layer or function itself.
 
     """
+    if node.call_site is None:
+        raise Refused(f"it is not known where `{node.module or node.op}` is called")
     location = context.call_site(node).location
     tree, call = context.call_at(location)
     if not _denotes(tree, call, node):
         called, what = tree.module.segment(call.func), node.module if node.cls else node.op
         raise Refused(f"`{called}(...)` at {place_of(location)} runs more than `{what}`")
-    is_method = node.target.startswith("Tensor.") and isinstance(call.func, ast.Attribute) and not _is_tensor_class(tree, call.func.value)
+    is_method = node.target.startswith("Tensor.") and _is_method(tree, call.func, node.target.rpartition(".")[2])
     if is_method:
         assert isinstance(call.func, ast.Attribute)  # noqa: S101 - the line above
         data: ast.expr | None = call.func.value
@@ -79,11 +81,16 @@ def use_of(context: WriteContext, node: NodeInfo) -> Use:
     return Use(tree, call, data, location, is_method)
 
 
-def _is_tensor_class(tree: SourceTree, node: ast.expr) -> bool:
-    name = ast.unparse(node)
-    first, _, rest = name.partition(".")
-    target = tree.module.imports.get(first, first)
-    return (f"{target}.{rest}" if rest else target) in {"torch.Tensor", "torch"}
+def _is_method(tree: SourceTree, func: ast.expr, name: str) -> bool:
+    """Whether what is called is a method of a value; ``F.tanh(x)`` calls ``x.tanh()`` as well, and is none."""
+    if not isinstance(func, ast.Attribute) or func.attr != name:
+        return False
+    root = func.value
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    if not isinstance(root, ast.Name) or is_bound_locally(root.id, tree, func):
+        return not (isinstance(func.value, ast.Name) and func.value.id == "self")
+    return root.id not in tree.module.imports
 
 
 def _denotes(tree: SourceTree, call: ast.Call, node: NodeInfo) -> bool:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -64,8 +65,8 @@ def _relatives(cls: type, home: str = "") -> list[type]:
 
 
 def _bases(cls: type) -> list[type]:
-    bases: tuple[type, ...] = cls.__mro__[:-1]
-    return [base for base in bases if not base.__module__.startswith("torch.nn.")]
+    bases: list[type[Any]] = type.mro(cls)
+    return [base for base in bases if base is not object and not base.__module__.startswith("torch.nn.")]
 
 
 def defined_in(tree: SourceTree, node: ast.AST) -> str:

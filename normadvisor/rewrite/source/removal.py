@@ -179,6 +179,8 @@ def _layer(context: WriteContext, name: str, removed: set[str], going: set[str])
 
 def is_held(context: WriteContext, node: NodeInfo) -> bool:
     """Whether a layer runs as one of many, not by a call of its own such as ``self.features[0](x)``."""
+    if is_container_call(context, node) and node.call_site is None:
+        return True  # the model itself is the sequence
     _, call = context.call_at(context.call_site(node).location)
     return not isinstance(call.func, ast.Subscript) and (is_container_call(context, node) or isinstance(call.func, ast.Name))
 
