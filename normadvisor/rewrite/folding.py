@@ -61,27 +61,27 @@ def folds(graph: ModelGraph, operations: Iterable[Operation], model: nn.Module |
 
     """
     found: dict[Fold, None] = {}
+    means = _Means(graph, model)
     for operation in operations:
         if operation.kind is OperationKind.SET_ARGUMENT and operation.argument == "bias" and operation.value is False:
-            for fold in _of_bias(graph, operation.part.module, model):
+            for fold in _of_bias(graph, operation.part.module, means):
                 found.update((replace(fold, into=name), None) for name in _names_of(model, fold.into))
     return tuple(found)
 
 
-def _of_bias(graph: ModelGraph, layer: str, model: nn.Module | None) -> Iterator[Fold]:
+def _of_bias(graph: ModelGraph, layer: str, means: _Means) -> Iterator[Fold]:
     calls = [node for node in graph.nodes if node.module == layer and node.op in _LINEAR]
     reached: dict[str, dict[int, _Spread]] = {}
     for call in calls:
         for norm, spread in _norms_behind(graph, call):
-            mean = _running_mean(graph, norm, model)
+            mean = means.of(norm)
             if mean is None:
                 continue
             if reached.setdefault(mean, {}).setdefault(norm.index, spread) != spread:
                 raise FoldError(f"the bias of {layer} reaches {norm.module} in two orders")
     for mean, found in reached.items():
         spreads = set(found.values())
-        users = [node for node in graph.nodes if node.op in _TRACKING and _running_mean(graph, node, model) == mean]
-        if any(node.index not in found for node in users):
+        if any(node.index not in found for node in means.users(mean)):
             raise FoldError(f"{mean} also serves values that do not come from {layer}, so the bias of {layer} cannot be folded into it")
         if len(spreads) > 1:
             raise FoldError(f"the bias of {layer} reaches {mean} in two orders")
@@ -178,32 +178,59 @@ def _merged(channels: int, behind: int, new: Sequence[int]) -> _Spread | None:
     return None
 
 
-def _running_mean(graph: ModelGraph, norm: NodeInfo, model: nn.Module | None) -> str | None:
-    """Key of the running mean that ``norm`` uses; ``None`` if it has none."""
-    if norm.attrs.get("track_running_stats") is not True:
-        return None
-    if not norm.cls:
-        return _given_mean(graph, norm)
-    if not norm.attrs.get("handwritten"):
-        return f"{norm.module}.running_mean"
-    held = _buffers(model, norm.module)
-    means = [name for name in held if "mean" in name]
-    if len(means) != 1:
-        raise FoldError(f"which buffer of {norm.module} is its running mean is not known")
-    return f"{norm.module}.{means[0]}"
+class _Means:
+    """Keys of the running means that norms use, looked up once each."""
 
+    def __init__(self, graph: ModelGraph, model: nn.Module | None) -> None:
+        self._model = model
+        self._calls = {node.name: node for node in graph.fx_graph.nodes} if graph.fx_graph is not None else {}
+        self._known: dict[int, str | None] = {}
+        self._trackers = [node for node in graph.nodes if node.op in _TRACKING and node.attrs.get("track_running_stats") is True]
 
-def _given_mean(graph: ModelGraph, norm: NodeInfo) -> str | None:
-    """The buffer that is handed to ``F.batch_norm``."""
-    if graph.fx_graph is None:
-        return f"{norm.module}.running_mean"
-    from normadvisor.graph.signatures import bind  # noqa: PLC0415 - only traced calls need it
+    def users(self, key: str) -> list[NodeInfo]:
+        """All calls of norms that use the running mean ``key``."""
+        return [node for node in self._trackers if self._quiet(node) == key]
 
-    call = next((node for node in graph.fx_graph.nodes if node.name == norm.name), None)
-    if call is None:
-        return None
-    held: Any = bind(norm.op, norm.target, call.args, call.kwargs).get("running_mean")
-    return str(held.target) if getattr(held, "op", "") == "get_attr" else None
+    def _quiet(self, norm: NodeInfo) -> str | None:
+        try:
+            return self.of(norm)
+        except FoldError:
+            return None  # A hand-written norm has a buffer of its own.
+
+    def of(self, norm: NodeInfo) -> str | None:
+        """Key of the running mean that ``norm`` uses; ``None`` if it has none.
+
+        Raises:
+            FoldError: it has one under a name that is not known.
+
+        """
+        if norm.index not in self._known:
+            self._known[norm.index] = self._found(norm)
+        return self._known[norm.index]
+
+    def _found(self, norm: NodeInfo) -> str | None:
+        if norm.attrs.get("track_running_stats") is not True:
+            return None
+        if not norm.cls:
+            return self._given(norm)
+        if not norm.attrs.get("handwritten"):
+            return f"{norm.module}.running_mean"
+        means = [name for name in _buffers(self._model, norm.module) if "mean" in name]
+        if len(means) != 1:
+            raise FoldError(f"which buffer of {norm.module} is its running mean is not known")
+        return f"{norm.module}.{means[0]}"
+
+    def _given(self, norm: NodeInfo) -> str | None:
+        """The buffer that is handed to ``F.batch_norm``."""
+        if not self._calls:
+            return f"{norm.module}.running_mean"
+        from normadvisor.graph.signatures import bind  # noqa: PLC0415 - only traced calls need it
+
+        call = self._calls.get(norm.name)
+        if call is None:
+            return None
+        held: Any = bind(norm.op, norm.target, call.args, call.kwargs).get("running_mean")
+        return str(held.target) if getattr(held, "op", "") == "get_attr" else None
 
 
 def _names_of(model: nn.Module | None, key: str) -> list[str]:

@@ -27,7 +27,11 @@ class State:
     def of(cls, model: nn.Module) -> State:
         """As ``state_dict`` calls them, hooks of the model's own included."""
         owned = frozenset(id(value) for value in (*model.parameters(), *model.buffers()))
-        return cls(model.state_dict(keep_vars=True), owned)
+        try:
+            values = model.state_dict(keep_vars=True)
+        except TypeError:  # a method of the model's own that takes no arguments
+            values = nn.Module.state_dict(model, keep_vars=True)
+        return cls(values, owned)
 
     def tokens(self, origins: Mapping[int, int]) -> dict[str, object]:
         """By key something that is equal for equal contents: the identity of the tensor, or of the one that it was copied from."""

@@ -164,7 +164,8 @@ def _fold(change: Change, operations: Collection[Operation]) -> tuple[Fold, ...]
         found = folds(change.graph, operations, change.model)
     except FoldError as error:
         raise CannotChange(error.message) from error
-    state = change.model.state_dict(keep_vars=True)
+    model, stored = change.model, State.of(change.model).values
+    state = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
     done = []
     seen: set[tuple[int, int]] = set()
     for fold in found:
@@ -175,7 +176,8 @@ def _fold(change: Change, operations: Collection[Operation]) -> tuple[Fold, ...]
         source, into = state[fold.source], state[fold.into]
         for key in (fold.source, fold.into):
             demand_initialized(key.rpartition(".")[0], change.named(key.rpartition(".")[0]))
-        done.append(fold)
+        if fold.into in stored:
+            done.append(fold)
         if (id(source), id(into)) not in seen:
             seen.add((id(source), id(into)))
             change.journal.set_value(into, fold.folded(source, into))

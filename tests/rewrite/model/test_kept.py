@@ -258,3 +258,35 @@ def test_a_failure_in_the_middle_leaves_nothing_behind(follow, operation, snapsh
     with pytest.raises(CannotChange, match="has no argument outplace"):
         change_model(model, made, graph, optimizer=optimizer)
     assert snapshot(model, optimizer) == before
+
+
+def test_graph_modules_are_changed_by_their_targets(follow, operation):
+    model = torch.fx.symbolic_trace(net().eval())
+    graph, expected = follow(model, X), model(X)
+    change = change_model(model, [operation("set_argument", graph, "0", argument="bias", value=False)], graph)
+    torch.testing.assert_close(model(X), expected, rtol=1e-4, atol=1e-4)
+    change_model(model, [operation("remove_layer", graph, "2")], graph)
+    assert (model(X) < 0).any()
+    assert change.key_map.dropped == ("0.bias",)
+
+
+def test_buffers_that_are_not_stored_are_folded_into_but_not_in_the_map(follow, operation):
+    class Unstored(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.register_buffer("mean", torch.zeros(4), persistent=False)
+            self.register_buffer("var", torch.ones(4), persistent=False)
+
+        def forward(self, x):
+            return nn.functional.batch_norm(self.conv(x), self.mean, self.var, training=self.training)
+
+        def state_dict(self):
+            return super().state_dict()
+
+    model = Unstored()
+    graph = follow(model, X)
+    expected = model.eval()(X)
+    change = change_model(model, [operation("set_argument", graph, "conv", argument="bias", value=False)], graph)
+    torch.testing.assert_close(model(X), expected, rtol=1e-4, atol=1e-4)
+    assert (change.key_map.dropped, change.key_map.folded) == (("conv.bias",), ())
