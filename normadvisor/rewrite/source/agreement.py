@@ -8,14 +8,18 @@ the same way, and so on outward along the frames; a parameter that no call gives
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from torch import nn
 
 from normadvisor.rewrite.source.arguments import Addition, Change, Text
-from normadvisor.rewrite.source.callee import Given, Slot, default_of, given, is_bound, parameter_names, slot_in
+from normadvisor.rewrite.source.callee import Given, Slot, default_of, given, is_bound, parameter_names, slot_in, slot_of
+from normadvisor.rewrite.source.guard import without_norm
 from normadvisor.rewrite.source.place import FunctionNode, Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.steps import Step, Steps
-from normadvisor.rewrite.source.unpacked import unpacked
+from normadvisor.rewrite.source.unpacked import concerns_others, unpacked
+from normadvisor.rewrite.source.uses import calls, fills_in_none, has_fallback, is_asked_for, is_name, last_name, left_out_elsewhere, title
 
 __all__ = ["Agreement"]
 
@@ -52,27 +56,34 @@ class Agreement:
         steps: the steps of its layers for that argument.
         argument: its name, for reasons.
         text: what to write in a file at a place, and the imports it needs there.
+        bias: whether it is a bias that a norm makes superfluous, so that a condition under which the norm is built may decide.
 
     """
 
-    def __init__(self, context: WriteContext, steps: Steps, argument: str, text: Text) -> None:
+    def __init__(self, context: WriteContext, steps: Steps, argument: str, text: Text, *, bias: bool = False) -> None:
         self._context = context
         self._steps = steps
         self._argument = argument
         self._text = text
+        self._bias = bias
+        self._alike: Collection[str] = ()
         self._is_class = False
+        self.reached: set[str] = set()
+        """Layers that the changes reach, those that are built elsewhere included."""
 
-    def write(self, layers: Iterable[str], slot: Slot) -> list[Change]:
+    def write(self, layers: Iterable[str], slot: Slot, alike: Collection[str]) -> list[Change]:
         """Changes that give some layers the value.
 
         Args:
             layers: their qualified names; all have the same innermost step.
             slot: where that call takes the argument.
+            alike: layers, with whatever innermost step, that are to have the value as well.
 
         Raises:
             Refused: it would change another layer, or nobody can tell.
 
         """
+        self._alike = alike
         return self._settle(self._first(layers, slot))
 
     def write_class(self, layers: Iterable[str]) -> list[Change]:
@@ -104,17 +115,36 @@ class Agreement:
         found = given(group.call, group.slot)
         if found.hidden:
             return self._through_rest(group)
+        if self._bias and (found.value is None or (isinstance(found.value, ast.Constant) and found.value.value is True)):
+            guarded = self._guarded(group, found.value)
+            if guarded is not None:
+                return guarded
         if found.value is None:
             self._check_alone(group)
             return self._added(group)
+        reached = set(self.reached)
         try:
             if isinstance(found.value, ast.Name):
                 return self._outward(group, found.value)
         except Refused:
+            self.reached = reached
             if group.others or not self._context.is_own(group.step.location.path):
                 raise
         self._check_alone(group)
         return self._replaced(group.step.tree, found.value)
+
+    def _guarded(self, group: _Group, old: ast.expr | None) -> list[Change] | None:
+        """Let a condition decide that decides whether there is a norm; ``None`` if there is none."""
+        if group.slot.name is None or not self._context.is_own(group.step.location.path):
+            return None
+        wanted, others = (
+            {name: tuple(step.location for step in self._steps.of(name)[index + 1 :]) for name, index in side.items()}
+            for side in (group.wanted, group.others)
+        )
+        text = without_norm(self._context, group.step.tree, group.call, wanted, others)
+        if text is None:
+            return None
+        return [Addition(group.step.tree, group.call, group.slot.name, text)] if old is None else [group.step.tree.edit(old, text)]
 
     def _check_alone(self, group: _Group) -> None:
         """Check that the call may be edited.
@@ -146,7 +176,13 @@ class Agreement:
         function = group.step.function
         if function is None or name.id not in parameter_names(function):
             raise Refused(f"the {self._argument} comes from `{name.id}` at {place_of(group.step.location)}, which is no parameter there")
-        self._check_uses(group.step.tree, function, name)
+        siblings = self._siblings(group.step.tree, function, name)
+        group = replace(
+            group,
+            wanted={**group.wanted, **{layer: 0 for layer in siblings if layer in self._alike}},
+            others={**group.others, **{layer: 0 for layer in siblings if layer not in self._alike}},
+        )
+        self.reached.update(group.wanted)
         inner = slot_in(function, name.id, bound=is_bound(function, group.step.tree))
         if inner is None:
             raise Refused(f"`{name.id}` at {place_of(group.step.location)} is filled in by Python")
@@ -175,22 +211,43 @@ class Agreement:
         groups = [_Group(step, slot, wanted, others) for step, (wanted, others) in parts.items()]
         return groups, _Group(group.step, slot, *direct) if any(direct) else None
 
-    def _check_uses(self, tree: SourceTree, function: FunctionNode, name: ast.Name) -> None:
-        """Check that a parameter decides nothing but one argument of one call.
+    def _siblings(self, tree: SourceTree, function: FunctionNode, name: ast.Name) -> list[str]:
+        """Layers of other calls in a function that get the same argument from the same parameter.
 
-        What happens only where it is ``None`` does not count: it is going to be something else.
+        What happens only where the parameter is ``None`` does not count: it is going to be something else.
 
         Raises:
-            Refused: it is used elsewhere or given another value.
+            Refused: the parameter is used for something else or given another value.
 
         """
+        found: list[str] = []
         for node in ast.walk(function):
             if not isinstance(node, ast.Name) or node.id != name.id or node is name:
                 continue
-            if (self._is_class and _is_asked_for(tree, node)) or _fills_in_none(tree, node):
+            if (self._is_class and is_asked_for(tree, node)) or fills_in_none(tree, node):
                 continue
-            where = place_of(tree.module.location(node))
-            raise Refused(f"`{name.id}`, which decides the {self._argument}, is used at {where} as well")
+            layers = self._given_to(tree, node)
+            if layers is None:
+                where = place_of(tree.module.location(node))
+                raise Refused(f"`{name.id}`, which decides the {self._argument}, is used at {where} as well")
+            found += layers
+        return found
+
+    def _given_to(self, tree: SourceTree, name: ast.Name) -> list[str] | None:
+        """Layers whose own constructor gets a name as the argument; ``None`` if it is handed to something else."""
+        parent = tree.parents[name]
+        call = tree.parents[parent] if isinstance(parent, ast.keyword) else parent
+        if not isinstance(call, ast.Call):
+            return None
+        argument = self._argument.strip("`")
+        layers = [layer for layer in self._context.built_at(tree.module.location(call)) if self._steps.of(layer)[0].call is call]
+        if layers:
+            slots = [slot_of(self._steps.base(layer), argument) for layer in layers]
+        else:
+            # A layer of torch that this model does not build.
+            cls = getattr(nn, last_name(call.func), None)
+            slots = [slot_of(cls, argument) if isinstance(cls, type) and issubclass(cls, nn.Module) else None]
+        return layers if all(slot is not None and given(call, slot).value is name for slot in slots) else None
 
     def _by_default(
         self, tree: SourceTree, function: FunctionNode, name: str, slot: Slot, silent: list[_Group], direct: _Group | None
@@ -204,13 +261,13 @@ class Agreement:
         default = default_of(function, name)
         agree = not any(outer.others for outer in silent) and (direct is None or not direct.others)
         own = self._context.is_own(tree.module.location(function).path)
-        plain = all(_names(outer.call, function, tree) for outer in wanting)
+        plain = all(calls(outer.call, function, tree) for outer in wanting)
         known = {outer.call for outer in silent}
-        alone = direct is not None or not _left_out_elsewhere(tree, function, slot, known)
+        alone = direct is not None or not left_out_elsewhere(tree, function, slot, known)
         if default is not None and agree and own and plain and alone:
             return self._replaced(tree, default)
         if direct is not None and direct.wanted:
-            raise Refused(f"`{name}` of {_title(function)} at {place_of(tree.module.location(function))} is also left out for other layers")
+            raise Refused(f"`{name}` of {title(function)} at {place_of(tree.module.location(function))} is also left out for other layers")
         changes: list[Change] = []
         for outer in wanting:
             self._check_alone(outer)
@@ -233,7 +290,8 @@ class Agreement:
             return self._added(group)
         groups, direct = self._callers(group, self._outer_slot(group, found, unknown))
         answers = [given(outer.call, outer.slot) for outer in groups]
-        if not group.others and not any(answer.value is not None or answer.hidden for answer in answers):
+        in_hand = has_fallback(group.step.function, self._slot_name(group))
+        if not group.others and not in_hand and not any(answer.value is not None or answer.hidden for answer in answers):
             self._check_alone(group)
             return self._added(group)
         if direct is not None and direct.wanted:
@@ -258,75 +316,21 @@ class Agreement:
         rest, named_rest = function.args.vararg, function.args.kwarg
         position: int | None = None
         if found.rest is not None:
-            if rest is None or group.slot.position is None or not _is_name(found.rest, rest.arg):
+            if rest is None or group.slot.position is None or not is_name(found.rest, rest.arg):
                 raise Refused(reason)
             before = len(function.args.posonlyargs) + len(function.args.args) - int(is_bound(function, group.step.tree))
             position = before + group.slot.position - found.rest_at
         name = None
         if unknown:
             own = group.slot.name in parameter_names(function)
-            if own or named_rest is None or len(unknown) > 1 or not _is_name(unknown[0], named_rest.arg):
+            if own or named_rest is None or len(unknown) > 1 or not is_name(unknown[0], named_rest.arg):
                 raise Refused(reason)
             name = group.slot.name
         handed_on = {item.arg for item in (rest, named_rest) if item is not None}
         for node in ast.walk(function):
             if isinstance(node, ast.Name) and node.id in handed_on and node not in {found.rest, *unknown}:
-                raise Refused(reason)
+                call = group.step.tree.parents[group.step.tree.parents[node]]
+                elsewhere = isinstance(call, ast.Call) and self._context.passes(group.step.tree.module.location(call))
+                if elsewhere or not concerns_others(group.step.tree, node, group.slot.name):
+                    raise Refused(reason)
         return Slot(position, name)
-
-
-def _title(function: FunctionNode) -> str:
-    return "a lambda" if isinstance(function, ast.Lambda) else f"`{function.name}`"
-
-
-def _called_name(call: ast.Call) -> str:
-    return _last_name(call.func)
-
-
-def _is_name(node: ast.expr, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name
-
-
-def _names(call: ast.Call, function: FunctionNode, tree: SourceTree) -> bool:
-    """Whether a call names the function or its class, so that nothing that it is wrapped in fills in arguments."""
-    if isinstance(function, ast.Lambda):
-        return False
-    called, owner = _called_name(call), tree.owner(function)
-    if function.name != "__init__" or owner is None:
-        return called == function.name
-    if called != "__init__":
-        return called in {owner.name, "cls"}
-    caller = tree.function(call)
-    heir = tree.owner(caller) if caller is not None else None
-    return heir is not None and any(_last_name(base) == owner.name for base in heir.bases)
-
-
-def _is_asked_for(tree: SourceTree, name: ast.Name) -> bool:
-    """Whether a name is only compared with ``None``, which says the same of every class."""
-    parent = tree.parents[name]
-    if not isinstance(parent, ast.Compare) or len(parent.ops) != 1 or not isinstance(parent.ops[0], ast.Is | ast.IsNot):
-        return False
-    return any(isinstance(item, ast.Constant) and item.value is None for item in (parent.left, *parent.comparators))
-
-
-def _fills_in_none(tree: SourceTree, name: ast.Name) -> bool:
-    """Whether a name stands in ``if name is None: name = ...``, as what is asked or what is assigned."""
-    statement = tree.statement(name)
-    test = statement if isinstance(statement, ast.If) else tree.parents[statement]
-    if not isinstance(test, ast.If) or test.orelse or len(test.body) != 1 or not isinstance(test.body[0], ast.Assign):
-        return False
-    asked, assigned = test.test, test.body[0].targets
-    if not isinstance(asked, ast.Compare) or not isinstance(asked.ops[0], ast.Is) or not isinstance(asked.left, ast.Name):
-        return False
-    same = asked.left.id == name.id and _is_asked_for(tree, asked.left) and len(assigned) == 1 and _is_name(assigned[0], name.id)
-    return same and name in {asked.left, assigned[0]}
-
-
-def _last_name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
-def _left_out_elsewhere(tree: SourceTree, function: FunctionNode, slot: Slot, known: set[ast.Call]) -> bool:
-    """Whether the file calls the function without the argument where no layer of this model comes from."""
-    calls = (node for node in ast.walk(tree.module.tree) if isinstance(node, ast.Call) and node not in known)
-    return any(_names(call, function, tree) and given(call, slot).value is None for call in calls)

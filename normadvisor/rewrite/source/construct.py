@@ -35,18 +35,38 @@ def set_argument(operations: Sequence[Operation], context: WriteContext) -> list
 
 def _set_in_layers(operations: Sequence[Operation], argument: str, context: WriteContext) -> list[Change]:
     steps = Steps(context, argument)
-    values = {operation.part.module: operation.value for operation in operations}
-    groups: dict[object, list[str]] = {}
-    for name, value in values.items():
-        groups.setdefault((steps.of(name)[0].location, literal(value)), []).append(name)
+    groups: dict[object, list[Operation]] = {}
+    for operation in operations:
+        key = (steps.of(operation.part.module)[0].location, literal(operation.value))
+        groups.setdefault(key, []).append(operation)
     changes: list[Change] = []
-    for names in groups.values():
-        base = steps.base(names[0])
+    for group in groups.values():
+        first = group[0]
+        base = steps.base(first.part.module)
         slot = slot_of(base, argument)
         if slot is None:
             raise Refused(f"`{base.__name__}` takes no argument `{argument}`")
-        changes += Agreement(context, steps, f"`{argument}`", _constant(values[names[0]])).write(names, slot)
+        joined, _ = _with_allies(group, steps, context)
+        allies = {name: ally for name in context.graph.modules if (ally := context.ally(first, name)) is not None}
+        alike = {operation.part.module for operation in operations if operation.value == first.value} | set(allies)
+        agreement = Agreement(context, steps, f"`{argument}`", _constant(first.value), bias=_is_bias(first))
+        changes += agreement.write([operation.part.module for operation in joined], slot, alike)
+        context.join(allies[name] for name in agreement.reached if name in allies)
     return changes
+
+
+def _is_bias(operation: Operation) -> bool:
+    """Whether a bias is left out: rules do that only where a norm follows."""
+    return operation.argument == "bias" and operation.value is False
+
+
+def _with_allies(group: Sequence[Operation], steps: Steps, context: WriteContext) -> tuple[list[Operation], list[str]]:
+    """The operations of layers that one call builds, those of allied fixes included, and the other layers that it builds."""
+    names = {operation.part.module for operation in group}
+    others = [name for name in steps.beginning_at(group[0].part.module) if name not in names]
+    allies = {name: ally for name in others if (ally := context.ally(group[0], name)) is not None}
+    context.join(allies.values())
+    return [*group, *allies.values()], [name for name in others if name not in allies]
 
 
 def _set_in_calls(operations: Sequence[Operation], argument: str, context: WriteContext) -> list[Change]:
@@ -140,6 +160,5 @@ def _by_call(operations: Sequence[Operation], context: WriteContext) -> Iterator
             raise Refused(f"`{operation.part.node}` is a function that is called, not a layer that is built")
         groups.setdefault(steps.of(operation.part.module)[0].location, []).append(operation)
     for group in groups.values():
-        names = {operation.part.module for operation in group}
-        first = group[0].part.module
-        yield steps.of(first)[0], [name for name in steps.beginning_at(first) if name not in names], group
+        joined, others = _with_allies(group, steps, context)
+        yield steps.of(group[0].part.module)[0], others, joined

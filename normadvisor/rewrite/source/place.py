@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from normadvisor.graph.model import ModelGraph, ModuleInfo, NodeInfo
-    from normadvisor.types.operation import Part
+    from normadvisor.types.operation import Operation, OperationKind, Part
 
 __all__ = ["FunctionNode", "Refused", "SourceFiles", "SourceTree", "WriteContext", "place_of"]
 
@@ -195,20 +195,40 @@ class WriteContext:
         model: the model itself.
         root: folder or file of the target.
         files: its files; may be shared by all models of a run.
+        allied: operations of fixes of the same kind for other layers, which may be made at the same time where one text serves all.
 
     """
 
-    def __init__(self, graph: ModelGraph, model: torch.nn.Module, root: Path, files: SourceFiles) -> None:
+    def __init__(
+        self, graph: ModelGraph, model: torch.nn.Module, root: Path, files: SourceFiles, allied: Iterable[Operation] = ()
+    ) -> None:
         self.graph = graph
         self.model = model
         self.root = root
         self.files = files
+        self.joined: list[Operation] = []
+        """Those of the allied operations that the edits make as well."""
+        self._allied: dict[tuple[OperationKind, str], list[Operation]] = {}
+        for operation in allied:
+            self._allied.setdefault((operation.kind, operation.part.module), []).append(operation)
         self.places = Places(graph, root)
         self._nodes = {node.name: node for node in graph.nodes}
+        self._passed: set[Location] | None = None
         self._built: dict[Location, list[str]] = {}
         for name, module in graph.modules.items():
             if (frame := self._chosen(module.site)) is not None:
                 self._built.setdefault(frame.location, []).append(name)
+
+    def ally(self, model: Operation, name: str) -> Operation | None:
+        """The operation that does to another layer what ``model`` does to its own, if that is wanted too."""
+        for other in self._allied.get((model.kind, name), ()):
+            if (other.argument, other.value, other.layer) == (model.argument, model.value, model.layer):
+                return other
+        return None
+
+    def join(self, operations: Iterable[Operation]) -> None:
+        """Note that the edits make some of the allied operations, too."""
+        self.joined += [operation for operation in operations if operation not in self.joined]
 
     def is_own(self, path: str) -> bool:
         """Whether a file may be edited: it lies under the root and in no package installed there."""
@@ -278,6 +298,13 @@ class WriteContext:
     def built_at(self, location: Location) -> tuple[str, ...]:
         """All modules whose :meth:`construction` is at a place, in the model's order."""
         return tuple(self._built.get(location, ()))
+
+    def passes(self, location: Location) -> bool:
+        """Whether the construction of some module comes through a place."""
+        if self._passed is None:
+            sites = (module.site for module in self.graph.modules.values())
+            self._passed = {frame.location for site in sites if site is not None for frame in site.frames}
+        return location in self._passed
 
     def call_site(self, node: NodeInfo) -> Frame:
         """The innermost frame of the call that made a node, in a file that may be edited.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from normadvisor.rewrite.source.imports import bound_names
 from normadvisor.rewrite.source.place import SourceTree
 
-__all__ = ["Unpacked", "unpacked"]
+__all__ = ["Unpacked", "concerns_others", "unpacked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,27 @@ def unpacked(tree: SourceTree, value: ast.expr) -> Unpacked | None:
         return None
     entries = None if statement.value is None else _entries(statement.value)
     return None if entries is None else Unpacked(entries, len(loaded))
+
+
+def concerns_others(tree: SourceTree, rest: ast.Name, name: str | None) -> bool:
+    """Whether a use of ``**rest`` has nothing to do with one of its entries: it asks for another, or hands all on to another call."""
+    parent = tree.parents[rest]
+    if isinstance(parent, ast.keyword):
+        return parent.arg is None
+    if isinstance(parent, ast.Subscript) and parent.value is rest:
+        return _is_text(parent.slice, other_than=name) and isinstance(parent.ctx, ast.Load)
+    if isinstance(parent, ast.Compare):
+        return isinstance(parent.ops[0], ast.In | ast.NotIn) and _is_text(parent.left, other_than=name)
+    call = tree.parents.get(parent)
+    if not isinstance(parent, ast.Attribute) or not isinstance(call, ast.Call) or call.func is not parent or not call.args:
+        return False
+    if parent.attr == "setdefault":
+        return isinstance(call.args[0], ast.Constant)
+    return parent.attr in {"pop", "get"} and _is_text(call.args[0], other_than=name)
+
+
+def _is_text(node: ast.expr, *, other_than: str | None) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value != other_than
 
 
 def _scope(tree: SourceTree, name: ast.Name) -> ast.AST | None:

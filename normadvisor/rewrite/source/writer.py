@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -33,7 +33,9 @@ _WRITERS = {
 """Module of this package and its function, by kind of operation."""
 
 
-def write_source(fix: Fix, graph: ModelGraph, model: torch.nn.Module, root: Path, project: SourceFiles) -> Fix:
+def write_source(
+    fix: Fix, graph: ModelGraph, model: torch.nn.Module, root: Path, project: SourceFiles, allied: Iterable[Operation] = ()
+) -> Fix:
     """Write a fix as edits.
 
     Args:
@@ -42,6 +44,8 @@ def write_source(fix: Fix, graph: ModelGraph, model: torch.nn.Module, root: Path
         model: the model itself.
         root: folder or file of the target; no file outside it is edited, nor one of a package installed in it.
         project: the files below the root, read once for all fixes.
+        allied: operations of the same fix of other findings of the rule. Where a text that builds the layers of this fix builds theirs as
+            well, the edits make both, and the fix that is returned has their operations too.
 
     Returns:
         The fix with its edits, or with the reason why the source cannot be edited. One without operations is returned as it is.
@@ -50,10 +54,12 @@ def write_source(fix: Fix, graph: ModelGraph, model: torch.nn.Module, root: Path
     if not fix.operations:
         return fix
     try:
-        edits = _edits(fix.operations, WriteContext(graph, model, root, project))
+        context = WriteContext(graph, model, root, project, allied)
+        edits = _edits(fix.operations, context)
     except Refused as refused:
         return replace(fix, edits=(), refused=refused.reason)
-    return replace(fix, edits=tuple(edits), refused="")
+    joined = [operation for operation in context.joined if operation not in fix.operations]
+    return replace(fix, edits=tuple(edits), refused="", operations=(*fix.operations, *joined))
 
 
 def _edits(operations: Sequence[Operation], context: WriteContext) -> list[Edit]:

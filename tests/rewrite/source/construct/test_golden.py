@@ -8,6 +8,7 @@ The head of a file says what is done, in comments::
     # model: Net
     # input: 2x3x16x16
     # refused: why
+    # allied: set_argument other bias=False   (what other findings ask for)
 
 Names of layers are globs; values are Python, and ``module`` is the live layer.
 """
@@ -46,10 +47,11 @@ class Case:
     model: Any
     graph: Any
     operations: tuple[Operation, ...]
+    allied: tuple[Operation, ...] = ()
 
     def written(self) -> Fix:
         fix = Fix(Applicability.UNSAFE, "", operations=self.operations)
-        return write_source(fix, self.graph, self.model, self.path.parent, SourceFiles(self.path.parent))
+        return write_source(fix, self.graph, self.model, self.path.parent, SourceFiles(self.path.parent), self.allied)
 
     def changed(self) -> bytes:
         fix = self.written()
@@ -70,7 +72,8 @@ def opened(path: Path, told: bytes, operations: tuple[Operation, ...] = ()) -> C
     graph = trace(built.model, inputs, target=f"{path}:{name}", sites=built.sites, defined_at=built.defined_at)
     operations = operations or tuple(item for text in head(told, "fix") for item in operations_of(text, built.model, graph))
     assert operations
-    return Case(path, built.model, graph, operations)
+    allied = tuple(item for text in head(told, "allied") for item in operations_of(text, built.model, graph))
+    return Case(path, built.model, graph, operations, allied)
 
 
 def operations_of(text: str, model: Any, graph: Any) -> list[Operation]:
@@ -117,6 +120,7 @@ def test_written(name: str, tmp_path: Path) -> None:
     (tmp_path / "after").mkdir()
     case = opened(copied(source, tmp_path / "before", name), source.read_bytes())
     changed = case.changed()
+    case.operations = case.written().operations
     assert changed.decode("latin-1") == (DATA / f"{name}.out.py").read_bytes().decode("latin-1")
     ast.parse(changed)
     path = tmp_path / "after" / f"{name}.py"
