@@ -142,7 +142,8 @@ class KeyMap:
             renamed={old: new for old, new in ends.items() if new is not None and old != new and old not in dropped},
             dropped=tuple(dict.fromkeys(dropped)),
             added=tuple(dict.fromkeys(added)),
-            folded=tuple(self._folds_then(other)),
+            # What was folded into a value that has left is of no use.
+            folded=tuple(fold for fold in self._folds_then(other) if fold.into_copy or fold.into not in dropped),
             copied=copied,
         )
 

@@ -135,6 +135,11 @@ def test_joined_maps():
     assert wrapped == KeyMap(added=("n.0.weight",))
 
 
+def test_a_fold_into_what_leaves_later_is_left_out():
+    folded = KeyMap(folded=(Fold("conv.bias", "bn.running_mean"),), dropped=("conv.bias",))
+    assert folded.then(KeyMap(dropped=("bn.running_mean",))) == KeyMap(dropped=("conv.bias", "bn.running_mean"))
+
+
 def test_folds_around_a_copy_reach_the_right_layers():
     separate = KeyMap(copied={"bn_2.mean": "bn.mean"})
     first, second = (
