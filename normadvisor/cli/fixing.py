@@ -117,11 +117,11 @@ def _delivered(run: FixRun, flags: FixFlags, printing: Printing, begin: float) -
     else:
         print_problems(run.after)
     sys.stdout.flush()
-    failed = [] if written is None else [f"error: could not write {_shown(path)}: {reason}" for path, reason in written.failed]
+    failed = [] if written is None else [f"error: not written: {_shown(path)} {reason}" for path, reason in written.failed]
     if not printing.quiet:
         summary = summary_lines(run, written, unsafe=flags.unsafe or flags.interactive or flags.to is not None)
         to_stderr(line for whole in (*summary, *keys) for line in _wrapped(whole))
-        to_stderr(f"note: {_shown(path)}: {note}" for path, note in (written.notes if written is not None else ()))
+        to_stderr(f"note: {_shown(path)} {note}" for path, note in (written.notes if written is not None else ()))
     to_stderr(failed)
     return _exit_code(run, flags, printing, written)
 

@@ -211,7 +211,7 @@ def test_a_file_that_changed_meanwhile_is_left_alone(cli, now, tmp_path, monkeyp
     monkeypatch.setattr(FixRun, "write", late)
     result = cli("fix", "net.py")
     assert result.code == 2
-    assert result.err.splitlines()[-1].startswith("error: could not write net.py: ")
+    assert result.err.splitlines()[-1].startswith("error: not written: net.py ")
     assert "Nothing was fixed.\n" in result.err
     assert now() == "# edited\n" + MODEL
 
@@ -219,7 +219,7 @@ def test_a_file_that_changed_meanwhile_is_left_alone(cli, now, tmp_path, monkeyp
 def test_a_read_only_file_is_left_alone(cli, now, tmp_path):
     (tmp_path / "net.py").chmod(0o444)
     result = cli("fix", "net.py", "-q", "--fix-only")
-    assert (result.code, result.out, result.err) == (2, "", "error: could not write net.py: is read-only\n")
+    assert (result.code, result.out, result.err) == (2, "", "error: not written: net.py is read-only\n")
     assert now() == MODEL
 
 
