@@ -37,7 +37,7 @@ def without_time(text):
 
 def test_findings_are_exit_code_1(cli):
     result = cli("check", "net.py", "--format", "concise")
-    assert (result.code, without_time(result.out)) == (1, f"{FINDING}\nFound 1 finding in 1 model: 1 warning (T).\n")
+    assert (result.code, without_time(result.out)) == (1, f"{FINDING}\nFound 1 finding in 1 model: 1 warning; 1 fixable with `normadvisor fix` (T).\n")
     assert result.err == "note: net.py:Net: inputs 2x3x224x224 were inferred: first layer\n"
 
 
@@ -58,7 +58,7 @@ def test_what_cannot_be_checked_is_exit_code_2_and_the_others_are_reported(cli):
         FINDING,
         "nett.py: could not check nett.py: no file or folder 'nett.py' (did you mean 'net.py'?)",
         "torch.nn:Sequentail: could not check torch.nn:Sequentail: torch.nn has no 'Sequentail' (did you mean 'Sequential'?)",
-        "Found 1 finding in 1 model: 1 warning; 2 targets could not be checked (T).",
+        "Found 1 finding in 1 model: 1 warning; 1 fixable with `normadvisor fix`; 2 targets could not be checked (T).",
     ]
 
 

@@ -80,7 +80,7 @@ def test_yes_is_tried_and_written_at_the_end(fixing, tmp_path):
     found.type("n")
     assert found.end() == 1
     assert content(tmp_path) == CODE.replace("a = old", "a = new")
-    tail = found.screen.history.partition("Found 2 findings in 1 model: 2 warnings.\n")[2]
+    tail = found.screen.history.partition("Found 2 findings in 1 model: 2 warnings; 2 fixable with `normadvisor fix`.\n")[2]
     assert tail.splitlines()[0] == "Fixed 1 finding in 1 file (1 safe)."
     assert found.modes == found.before
     assert not found.screen.cursor_hidden
@@ -284,7 +284,7 @@ def piped(tmp_path, answers, *flags, code=CODE):
 def test_answers_from_a_pipe(tmp_path):
     done = piped(tmp_path, "y\nno\nc\n2\ny\n", "--format", "concise")
     assert done.returncode == 1
-    assert done.stdout == "fk.py:2:5: NA102 [warning] b is old\nFound 1 finding in 1 model: 1 warning.\n"
+    assert done.stdout == "fk.py:2:5: NA102 [warning] b is old\nFound 1 finding in 1 model: 1 warning; 1 fixable with `normadvisor fix`.\n"
     assert "Apply this fix? [y]es [n]o [a]ll of NA102 [s]kip NA102 [e]xplain [q]uit y\n" in done.stderr
     assert "Fixed 2 findings in 1 file (1 safe, 1 unsafe)." in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
