@@ -81,7 +81,7 @@ class Attempt:
         if kind == "phase":
             self.model, self.phase = index, str(message.get("phase"))
             if self.phase in CLOCK_STARTS or self.deadline is None:
-                self.deadline = time.monotonic() + self.limits.timeout + GRACE
+                self.deadline = time.monotonic() + self.limits.timeout * CLOCK_STARTS.get(self.phase, 1.0) + GRACE
         elif kind == "model":
             self.results[index] = message
         elif kind == "broken":

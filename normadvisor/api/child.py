@@ -158,7 +158,7 @@ class _Run:
             self._send({"kind": "phase", "model": index, "phase": name})
             if name in CLOCK_STARTS:
                 # The parent kills a model that is over time a little later; until then its frames are on their way.
-                faulthandler.dump_traceback_later(self._limits.timeout, file=self._output)
+                faulthandler.dump_traceback_later(self._limits.timeout * CLOCK_STARTS[name], file=self._output)
 
         model = self._job.models[index]
         phase("importing")
@@ -182,8 +182,8 @@ class _Run:
         if job.proof is not None:
             from normadvisor.api.verify import verify
 
-            # Another draw may begin when this is over, and the model is still to be looked at.
-            return verify(model, self._rules, job, phase, edits=self._edits, seconds=self._limits.timeout / 3), False
+            # A draw that began before this is over may take as long as all before it.
+            return verify(model, self._rules, job, phase, edits=self._edits, seconds=self._limits.timeout), False
         try:
             loaded = load(model.target)
         except NormAdvisorError as error:
@@ -219,5 +219,6 @@ def _message(index: int, result: Examined) -> dict[str, Any]:
         "problems": [write_problem(problem) for problem in result.problems],
         "proof": None if result.proof is None else result.proof.to_dict(),
         "key_map": None if result.key_map is None else result.key_map.to_dict(),
+        "unchanged": result.unchanged,
         "files": list(result.files),
     }

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normadvisor.types import Finding, Fix
+from normadvisor.types import Finding, Fix, Operation
 
 if TYPE_CHECKING:
     import torch
@@ -41,25 +41,28 @@ class EditWriter:
             return list(findings)
         phase("writing")
 
-        def written(fix: Fix) -> Fix:
-            return self._written(fix, graph, model, root) if _is_unwritten(fix) else fix
+        def written(finding: Finding, fix: Fix) -> Fix:
+            if not _is_unwritten(fix):
+                return fix
+            allied = [operation for other in findings if other is not finding for operation in _allied(finding, fix, other)]
+            return self._written(fix, graph, model, root, allied)
 
         return [
             replace(
                 finding,
-                fix=None if finding.fix is None else written(finding.fix),
-                alternatives=tuple(written(fix) for fix in finding.alternatives),
+                fix=None if finding.fix is None else written(finding, finding.fix),
+                alternatives=tuple(written(finding, fix) for fix in finding.alternatives),
             )
             for finding in findings
         ]
 
-    def _written(self, fix: Fix, graph: ModelGraph, model: torch.nn.Module, root: Path) -> Fix:
+    def _written(self, fix: Fix, graph: ModelGraph, model: torch.nn.Module, root: Path, allied: Sequence[Operation]) -> Fix:
         try:
             from normadvisor.rewrite.source.place import SourceFiles
             from normadvisor.rewrite.source.writer import write_source
 
             files = self._files.get(root) or self._files.setdefault(root, SourceFiles(root))
-            return write_source(fix, graph, model, root, files)
+            return write_source(fix, graph, model, root, files, allied)
         except Exception as error:  # noqa: BLE001 - a mistake of ours in an edit must not lose the finding
             words = " ".join(str(error).split())[:200]
             return replace(fix, edits=(), refused=f"writing the edit failed: {type(error).__name__}: {words}")
@@ -67,6 +70,13 @@ class EditWriter:
 
 def _fixes(finding: Finding) -> list[Fix]:
     return [*([] if finding.fix is None else [finding.fix]), *finding.alternatives]
+
+
+def _allied(finding: Finding, fix: Fix, other: Finding) -> list[Operation]:
+    """What the same fix of another finding of the rule does: one text may build layers of both."""
+    if other.rule != finding.rule:
+        return []
+    return [operation for same in _fixes(other) if same.title == fix.title for operation in same.operations]
 
 
 def _is_unwritten(fix: Fix) -> bool:

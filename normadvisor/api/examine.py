@@ -44,6 +44,8 @@ class Examined:
     """What comparing it with the model before gave; ``None`` where it was not compared."""
     key_map: KeyMap | None = None
     """How the keys of its state differ from those before; ``None`` where that was not asked."""
+    unchanged: bool = False
+    """Whether it was not compared because the edits are plainly not about it."""
     files: tuple[str, ...] = ()
     """Files below the root that were imported, where that was asked."""
 
@@ -82,6 +84,7 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
     phase: Callable[[str], None] = lambda _name: None,
     edits: EditWriter | None = None,
     conversion: Conversion | None = None,
+    known: Traced | None = None,
 ) -> Examined:
     """Trace a built model and match the rules.
 
@@ -98,13 +101,14 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
         phase: told ``tracing``, ``matching`` and ``writing`` as they begin.
         edits: writes the fixes of findings as edits of source; they stay without when ``None``.
         conversion: what to report beside the findings of the rules.
+        known: its trace, where it was traced already.
 
     Raises:
         NormAdvisorError: malformed inputs, a model that cannot be traced, or a rule that fails on it.
 
     """
     phase("tracing")
-    found = traced(model, target=target, inputs=inputs, context=context, sites=sites, defined_at=defined_at)
+    found = known or traced(model, target=target, inputs=inputs, context=context, sites=sites, defined_at=defined_at)
     chosen, graph, notes = found.inputs, found.graph, found.notes
     phase("matching")
     summary = ModelSummary(

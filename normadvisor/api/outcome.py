@@ -39,6 +39,8 @@ class Outcome:
     """What comparing the model with that before the edits gave; ``None`` where it was not compared."""
     key_map: KeyMap | None = None
     """How the keys of its state differ from those before."""
+    unchanged: bool = False
+    """Whether it was not compared because the edits are plainly not about it."""
     files: tuple[str, ...] = ()
     """Files below the root that were imported, where that was asked."""
 
@@ -65,6 +67,7 @@ def outcome_of(message: Mapping[str, Any], job: Job, index: int) -> Outcome:
             problems=tuple(read_problem(item) for item in message["problems"]),
             proof=None if message["proof"] is None else read_proof(message["proof"]),
             key_map=None if message["key_map"] is None else read_key_map(message["key_map"]),
+            unchanged=message["unchanged"] is True,
             files=tuple(str(path) for path in message["files"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -23,6 +23,8 @@ from normadvisor.targets.overlay import forget_modules, importing_overlaid
 from normadvisor.types import Operation
 
 if TYPE_CHECKING:
+    import torch
+
     from normadvisor.api.edits import EditWriter
     from normadvisor.api.examine import Traced
     from normadvisor.rulebook.model import Rule
@@ -38,12 +40,25 @@ def files_as(contents: Contents) -> Iterator[None]:
         yield
 
 
+_LARGE = 20_000_000
+"""Parameters from which a model is not compared by running it where nothing in its graph or its layers has changed."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Original:
-    """The model before the edits."""
+class _Version:
+    """A model before or after the edits."""
 
     built: Built
     traced: Traced
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What comparing two versions gave."""
+
+    proof: Proof | None = None
+    key_map: KeyMap | None = None
+    unchanged: bool = False
 
 
 def verify(
@@ -76,15 +91,20 @@ def verify(
         phase("importing")
         try:
             built = _built(model, phase)
-            proof, key_map = _compared(original, built, request, phase, seconds)
+            phase("tracing")
+            known = trace_built(built, target=name, inputs=model.inputs, context=model.context)
+            compared = _compared(original, _Version(built, known), request, phase, seconds)
             result = examine(
                 built.model, rules, target=name, inputs=model.inputs, context=model.context, root=model.root, sites=built.sites,
-                defined_at=built.defined_at, show_graph=job.show_graph, phase=phase, edits=edits, conversion=job.conversion,
+                defined_at=built.defined_at, show_graph=job.show_graph, phase=phase, edits=edits, conversion=job.conversion, known=known,
             )  # fmt: skip
         except NormAdvisorError as error:
             return failed(name, problem_of(error, name))
         files = imported_files(model.root) if job.list_files else ()
-    return replace(result, notes=(*built.notes, *result.notes), proof=proof, key_map=key_map, files=files)
+    return replace(
+        result, notes=(*built.notes, *result.notes), proof=compared.proof, key_map=compared.key_map, unchanged=compared.unchanged,
+        files=files,
+    )  # fmt: skip
 
 
 def _built(model: ModelJob, phase: Callable[[str], None]) -> Built:
@@ -94,42 +114,65 @@ def _built(model: ModelJob, phase: Callable[[str], None]) -> Built:
     return build(loaded)
 
 
-def _original(model: ModelJob, phase: Callable[[str], None]) -> _Original | Proof:
+def _original(model: ModelJob, phase: Callable[[str], None]) -> _Version | Proof:
     """The model before; what is wrong with it as a proof that there cannot be."""
     try:
         built = _built(model, phase)
         phase("tracing")
-        return _Original(built, trace_built(built, target=str(model.target), inputs=model.inputs, context=model.context))
+        return _Version(built, trace_built(built, target=str(model.target), inputs=model.inputs, context=model.context))
     except NormAdvisorError as error:
         return _unprovable(f"it could not be checked before: {error.message}")
 
 
 def _compared(
-    original: _Original | Proof, built: Built, request: ProofRequest, phase: Callable[[str], None], seconds: float
-) -> tuple[Proof | None, KeyMap | None]:
+    original: _Version | Proof, edited: _Version, request: ProofRequest, phase: Callable[[str], None], seconds: float
+) -> _Compared:
     """The proof where one is asked, and how the keys changed where that can be told."""
     from normadvisor.rewrite.proof import align, prove
 
     if isinstance(original, Proof):
-        return original, None
+        return _Compared(original)
+    if not request.changes and _is_same(original, edited):
+        return _Compared(unchanged=True)
     phase("proving")
+    before, after = original.built.model, edited.built.model
     key_map: KeyMap | None = None
     try:
-        operations = [operation for change in request.changes for operation in change]
-        key_map = align(original.built.model, built.model, operations, original.traced.graph)
+        key_map = align(before, after, _operations(request), original.traced.graph)
         if not request.equal:
-            return None, key_map
+            return _Compared(key_map=key_map)
         if original.traced.inputs is None:
-            return _unprovable("it was traced without inputs"), key_map
+            return _Compared(_unprovable("it was traced without inputs"), key_map)
+        parts = [_parts(change) for change in request.changes]
         proof = prove(
-            original.built.model, built.model, original.traced.inputs, key_map, parts=[_parts(change) for change in request.changes],
-            draws=request.draws, seed=request.seed, seconds=seconds,
+            before, after, original.traced.inputs, key_map, parts=parts, draws=request.draws, seed=request.seed, seconds=seconds
         )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - the target's code may raise anything; what cannot be compared is not proven
         words = " ".join(str(error).split())[:200]
-        return _unprovable(f"comparing it failed: {type(error).__name__}: {words}") if request.equal else None, key_map
+        return _Compared(_unprovable(f"comparing it failed: {type(error).__name__}: {words}") if request.equal else None, key_map)
     else:
-        return proof, key_map
+        return _Compared(proof, key_map)
+
+
+def _is_same(original: _Version, edited: _Version) -> bool:
+    """Whether a large model has the same graph, constants included, and the same layers with the same arguments as before."""
+    before, after = original.built.model, edited.built.model
+    if sum(parameter.numel() for parameter in before.parameters()) < _LARGE:
+        return False
+    graphs = (original.traced.graph.fx_graph, edited.traced.graph.fx_graph)
+    return None not in graphs and str(graphs[0]) == str(graphs[1]) and repr(before) == repr(after) and _shapes(before) == _shapes(after)
+
+
+def _shapes(model: torch.nn.Module) -> list[tuple[str, torch.Size, torch.dtype]]:
+    return [(name, tensor.shape, tensor.dtype) for named in (model.named_parameters(), model.named_buffers()) for name, tensor in named]
+
+
+def _operations(request: ProofRequest) -> list[Operation]:
+    """All operations, each once: fixes of one text that builds layers of several findings share theirs."""
+    found: list[Operation] = []
+    for change in request.changes:
+        found += [operation for operation in change if operation not in found]
+    return found
 
 
 def _parts(change: Sequence[Operation]) -> list[str]:

@@ -102,6 +102,8 @@ class RolledBack:
     finding: Finding
     fix: Fix
     reason: str
+    unprovable: bool = False
+    """Whether it failed only because models could not be compared, which other fixes may change."""
 
 
 @dataclass(frozen=True, slots=True)

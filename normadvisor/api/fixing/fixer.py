@@ -127,7 +127,10 @@ class Fixer:
         state = verdict.state
         return Trial(
             held=tuple(self._applied(attempt, base, proofs) for attempt in taken if attempt in held),
-            rolled_back=tuple(RolledBack(item.choice.finding, item.choice.fix, reason) for item, reason in settler.failed.items()),
+            rolled_back=tuple(
+                RolledBack(attempt.choice.finding, attempt.choice.fix, failure.reason, failure.unprovable)
+                for attempt, failure in settler.failed.items()
+            ),
             waiting=tuple(attempts[position].choice for position in parted.waiting),
             changes=self._changes(state),
             proofs=tuple(proofs.values()),
@@ -232,21 +235,23 @@ class _Gathered:
     key_maps: dict[str, KeyMap] = field(default_factory=dict)
 
     def choices(self, candidates: Iterable[Candidate]) -> list[Choice]:
-        """What is to be tried next: nothing that was rolled back before."""
+        """What is to be tried next: nothing that was rolled back before, but where other fixes may have made it possible to compare."""
         return [
             Choice(candidate.finding, fix)
             for candidate in candidates
             if (fix := candidate.default) is not None
             and (self.unsafe or fix.applicability is Applicability.SAFE)
-            and _mark(candidate.finding) not in self.rolled_back
+            and not ((known := self.rolled_back.get(_mark(candidate.finding))) and not known.unprovable)
         ]
 
     def take(self, trial: Trial) -> None:
         """Note what came of a round."""
         self.rounds += 1
         self.applied += trial.held
+        for held in trial.held:
+            self.rolled_back.pop(_mark(held.finding), None)
         for item in trial.rolled_back:
-            self.rolled_back.setdefault(_mark(item.finding), item)
+            self.rolled_back[_mark(item.finding)] = item
         self.proofs |= {proven.model: proven for proven in trial.proofs}
         for target, key_map in trial.key_maps.items():
             known = self.key_maps.get(target)

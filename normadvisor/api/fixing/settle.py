@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from normadvisor.api.fixing.verdict import Attempt, Verdict
+from normadvisor.api.fixing.verdict import Attempt, Failure, Verdict
 
 __all__ = ["Settler"]
 
@@ -22,7 +22,7 @@ class Settler:
     """
 
     judge: Callable[[Sequence[Attempt]], Verdict]
-    failed: dict[Attempt, str] = field(init=False, default_factory=dict)
+    failed: dict[Attempt, Failure] = field(init=False, default_factory=dict)
     """Fixes that do not hold, and why."""
     _judged: dict[frozenset[Attempt], Verdict] = field(init=False, default_factory=dict)
 
@@ -33,10 +33,11 @@ class Settler:
             failures = self.verdict([*held, *left]).failures
             if not failures:
                 return left
-            certain = {attempt: failure.reason for failure in failures if failure.certain for attempt in failure.suspects}
-            guilty = {attempt: reason for attempt, reason in certain.items() if attempt in left}
+            certain = {attempt: failure for failure in failures if failure.certain for attempt in failure.suspects}
+            guilty = {attempt: failure for attempt, failure in certain.items() if attempt in left}
             if len(left) == 1:
-                guilty = {left[0]: failures[0].reason}
+                # What differs says more than what could not be compared.
+                guilty = {left[0]: min(failures, key=lambda failure: failure.unprovable)}
             if not guilty:
                 return self._halved(held, left, frozenset[Attempt]().union(*(failure.suspects for failure in failures)))
             self.failed |= guilty

@@ -70,6 +70,8 @@ class Failure:
     """Those that it may be due to."""
     certain: bool = False
     """Whether it is due to each of them."""
+    unprovable: bool = False
+    """Whether models could not be compared, rather than that they differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,9 +205,11 @@ def _model_failures(
         return
     if before.summary.inputs is not None and after.summary.inputs is None:
         yield Failure(f"{target} no longer takes the inputs {before.summary.inputs}", suspects)
+    if after.proof is None and not after.unchanged and not any(attempt.may_change(model) for attempt in attempts):
+        yield Failure(f"{target} was not compared", suspects, unprovable=True)
     if after.proof is not None and not after.proof.equal:
         said = f"{target} would not be the same function" if after.proof.provable else f"{target} could not be compared"
-        yield Failure(f"{said}: {after.proof.reason}", suspects)
+        yield Failure(f"{said}: {after.proof.reason}", suspects, unprovable=not after.proof.provable)
     yield from _finding_failures(model, before.findings, after.findings, attempts, places, suspects)
 
 
