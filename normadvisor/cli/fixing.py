@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normadvisor.cli.interrupted import Interrupted
-from normadvisor.cli.printing import check_writable, print_notes, print_problems, print_report, to_stderr, write_file
+from normadvisor.cli.printing import check_writable, print_notes, print_problems, print_report, to_stderr, write_file, write_stdout
 
 if TYPE_CHECKING:
     from normadvisor.api.check import CheckOptions
@@ -172,11 +172,10 @@ def _write_patch(run: FixRun, path: Path) -> None:
     from normadvisor.rewrite.text.changes import patch
 
     data = patch(run.changes, Path.cwd())
-    if path != _STDOUT:
+    if path == _STDOUT:
+        write_stdout(data)
+    else:
         write_file("--patch", path, data)
-        return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
 
 
 def _print_diff(run: FixRun, printing: Printing) -> None:
@@ -188,9 +187,7 @@ def _print_diff(run: FixRun, printing: Printing) -> None:
 
     if not sys.stdout.isatty() and printing.use_color is not True:
         with suppress(RewriteError):  # a file elsewhere cannot be named in a patch
-            data = patch(run.changes, Path.cwd())
-            sys.stdout.flush()
-            sys.stdout.buffer.write(data)
+            write_stdout(patch(run.changes, Path.cwd()))
             return
     color = RenderOptions.for_stream(sys.stdout, color=printing.use_color).color
     for change in run.changes:

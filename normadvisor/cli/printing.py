@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from normadvisor.api.check import Checked
     from normadvisor.types import Report
 
-__all__ = ["Printing", "check_format", "check_writable", "print_notes", "print_problems", "print_report", "to_stderr", "write_file"]
+__all__ = [
+    "Printing",
+    "check_format",
+    "check_writable",
+    "print_notes",
+    "print_problems",
+    "print_report",
+    "to_stderr",
+    "write_file",
+    "write_stdout",
+]
 
 _PROSE = frozenset({"text", "concise"})
 """Formats that tell people what could not be checked; beside the others it is said on standard error as well."""
@@ -128,6 +138,19 @@ def to_stderr(lines: Iterable[str]) -> None:
     for line in lines:
         sys.stderr.write(encodable(line, sys.stderr.encoding or "utf-8") + "\n")
     sys.stderr.flush()
+
+
+def write_stdout(data: bytes) -> None:
+    """Bytes on standard output as they are; as text where it takes nothing else."""
+    from normadvisor.report.clean import encodable
+
+    sys.stdout.flush()
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None:
+        sys.stdout.write(encodable(data.decode("utf-8", "backslashreplace"), sys.stdout.encoding or "utf-8"))
+        return
+    buffer.write(data)
+    buffer.flush()
 
 
 def write_file(flag: str, path: Path, data: bytes) -> None:

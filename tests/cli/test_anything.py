@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import os
 import string
+import warnings
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,29 @@ def test_python_files(place, content):
     call("check", "net.py", "--format", "json")
 
 
+@settings(max_examples=25, suppress_health_check=OTHERS)
+@given(content=damaged_bytes(MODEL.replace("  # noqa: NA201", "")))
+@example(content=MODEL.replace("(3, width, 3)", "(3, width, 3\\\n)"))
+@example(content=MODEL.replace("\n", "\r"))
+def test_files_that_are_fixed(place, content):
+    """What was Python stays Python, and a second run finds nothing more to do."""
+    write(place / "net.py", content)
+    before = parses(place / "net.py")
+    code, _text = call("fix", "net.py", "--unsafe-fixes", "--format", "concise")
+    assert parses(place / "net.py") == before
+    if code != 2:
+        assert call("fix", "net.py", "--unsafe-fixes", "--diff")[0] == 0
+
+
+def parses(path: Path) -> bool:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+    return True
+
+
 NOTEBOOK = """{"cells": [{"cell_type": "markdown", "source": ["# Title"]}, {"cell_type": "code", "source": ["%matplotlib inline\\n", "import torch\\n"]},
  {"cell_type": "code", "source": "!ls\\nmodel = torch.nn.BatchNorm2d(3)  # noqa: NA102\\n%time model(torch.ones(2, 3, 4, 4))"}],
  "metadata": {"kernelspec": {"language": "python"}}, "nbformat": 4, "nbformat_minor": 5}"""
@@ -230,6 +255,20 @@ VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sam
 def test_flags(place, flags):
     write(place / "script.py", "x = 1\n")
     call("check", "script.py", *(f"{flag}={value}" for flag, value in flags))
+
+
+FIX_FLAGS = ["--to", "--layers", "--groups", "--key-map", "--patch", "--select", "--color", "--format", "--unknown", "--input"]
+
+
+@settings(max_examples=300, suppress_health_check=OTHERS)
+@given(
+    flags=st.lists(st.tuples(st.sampled_from(FIX_FLAGS), VALUES), min_size=1, max_size=3),
+    switches=st.lists(st.sampled_from(["--diff", "--unsafe-fixes", "--fix-only", "--write", "--static", "-q"]), max_size=3),
+    command=st.sampled_from(["fix", "check"]),
+)
+def test_flags_about_fixing(place, flags, switches, command):
+    write(place / "script.py", "x = 1\n")
+    call(command, "script.py", *(f"{flag}={value}" for flag, value in flags), *switches)
 
 
 @settings(max_examples=200, suppress_health_check=OTHERS)

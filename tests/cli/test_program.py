@@ -21,7 +21,7 @@ def test_version(program):
     assert (result.code, result.out, result.err) == (0, f"normadvisor {__version__}\n", "")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["rule", "list"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["fix", "--help"], ["rule", "list"], ["--version"]])
 def test_light_commands_do_not_import_torch(arguments):
     code = (
         f"import sys\nfrom normadvisor.cli.run import run\nassert run({arguments!r}) == 0\n"
