@@ -10,12 +10,37 @@ from hypothesis import strategies as st
 
 from normadvisor.api import attempt
 from normadvisor.api.attempt import read_lines
-from normadvisor.api.wire import decode, encode, read_finding, read_problem, read_summary, write_problem
-from normadvisor.types import Confidence, Finding, Location, ModelSummary, Problem, Related, Severity, TraceKind
+from normadvisor.api.wire import decode, encode, read_finding, read_key_map, read_problem, read_proof, read_summary, write_problem
+from normadvisor.rewrite.keys import Fold, KeyMap
+from normadvisor.rewrite.proof import Proof
+from normadvisor.types import (
+    Applicability,
+    Confidence,
+    Edit,
+    Finding,
+    Fix,
+    Location,
+    ModelSummary,
+    Operation,
+    OperationKind,
+    Part,
+    Problem,
+    Related,
+    Severity,
+    TraceKind,
+)
+
+FIX = Fix(
+    Applicability.SAFE, "d", (Edit("a.py", 1, 2, 1, 3, "t"),), "title", "trade",
+    (Operation(kind=OperationKind.SWAP_LAYERS, part=Part("a", "a_1", "relu"), other=Part("b"), arguments={"p": 0.5}),), "",
+)  # fmt: skip
+PROOF = Proof(equal=True, modes=("train", "eval"), draws=3, worst=1e-14, what="outputs")
+KEYS = KeyMap(renamed={"a": "b"}, dropped=("c",), added=("d",), folded=(Fold("c", "a"),), copied={"e": "f"})
 
 FINDING = Finding(
     rule="NA102", name="bias-before-norm", severity=Severity.WARNING, confidence=Confidence.CONFIRMED, message="m", path="a.py", line=1,
     modules=("a", "b"), related=(Related("a.py", 2, "here"),), evidence={"x": 1.5, "y": [1, None]},
+    fix=FIX, alternatives=(FIX,),
 )  # fmt: skip
 SUMMARY = ModelSummary(target="a.py:Net", trace=TraceKind.SYMBOLIC, inputs="2x3", modules=3, nodes=4)
 PROBLEM = Problem(target="a.py", message="m", location=Location("a.py", 1, 2), hint="h", details="d\nd")
@@ -27,6 +52,31 @@ def test_what_is_written_is_read():
     assert line.count(b"\n") == 1
     back = decode(line)
     assert (read_finding(back["finding"]), read_summary(back["summary"]), read_problem(back["problem"])) == (FINDING, SUMMARY, PROBLEM)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"title": 1}, {"refused": None}, {"edits": [{"path": 1, "line": 1, "column": 1, "end_line": 1, "end_column": 1, "text": ""}]},
+     {"edits": [{"path": "a", "line": "1", "column": 1, "end_line": 1, "end_column": 1, "text": ""}]}, {"applicability": "maybe"},
+     {"operations": [{**FIX.operations[0].to_dict(), "layer": 3}]}, {"operations": [{**FIX.operations[0].to_dict(), "part": {"module": 3}}]},
+     {"operations": [{**FIX.operations[0].to_dict(), "arguments": []}]}],
+)  # fmt: skip
+def test_a_fix_of_other_types_is_refused(change):
+    fix = {**FIX.to_dict(), **change}
+    for wrong in ({"fix": fix}, {"alternatives": [fix]}):
+        with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
+            read_finding({**FINDING.to_dict(), **wrong})
+
+
+def test_proofs_and_key_maps_are_read_as_they_were_written():
+    back = decode(encode({"kind": "model", "proof": PROOF.to_dict(), "key_map": KEYS.to_dict()}))
+    assert (read_proof(back["proof"]), read_key_map(back["key_map"])) == (PROOF, KEYS)
+
+
+@pytest.mark.parametrize("change", [{"equal": 1}, {"draws": -1}, {"worst": "0"}, {"reason": None}, {"modes": [1]}, {"provable": "no"}])
+def test_a_proof_of_other_types_is_refused(change):
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        read_proof({**PROOF.to_dict(), **change})
 
 
 @pytest.mark.parametrize(
