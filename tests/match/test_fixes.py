@@ -43,7 +43,11 @@ def conv_bn(builder):
 
 def test_a_fix_carries_words_and_operations(conv_bn, rule_of):
     fix = FixTemplate(
-        applicability=SAFE, description="no bias\nin {conv.module}", title="{conv.module} without", trade_off="none  for {bn.module}", change=[NO_BIAS]
+        applicability=SAFE,
+        description="no bias\nin {conv.module}",
+        title="{conv.module} without",
+        trade_off="none  for {bn.module}",
+        change=[NO_BIAS],
     )
     (finding,) = check(conv_bn, rule_of(CONV_BN, fix=fix))
     conv = Part(module="conv", node="n1", op="conv", is_layer=True)
@@ -86,7 +90,9 @@ def test_a_call_is_no_layer(builder, rule_of):
     builder.add("relu", 1)
     fix = template(Change(kind=OperationKind.REMOVE_LAYER, of="act"))
     (finding,) = check(builder, rule_of(Pattern(node="act", op="relu"), fix=fix))
-    assert finding.fix.operations == (Operation(kind=OperationKind.REMOVE_LAYER, part=Part(module="", node="n2", op="relu", is_layer=False)),)
+    assert finding.fix.operations == (
+        Operation(kind=OperationKind.REMOVE_LAYER, part=Part(module="", node="n2", op="relu", is_layer=False)),
+    )
 
 
 def test_a_module_that_never_ran_has_no_node(builder, rule_of):
@@ -173,7 +179,9 @@ def test_one_layer_cannot_be_two(builder, rule_of):
 
 
 @pytest.mark.parametrize(
-    ("channels", "groups"), [((16, 24, 40), [4, 4, 4]), ((64, 128), [32, 32]), ((64, 3), [32, 1])], ids=["divisor", "same", "nothing in common"]
+    ("channels", "groups"),
+    [((16, 24, 40), [4, 4, 4]), ((64, 128), [32, 32]), ((64, 3), [32, 1])],
+    ids=["divisor", "same", "nothing in common"],
 )
 def test_one_line_builds_one_number_of_groups(builder, rule_of, site_of, channels, groups):
     builder.add("input")
@@ -225,7 +233,10 @@ def test_an_optional_relation_binds_what_is_there(builder, rule_of):
     builder.row("input", "conv", "batch_norm", "conv", "relu")
     behind = Relation(node="behind", op="relu", through=["conv"], optional=True)
     pattern = Pattern(
-        node="conv", op="conv", precedes=[Relation(node="bn", op="batch_norm", optional=True, precedes=[behind])], without=[Clause(where="conv is None")]
+        node="conv",
+        op="conv",
+        precedes=[Relation(node="bn", op="batch_norm", optional=True, precedes=[behind])],
+        without=[Clause(where="conv is None")],
     )
     findings = check(builder, rule_of(pattern, message="{conv.module} {bn.module} {behind.module}"))
     assert [finding.message for finding in findings] == ["m1 m2 m4", "m3 unknown unknown"]

@@ -91,7 +91,9 @@ def test_a_fix_is_read(rule_text):
         when="conv.bias",
         change=[Change(kind=OperationKind.SET_ARGUMENT, of="conv", argument="bias", value=False)],
     )
-    assert [change.kind for change in rule.alternatives[0].change] == [kind for kind in OperationKind.__members__.values() if kind != "set_argument"]
+    assert [change.kind for change in rule.alternatives[0].change] == [
+        kind for kind in OperationKind.__members__.values() if kind != "set_argument"
+    ]
     assert applicabilities(rule) == "safe, unsafe"
 
 

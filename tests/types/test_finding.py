@@ -25,7 +25,13 @@ REFUSED = Fix(Applicability.SAFE, "safe", refused="net.py:3 builds another layer
 
 def finding(fix: Fix | None, *alternatives: Fix) -> Finding:
     return Finding(
-        rule="AA001", name="a-rule", severity=Severity.INFO, confidence=Confidence.CONFIRMED, message="found", fix=fix, alternatives=alternatives
+        rule="AA001",
+        name="a-rule",
+        severity=Severity.INFO,
+        confidence=Confidence.CONFIRMED,
+        message="found",
+        fix=fix,
+        alternatives=alternatives,
     )
 
 
