@@ -9,6 +9,7 @@ import sysconfig
 from pathlib import Path
 
 from normadvisor.api.attempt import MAX_PRINTED, Attempt
+from normadvisor.api.job import CLOCK_STARTS
 from normadvisor.types import Location, Problem
 
 __all__ = ["explain"]
@@ -48,7 +49,7 @@ def _words(attempt: Attempt, target: str, doing: str) -> tuple[str, str | None]:
     if attempt.flooded:
         return f"{doing} {target} printed more than {MAX_PRINTED // 2**20} MiB", "is there a loop without end that prints?"
     if attempt.overdue:
-        message = f"{doing} {target} took longer than {attempt.limits.timeout:g} s"
+        message = f"{doing} {target} took longer than {attempt.limits.timeout * CLOCK_STARTS.get(doing, 1.0):g} s"
         guard = "move what runs as a script under if __name__ == '__main__':, or " if doing == "importing" else ""
         return message, f"{guard}raise the limit with --timeout"
     status = attempt.status

@@ -43,15 +43,18 @@ class Outcome:
     """Whether it was not compared because the edits are plainly not about it."""
     files: tuple[str, ...] = ()
     """Files below the root that were imported, where that was asked."""
+    ended_in: str = ""
+    """The phase in which its worker ended without an answer."""
 
     def with_prints(self, lines: int, text: str) -> Self:
         """The same, with what was printed."""
         return replace(self, printed_lines=max(1, lines), printed=text)
 
 
-def unusable(problem: Problem) -> Outcome:
-    """The outcome for a model that could not be checked."""
-    return Outcome(summary=ModelSummary(target=problem.target, trace=TraceKind.NONE, error=problem.message), problems=(problem,))
+def unusable(problem: Problem, phase: str = "") -> Outcome:
+    """The outcome for a model that could not be checked, and the phase in which its worker ended, if it did."""
+    summary = ModelSummary(target=problem.target, trace=TraceKind.NONE, error=problem.message)
+    return Outcome(summary=summary, problems=(problem,), ended_in=phase)
 
 
 def outcome_of(message: Mapping[str, Any], job: Job, index: int) -> Outcome:

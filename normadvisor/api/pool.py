@@ -208,7 +208,7 @@ class _Run:
             if attempt.model in attempt.results:
                 # It ended between two models.
                 attempt.model = min(attempt.model + 1, len(attempt.job.models) - 1)
-            outcomes[attempt.first + attempt.model] = unusable(explain(attempt))
+            outcomes[attempt.first + attempt.model] = unusable(explain(attempt), attempt.phase)
             following = attempt.first + attempt.model + 1
             if following < len(self._jobs[attempt.position].models) and not importing_all(attempt):
                 self._waiting.appendleft(self._attempt(attempt.position, following, alone=attempt.alone))

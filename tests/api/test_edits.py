@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 import normadvisor
 from normadvisor.api.edits import EditWriter
 from normadvisor.types import Applicability, Confidence, Edit, Finding, Fix, Operation, OperationKind, Part, Severity
@@ -24,7 +22,7 @@ def test_findings_carry_edits(in_folder):
     assert found.fix.edits == (Edit(str(path.resolve()), 3, 40, 3, 40, ", bias=False"),)
 
 
-def test_a_mistake_of_ours_is_told_and_loses_nothing(monkeypatch: pytest.MonkeyPatch):
+def test_a_mistake_of_ours_is_told_and_loses_nothing(monkeypatch):
     def broken(*_args):
         raise LookupError("no such node")
 

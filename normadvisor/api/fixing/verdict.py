@@ -201,7 +201,9 @@ def _model_failures(
     suspects = frozenset(attempt for attempt in attempts if not files or not attempt.files.isdisjoint(files))
     target = after.summary.target
     if after.problems:
-        yield Failure(f"{target} can no longer be checked: {after.problems[0].message}", suspects)
+        compared = after.ended_in != "proving"
+        said = f"{target} can no longer be checked" if compared else f"{target} could not be compared"
+        yield Failure(f"{said}: {after.problems[0].message}", suspects, unprovable=not compared)
         return
     if before.summary.inputs is not None and after.summary.inputs is None:
         yield Failure(f"{target} no longer takes the inputs {before.summary.inputs}", suspects)

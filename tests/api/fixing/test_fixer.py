@@ -160,10 +160,10 @@ RULE = textwrap.dedent("""
     summary: s
     why: w
     references: [{{title: t, claim: c}}]
-    pattern: {{node: layer, op: {op}}}
+    pattern: {{node: layer, op: {op}{more}}}
     message: m
     fix:
-      applicability: safe
+      applicability: {applicability}
       title: {name}
       description: d
       change: [{change}]
@@ -180,7 +180,8 @@ RULE = textwrap.dedent("""
 
 
 def with_rule(folder, **parts):
-    """Settings with one rule whose fix claims to be safe."""
+    """Settings with one rule, whose fix claims to be safe unless said otherwise."""
+    parts = {"more": "", "applicability": "safe", **parts}
     rules = folder / "rules"
     rules.mkdir(exist_ok=True)
     name = parts["name"]
@@ -196,6 +197,47 @@ def test_what_claims_to_be_safe_and_is_not_is_rolled_back(fixing, in_folder):
     assert (run.changes, run.applied, run.proofs) == ((), (), ())
     assert back.reason.startswith("net.py:model would not be the same function: ")
     assert [finding.rule for finding in run.after.report.active] == ["ZZ901"]
+
+
+SHARED = """\
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3)
+        self.act = nn.Tanh()
+
+    def forward(self, x):
+        return self.act(self.conv(x))
+
+
+class Wide(nn.Sequential):
+    def __init__(self):
+        super().__init__(Block(8))
+"""
+NARROW = """
+
+class Narrow(nn.Sequential):
+    def __init__(self):
+        super().__init__(Block(4))
+"""
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_unsafe_fix_leaves_models_alone_that_do_not_hold_the_finding(fixing, in_folder, shared):
+    wide = ", follows: [{node: conv, op: conv, where: conv.out_channels == 8}]"
+    change = "{kind: remove_layer, of: layer}"
+    settings = with_rule(in_folder, number=903, name="no-tanh", op="tanh", change=change, applicability="unsafe", more=wide)
+    code = SHARED + NARROW if shared else SHARED
+    run = fixing({"net.py": code}, settings=settings).fix_all(unsafe=True)
+    if shared:
+        assert [item.reason.partition(": ")[0] for item in run.rolled_back] == ["net.py:Narrow would not be the same function"]
+        assert run.changes == ()
+    else:
+        fixed = code.replace("        self.act = nn.Tanh()\n", "").replace("self.act(self.conv(x))", "self.conv(x)")
+        assert (after(run), run.rolled_back, run.after.report.active) == ({"net.py": fixed}, (), ())
 
 
 def test_what_leaves_its_finding_is_rolled_back(fixing, in_folder):

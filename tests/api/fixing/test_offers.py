@@ -7,7 +7,19 @@ from dataclasses import replace
 from normadvisor.api.fixing.choices import Candidate
 from normadvisor.api.fixing.offers import SCRIPTS, Sighting, identity, offers
 from normadvisor.api.outcome import Outcome
-from normadvisor.types import Applicability, Confidence, Edit, Finding, Fix, ModelSummary, Operation, OperationKind, Part, Severity, TraceKind
+from normadvisor.types import (
+    Applicability,
+    Confidence,
+    Edit,
+    Finding,
+    Fix,
+    ModelSummary,
+    Operation,
+    OperationKind,
+    Part,
+    Severity,
+    TraceKind,
+)
 
 SAFE, UNSAFE, DISPLAY = Applicability.SAFE, Applicability.UNSAFE, Applicability.DISPLAY
 EDIT, OTHER = Edit("a.py", 5, 1, 5, 1, "x"), Edit("a.py", 5, 1, 5, 1, "y")
