@@ -75,8 +75,9 @@ def _moved(place: _Place, start: _Place, to: _Place) -> _Place:
 def pairs(before: Sequence[Finding], after: Sequence[Finding], places: Places) -> list[tuple[Finding | None, Finding | None]]:
     """Findings of one model, or of all scripts, before and after edits, each beside the one it was or became.
 
-    The same is what the same rule says at the same place; else in the same line; else what has the same fingerprint, or is about the same
-    modules. ``None`` stands beside what is new, and beside what is gone.
+    The same is what the same rule says at the same place; else in the same line; else what has the same fingerprint, or is about one of the
+    same modules: the place of a finding about the whole model is that of its first layer, which may be gone. Of findings without a place
+    the rule decides. ``None`` stands beside what is new, and beside what is gone.
     """
     old, new = list(before), list(after)
     found: list[tuple[Finding | None, Finding | None]] = []
@@ -101,6 +102,15 @@ def pairs(before: Sequence[Finding], after: Sequence[Finding], places: Places) -
     pair(lambda finding: _line(_place(finding)), lambda finding: _line(moved(finding)))
     pair(lambda finding: (finding.fingerprint, finding.path), lambda finding: (finding.fingerprint, finding.path))
     pair(lambda finding: finding.modules or None, lambda finding: finding.modules or None)
+    for finding in list(new):
+        of_rule = [other for other in old if other.rule == finding.rule]
+        same = next((other for other in of_rule if not set(finding.modules).isdisjoint(other.modules)), None)
+        if same is None and finding.path is None:
+            same = next((other for other in of_rule if other.path is None), None)
+        if same is not None:
+            found.append((same, finding))
+            old.remove(same)
+            new.remove(finding)
     return [*found, *((finding, None) for finding in old), *((None, finding) for finding in new)]
 
 

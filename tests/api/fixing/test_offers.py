@@ -88,9 +88,10 @@ def test_the_default_is_the_first_safe_one_else_the_own_one_and_never_an_unsafe_
 
 
 def test_cells_of_notebooks_are_not_edited():
-    script = finding(None, Fix(UNSAFE, "d", (replace(EDIT, cell=2),)))
-    candidate = offered(scripts=[script]).candidate
-    assert (candidate.fixes, candidate.reason) == ((), "cells of notebooks cannot be edited")
+    for edits in ((replace(EDIT, cell=2),), ()):
+        script = replace(finding(None, Fix(UNSAFE, "d", edits)), cell=2)
+        candidate = offered(scripts=[script]).candidate
+        assert (candidate.fixes, candidate.reason) == ((), "cells of notebooks cannot be edited")
 
 
 def test_scripts_are_told_apart_from_models():

@@ -82,6 +82,17 @@ def test_fingerprints_and_modules_tell_where_places_do_not():
     assert pairs([moved, model], [moved_after, model_after], NOTHING) == [(moved, moved_after), (model, model_after)]
 
 
+def test_a_finding_about_the_model_is_the_same_without_its_first_layer():
+    before, after = finding(5, modules=("a", "b", "c")), finding(9, modules=("b", "c"))
+    assert pairs([before], [after], NOTHING) == [(before, after)]
+    assert pairs([before], [replace(after, modules=("x",))], NOTHING) == [(before, None), (None, replace(after, modules=("x",)))]
+
+
+def test_without_a_place_the_rule_decides():
+    before, after = (finding(None, path=None, fingerprint=mark, modules=(mark,)) for mark in "ab")
+    assert pairs([before], [after], NOTHING) == [(before, after)]
+
+
 def test_another_rule_at_the_place_is_new():
     before, after = finding(5), finding(5, rule="NA105")
     assert pairs([before], [after], NOTHING) == [(before, None), (None, after)]
