@@ -6,6 +6,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -16,10 +17,12 @@ from normadvisor.rewrite.source.spans import Text
 from normadvisor.rewrite.source.statements import without_statements
 from normadvisor.types import Edit, Location
 
-__all__ = ["Use", "all_covered", "is_container_call", "unwrapped", "use_of"]
+__all__ = ["Use", "all_covered", "called_at", "is_container_call", "runs_of", "unwrapped", "use_of"]
 
 _ATOMS = (ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp,
           ast.JoinedStr)  # fmt: skip
+_called: WeakKeyDictionary[WriteContext, dict[Location, list[NodeInfo]]] = WeakKeyDictionary()
+_runs: WeakKeyDictionary[WriteContext, dict[str, list[NodeInfo]]] = WeakKeyDictionary()
 _INPUTS = frozenset({"input", "x", "hidden_states"})
 """Names of the argument that a layer or function is run on."""
 
@@ -118,6 +121,29 @@ def is_container_call(context: WriteContext, node: NodeInfo) -> bool:
     return bool(node.module) and type(context.module(owner)).forward is torch.nn.Sequential.forward
 
 
+def called_at(context: WriteContext, location: Location) -> list[NodeInfo]:
+    """All nodes whose call, in a file that may be edited, is at a place, in the order they ran."""
+    known = _called.get(context)
+    if known is None:
+        known = _called[context] = defaultdict(list)
+        for node in context.graph.nodes:
+            place = context.places.of_site(node.call_site, built=False)
+            if place is not None and place.own:
+                known[place.frame.location].append(node)
+    return known.get(location, [])
+
+
+def runs_of(context: WriteContext, name: str) -> list[NodeInfo]:
+    """The nodes of a layer."""
+    known = _runs.get(context)
+    if known is None:
+        known = _runs[context] = defaultdict(list)
+        for node in context.graph.nodes:
+            if node.cls:
+                known[node.module].append(node)
+    return known.get(name, [])
+
+
 def all_covered(context: WriteContext, location: Location, names: Iterable[str]) -> None:
     """Check that everything a call runs is among the nodes of a fix.
 
@@ -131,7 +157,7 @@ def all_covered(context: WriteContext, location: Location, names: Iterable[str])
 
     """
     covered = set(names)
-    for node in context.called_at(location):
+    for node in called_at(context, location):
         if node.name not in covered:
             what = f"`{node.module}`" if node.cls else f"{node.op} in `{node.module or context.graph.target}`"
             raise Refused(f"the call at {place_of(location)} also runs {what}, to which the fix does not apply")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from normadvisor.graph.model import NodeInfo
-from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, use_of
+from normadvisor.rewrite.source.calls import Use, all_covered, called_at, is_container_call, use_of
 from normadvisor.rewrite.source.imports import name_for, new_name
 from normadvisor.rewrite.source.layers import constructor_text, function_text
 from normadvisor.rewrite.source.mentions import indexed_at, names_of_class
@@ -62,7 +62,7 @@ def _slot(context: WriteContext, node: NodeInfo, covered: set[str], nodes: set[s
     owner = context.module(name.rpartition(".")[0])
     if not isinstance(owner, torch.nn.Sequential | torch.nn.ModuleList) or not is_held(context, node):
         return None
-    if not is_container_call(context, node) and all(item.name in nodes for item in context.called_at(context.call_site(node).location)):
+    if not is_container_call(context, node) and all(item.name in nodes for item in called_at(context, context.call_site(node).location)):
         return None  # a loop over layers that all get one
     found = next(slots(context, name, covered), [])
     if len(found) != 1:

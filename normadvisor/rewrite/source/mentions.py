@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -57,16 +57,15 @@ def _relatives(cls: type, home: str = "") -> list[type]:
     found = dict.fromkeys(_bases(cls))
     pending = [base for base in found if base.__name__ == home or base is cls]
     while pending:
-        for base in type.__subclasses__(pending.pop()):
-            if base not in found:
-                found[base] = None
-                pending.append(base)
+        derived: list[type] = type.__subclasses__(pending.pop())
+        new = [base for base in derived if base not in found]
+        found.update(dict.fromkeys(new))
+        pending += new
     return list(found)
 
 
 def _bases(cls: type) -> list[type]:
-    bases: list[type[Any]] = type.mro(cls)
-    return [base for base in bases if base is not object and not base.__module__.startswith("torch.nn.")]
+    return [found for found in inspect.getmro(cls) if found is not object and not found.__module__.startswith("torch.nn.")]
 
 
 def defined_in(tree: SourceTree, node: ast.AST) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from normadvisor.graph.model import NodeInfo
-from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, unwrapped, use_of
+from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, runs_of, unwrapped, use_of
 from normadvisor.rewrite.source.imports import name_for
 from normadvisor.rewrite.source.mentions import defined_in, indexed_at, named_at
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext
@@ -162,7 +162,7 @@ def _function(context: WriteContext, node: NodeInfo, going: set[str]) -> _Plan:
 
 def _layer(context: WriteContext, name: str, removed: set[str], going: set[str]) -> tuple[_Plan, bool]:
     """What goes with a layer, and whether the statement that gives it to an attribute does."""
-    runs = [node for node in context.graph.nodes if node.cls and node.module == name]
+    runs = runs_of(context, name)
     covered = [node for node in runs if node.name in going]
     owner = context.module(name.rpartition(".")[0])
     if isinstance(owner, torch.nn.Sequential | torch.nn.ModuleList) and all(is_held(context, node) for node in runs):

@@ -6,6 +6,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.spans import Text
@@ -14,6 +15,7 @@ from normadvisor.types import Edit, Frame, Location
 
 __all__ = ["Slot", "built_under", "frames_of", "reason_for_none", "receiver", "slot_of", "slots", "swapped_units", "with_next", "without"]
 
+_built: WeakKeyDictionary[WriteContext, dict[Location, list[str]]] = WeakKeyDictionary()
 _APPENDING = frozenset({"append", "add_module", "register_module"})
 
 
@@ -73,20 +75,23 @@ def frames_of(context: WriteContext, name: str) -> list[Frame]:
 
 def built_under(context: WriteContext, location: Location) -> list[str]:
     """All modules that were built while a place was being evaluated."""
-    return [
-        name
-        for name, module in context.graph.modules.items()
-        if module.site is not None and any(frame.location == location for frame in module.site.frames)
-    ]
+    known = _built.get(context)
+    if known is None:
+        known = _built[context] = defaultdict(list)
+        for name, module in context.graph.modules.items():
+            for place in dict.fromkeys(frame.location for frame in module.site.frames) if module.site is not None else ():
+                known[place].append(name)
+    return known.get(location, [])
 
 
-def slots(context: WriteContext, name: str, covered: Iterable[str]) -> Iterator[list[Slot]]:
+def slots(context: WriteContext, name: str, covered: Iterable[str], *, optional: bool = False) -> Iterator[list[Slot]]:
     """Where a layer stands in a sequence, from the place that builds it outwards; more than one where a name stands at several.
 
     Args:
         context: the model.
         name: the layer.
         covered: the layers that a fix changes; places that build others are passed over.
+        optional: whether ``layer if condition else nothing`` may stand for the layer.
 
     """
     wanted = set(covered)
@@ -97,6 +102,21 @@ def slots(context: WriteContext, name: str, covered: Iterable[str]) -> Iterator[
         call = tree.call_at(frame.location)
         if call is not None and (found := _slots_of(tree, call)):
             yield found
+            continue
+        choice = _choice(context, tree, call, wanted) if call is not None and optional else None
+        if choice is not None and (slot := slot_of(tree, choice)) is not None:
+            yield [slot]
+
+
+def _choice(context: WriteContext, tree: SourceTree, call: ast.Call, covered: set[str]) -> ast.IfExp | None:
+    """The conditional expression that a layer is a branch of, if its other branch builds nothing that does anything."""
+    parent = tree.parents[call]
+    if not isinstance(parent, ast.IfExp) or parent.test is call:
+        return None
+    other = parent.orelse if parent.body is call else parent.body
+    built = built_under(context, tree.module.location(other))
+    is_nothing = all(context.info(name).op in {None, "identity"} and context.info(name).parameters == 0 for name in built)
+    return parent if is_nothing or covered.issuperset(built) else None
 
 
 def reason_for_none(context: WriteContext, name: str, covered: Iterable[str]) -> str:

@@ -9,12 +9,12 @@ from dataclasses import replace
 import torch
 
 from normadvisor.graph.model import NodeInfo
-from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, use_of
+from normadvisor.rewrite.source.calls import Use, all_covered, called_at, is_container_call, use_of
 from normadvisor.rewrite.source.insertion import insert
 from normadvisor.rewrite.source.layers import like_layer
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.removal import remove
-from normadvisor.rewrite.source.sequence import Slot, reason_for_none, receiver, slots, swapped_units
+from normadvisor.rewrite.source.sequence import Slot, built_under, reason_for_none, receiver, slots, swapped_units
 from normadvisor.rewrite.source.spans import Text, joined
 from normadvisor.rewrite.source.statements import in_common_block, swapped_statements
 from normadvisor.types import Edit, expand
@@ -91,8 +91,11 @@ def _in_sequence(context: WriteContext, operation: Operation, operations: Sequen
     if not all(is_container_call(context, node) or _in_loop(context, node) for node in nodes):
         return []
     first, second = _parts(operations)
-    ones = [found[0] for found in slots(context, part.module, first) if len(found) == 1]
-    others = [found[0] for found in slots(context, other.module, second) if len(found) == 1]
+    built = [set(built_under(context, context.construction(item.module).location)) for item in (part, other)]
+    first |= _apart(built[0], built[1])
+    second |= _apart(built[1], built[0])
+    ones = [found[0] for found in slots(context, part.module, first, optional=True) if len(found) == 1]
+    others = [found[0] for found in slots(context, other.module, second, optional=True) if len(found) == 1]
     for one in ones:
         for two in others:
             if (edits := _units(one, two)) is not None:
@@ -100,11 +103,17 @@ def _in_sequence(context: WriteContext, operation: Operation, operations: Sequen
     return []
 
 
+def _apart(built: set[str], others: set[str]) -> set[str]:
+    """Layers whose sequence holds none of the others: it is all the same to them which comes first."""
+    owners = {name.rpartition(".")[0] for name in others}
+    return {name for name in built if name.rpartition(".")[0] not in owners}
+
+
 def _in_loop(context: WriteContext, node: NodeInfo) -> bool:
     """Whether a layer is one of several that a loop runs."""
     location = context.call_site(node).location
     _, call = context.call_at(location)
-    return isinstance(call.func, ast.Name) and len(context.called_at(location)) > 1
+    return isinstance(call.func, ast.Name) and len(called_at(context, location)) > 1
 
 
 def _units(one: Slot, two: Slot) -> list[Edit] | None:
