@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ def expected(observed: Observed, key_map: KeyMap) -> Observed:
 
 def gradients_lost(observed: Observed, key_map: KeyMap) -> Iterator[Compared]:
     """Gradients of parameters that the changed model does not have, compared with zero: they must not have mattered."""
-    largest = _largest(gradient for gradient in observed.gradients.values() if gradient is not None)
+    largest = _largest([*observed.input_gradients, *_gradients(observed).values()])
     for key, gradient in observed.gradients.items():
         if key_map.new_name(key) is None and gradient is not None:
             yield Compared("gradient", key, _peak(gradient) / largest if largest else 0.0, "is not zero, though the parameter is gone")
@@ -74,15 +75,17 @@ def differences(one: Observed, other: Observed, *, copied: Mapping[str, str] | N
         words = f"is missing: the original gives {len(one.outputs)} tensors, the changed model {len(other.outputs)}"
         yield Compared("output", str(min(len(one.outputs), len(other.outputs))), _TOTAL, words)
         return
-    yield from _all("output", _numbered(one.outputs), _numbered(other.outputs))
-    yield from _all("input gradient", _numbered(one.input_gradients), _numbered(other.input_gradients))
+    yield from _all("output", _numbered(one.outputs), _numbered(other.outputs), _largest(one.outputs))
+    # Where a norm makes the output constant, all gradients before it are noise, that of the input too.
+    steepest = _largest([*one.input_gradients, *_gradients(one).values()])
+    yield from _all("input gradient", _numbered(one.input_gradients), _numbered(other.input_gradients), steepest)
     found = _gradients(other)
     for new, old in (copied or {}).items():
         if old in found and new in found:
             found[old] = found[old] + found.pop(new)
-    yield from _all("gradient", _gradients(one), found)
-    buffers = [{key: value for key, value in each.after.items() if key not in each.gradients} for each in (one, other)]
-    yield from _all("buffer", *buffers)
+    yield from _all("gradient", _gradients(one), found, steepest)
+    before, after = ({key: value for key, value in each.after.items() if key not in each.gradients} for each in (one, other))
+    yield from _all("buffer", before, after, _largest(before.values()))
 
 
 def _numbered(tensors: list[torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -94,8 +97,8 @@ def _gradients(observed: Observed) -> dict[str, torch.Tensor]:
     return {key: torch.zeros(()) if gradient is None else gradient for key, gradient in observed.gradients.items()}
 
 
-def _all(kind: str, one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> Iterator[Compared]:
-    floor = _FLOOR * _largest(one.values())
+def _all(kind: str, one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor], largest: float) -> Iterator[Compared]:
+    floor = _FLOOR * largest
     for key, tensor in one.items():
         if key not in other:
             continue  # keys were compared as the state was carried over; what a copy stands for is added up
@@ -112,10 +115,12 @@ def _compare(kind: str, key: str, one: torch.Tensor, other: torch.Tensor, scale:
     one, other = (one, other.expand_as(one)) if one.dim() else (one.expand_as(other), other)
     largest = 0.0
     for left, right in zip(_pieces(one), _pieces(other), strict=True):
-        finite = left.isfinite()
-        if not torch.equal(finite, right.isfinite()):
-            return Compared(kind, key, _TOTAL, "is not finite at the same places")
-        largest = max(largest, _peak((left - right)[finite]))
+        apart = _bound(left - right)
+        if not math.isfinite(apart):
+            if not torch.equal(left.isfinite(), right.isfinite()):
+                return Compared(kind, key, _TOTAL, "is not finite at the same places")
+            apart = _peak((left - right)[left.isfinite()])
+        largest = max(largest, apart)
     return Compared(kind, key, (largest / scale if scale else _TOTAL) if largest else 0.0)
 
 
@@ -133,9 +138,17 @@ def _peak(tensor: torch.Tensor) -> float:
         return 0.0
     largest = 0.0
     for piece in _pieces(tensor):
-        sizes = piece.abs()
-        largest = max(largest, float(torch.where(sizes.isfinite(), sizes, 0.0).max()))
+        bound = _bound(piece)
+        largest = max(largest, bound if math.isfinite(bound) else _bound(torch.where(piece.isfinite(), piece, 0.0)))
     return largest
+
+
+def _bound(tensor: torch.Tensor) -> float:
+    """Largest entry by size; not finite if any entry is not. Much faster than asking each."""
+    if not tensor.numel():
+        return 0.0
+    low, high = torch.view_as_real(tensor).aminmax() if tensor.is_complex() else tensor.aminmax()
+    return max(abs(float(low)), abs(float(high)))
 
 
 def _pieces(tensor: torch.Tensor) -> Sequence[torch.Tensor]:
