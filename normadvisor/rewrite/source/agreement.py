@@ -240,7 +240,7 @@ class Agreement:
         if not isinstance(call, ast.Call):
             return None
         argument = self._argument.strip("`")
-        layers = [layer for layer in self._context.built_at(tree.module.location(call)) if self._steps.of(layer)[0].call is call]
+        layers = [layer for layer in self._context.made_at(tree.module.location(call)) if self._steps.of(layer)[0].call is call]
         if layers:
             slots = [slot_of(self._steps.base(layer), argument) for layer in layers]
         else:

@@ -10,7 +10,7 @@ from normadvisor.rewrite.source.arguments import Addition, Change, Text, edits_o
 from normadvisor.rewrite.source.callee import Slot, given, slot_of
 from normadvisor.rewrite.source.imports import name_for
 from normadvisor.rewrite.source.place import Refused, WriteContext, place_of
-from normadvisor.rewrite.source.replacement import Replacement
+from normadvisor.rewrite.source.replacement import WIDTHS, Replacement
 from normadvisor.rewrite.source.steps import Step, Steps
 from normadvisor.types import Edit, JSONValue, Location
 from normadvisor.types.operation import Operation
@@ -121,13 +121,22 @@ def replace_layer(operations: Sequence[Operation], context: WriteContext) -> lis
     """
     changes: list[Change] = []
     for step, others, group in _by_call(operations, context):
-        replacement = Replacement(context, group)
-        if others or not context.is_own(step.location.path):
-            steps = Steps(context)
-            changes += Agreement(context, steps, "class", replacement.as_class(step)).write_class(replacement.names)
-        else:
-            changes += replacement.in_place(step)
+        if not others and context.is_own(step.location.path):
+            changes += Replacement(context, group).in_place(step)
+            continue
+        for alike in _by_options(group):
+            replacement = Replacement(context, alike)
+            changes += Agreement(context, Steps(context), "class", replacement.as_class(step)).write_class(replacement.names)
     return edits_of(changes)
+
+
+def _by_options(operations: Sequence[Operation]) -> list[list[Operation]]:
+    """Operations apart whose layers are built with other options than the number of channels, which the call gives."""
+    groups: dict[str, list[Operation]] = {}
+    for operation in operations:
+        options = {name: value for name, value in operation.arguments.items() if name not in WIDTHS}
+        groups.setdefault(repr((operation.layer, sorted(options.items()))), []).append(operation)
+    return list(groups.values())
 
 
 def wrap_layer(operations: Sequence[Operation], context: WriteContext) -> list[Edit]:

@@ -48,7 +48,7 @@ def without_norm(
         return None
     (branch, holds), places = found.popitem()
     for outer in others.values():
-        if any(_frames(context, norm)[1:] == outer for place in places for norm in context.built_at(place)):
+        if any(_frames(context, norm)[1:] == outer for place in places for norm in context.made_at(place)):
             return None
     if not _is_steady(tree, call, branch):
         return None

@@ -215,7 +215,10 @@ class WriteContext:
         self._nodes = {node.name: node for node in graph.nodes}
         self._passed: set[Location] | None = None
         self._built: dict[Location, list[str]] = {}
+        self._made: dict[Location, list[str]] = {}
         for name, module in graph.modules.items():
+            if module.site is not None and module.site.frames:
+                self._made.setdefault(module.site.frames[0].location, []).append(name)
             if (frame := self._chosen(module.site)) is not None:
                 self._built.setdefault(frame.location, []).append(name)
 
@@ -298,6 +301,10 @@ class WriteContext:
     def built_at(self, location: Location) -> tuple[str, ...]:
         """All modules whose :meth:`construction` is at a place, in the model's order."""
         return tuple(self._built.get(location, ()))
+
+    def made_at(self, location: Location) -> tuple[str, ...]:
+        """All modules whose innermost frame of construction is at a place, in whatever file."""
+        return tuple(self._made.get(location, ()))
 
     def passes(self, location: Location) -> bool:
         """Whether the construction of some module comes through a place."""

@@ -18,13 +18,13 @@ from normadvisor.rewrite.source.unpacked import unpacked
 from normadvisor.types import Edit
 from normadvisor.types.operation import Operation
 
-__all__ = ["Replacement"]
+__all__ = ["WIDTHS", "Replacement"]
 
-_WIDTHS = frozenset({"num_features", "num_channels", "normalized_shape"})
+WIDTHS = frozenset({"num_features", "num_channels", "normalized_shape"})
 """Parameters that hold the number of channels, under the names that norms give it."""
-_ALIKE = ({"affine", "elementwise_affine"}, set(_WIDTHS))
+_ALIKE = ({"affine", "elementwise_affine"}, set(WIDTHS))
 """Parameters of different classes that mean the same."""
-_OWN_WIDTHS = _WIDTHS | {
+_OWN_WIDTHS = WIDTHS | {
     "channels", "ch", "c", "dim", "dims", "embed_dim", "embedding_dim", "features", "feature_dim", "d_model", "hidden", "hidden_dim",
     "hidden_size", "in_channels", "n_channels", "n_embd", "n_features", "n_out", "ndim", "nf", "num_filters", "out_channels", "planes",
     "size", "width",
@@ -150,7 +150,7 @@ class Replacement:
                 return expression
             if isinstance(expression, ast.Tuple | ast.List):
                 return _element(expression, olds, values)
-        return self._own_width(step, values) if name in _WIDTHS else None
+        return self._own_width(step, values) if name in WIDTHS else None
 
     def _source(self, role: str, layer: str, step: Step) -> ast.expr | None:
         """The argument of the call that a parameter of torch's class comes from, through constructors of derived classes."""

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import ast
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from normadvisor.rewrite.source.callee import slot_of
-from normadvisor.rewrite.source.place import FunctionNode, Refused, SourceTree, WriteContext
+from normadvisor.rewrite.source.place import FunctionNode, Refused, SourceFiles, SourceTree, WriteContext
 from normadvisor.types import Location
 
 __all__ = ["Step", "Steps"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
-    """One call on the way to a layer."""
+    """One call on the way to a layer. Its file is read when it is first asked for."""
 
-    tree: SourceTree
     location: Location
-    call: ast.Call | None
-    """``None`` if what is evaluated here is no plain call: a decorator, an operator, a property."""
+    files: SourceFiles = field(compare=False, repr=False)
+
+    @cached_property
+    def tree(self) -> SourceTree:
+        """The parsed file.
+
+        Raises:
+            Refused: it cannot be read.
+
+        """
+        return self.files.tree(self.location.path)
+
+    @cached_property
+    def call(self) -> ast.Call | None:
+        """The call; ``None`` if what is evaluated here is no plain call: a decorator, an operator, a property."""
+        return self.tree.call_at(self.location)
 
     @property
     def function(self) -> FunctionNode | None:
@@ -55,7 +69,7 @@ class Steps:
         """
         if name not in self._known:
             inner = self._inside(type(self._context.module(name)))
-            self._known[name] = (*inner, *(self._step(frame.location) for frame in self._context.frames(name)))
+            self._known[name] = (*inner, *(Step(frame.location, self._context.files) for frame in self._context.frames(name)))
         return self._known[name]
 
     def base(self, name: str) -> type[Any]:
@@ -66,8 +80,7 @@ class Steps:
         """All modules whose innermost step is that of a layer, the layer itself included."""
         first = self.of(name)[0]
         if first.location == self._context.frames(name)[0].location:
-            sites = {other: info.site for other, info in self._context.graph.modules.items()}
-            alike = [other for other, site in sites.items() if site and site.frames[0].location == first.location]
+            alike = list(self._context.made_at(first.location))
         else:
             kind = type(self._context.module(name))
             bases = {cls for cls in kind.__mro__ if not _is_of_torch(cls) and cls is not object}
@@ -79,10 +92,6 @@ class Steps:
             return self.of(name)[0].location == step.location
         except Refused:
             return False
-
-    def _step(self, location: Location) -> Step:
-        tree = self._context.files.tree(location.path)
-        return Step(tree, location, tree.call_at(location))
 
     def _inside(self, cls: type[Any]) -> tuple[Step, ...]:
         """The calls of a base's constructor between the class of a layer and the class that takes the argument."""
@@ -102,8 +111,7 @@ class Steps:
         calls = [node for node in ast.walk(found[0]) if _calls_base(node)] if len(found) == 1 else []
         if len(calls) != 1:
             raise Refused(f"`{cls.__name__}` in {code.co_filename} does not call the constructor of its base exactly once")
-        call = calls[0]
-        return Step(tree, tree.module.location(call), call if isinstance(call, ast.Call) else None)
+        return Step(tree.module.location(calls[0]), self._context.files)
 
 
 def _base(cls: type[Any], argument: str) -> type[Any]:

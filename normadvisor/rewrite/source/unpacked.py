@@ -46,7 +46,7 @@ def concerns_others(tree: SourceTree, rest: ast.Name, name: str | None) -> bool:
     if isinstance(parent, ast.keyword):
         return parent.arg is None
     if isinstance(parent, ast.Subscript) and parent.value is rest:
-        return _is_text(parent.slice, other_than=name) and isinstance(parent.ctx, ast.Load)
+        return _is_text(parent.slice, other_than=name)
     if isinstance(parent, ast.Compare):
         return isinstance(parent.ops[0], ast.In | ast.NotIn) and _is_text(parent.left, other_than=name)
     call = tree.parents.get(parent)

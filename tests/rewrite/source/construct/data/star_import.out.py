@@ -1,0 +1,12 @@
+# fix: replace_layer bn torch.nn.InstanceNorm2d num_features=8 affine=True
+from torch.nn import *
+
+
+class Net(Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = Conv2d(3, 8, 3)
+        self.bn = InstanceNorm2d(  8, affine=True ,  )
+
+    def forward(self, x):
+        return self.bn(self.conv(x))
