@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from normadvisor.api.fixing.choices import Candidate
+from normadvisor.api.fixing.groups import with_common_groups
 from normadvisor.api.outcome import Outcome
 from normadvisor.types import Applicability, Finding, Fix, Operation
 
@@ -35,7 +36,8 @@ class Offer:
     def operations(self, fix: Fix, model: tuple[int, int]) -> tuple[Operation, ...]:
         """What a fix does to the layers of one model."""
         for sighting in self.sightings:
-            if sighting.model == model and (same := _same(fix, sighting.finding)) is not None:
+            same = _same(fix, sighting.finding) or _like(fix, sighting.finding)
+            if sighting.model == model and same is not None:
                 return same.operations
         return ()
 
@@ -110,10 +112,16 @@ def _agreed(fix: Fix, finding: Finding, sightings: Sequence[Sighting]) -> Fix:
                 fix = replace(fix, applicability=Applicability.UNSAFE)
             continue
         # Where another model is offered nothing of the kind, trying it tells whether that model minds.
-        like = next((item for item in _fixes(other) if item.operations and _does(item) == _does(fix)), None)
+        like = _like(fix, other)
         if like is not None:
-            fix = replace(fix, edits=(), refused=like.refused or f"{other.model} would need another edit of the same place")
+            refused = replace(fix, edits=(), refused=like.refused or f"{other.model} would need another edit of the same place")
+            fix = with_common_groups(fix, like) or refused
     return fix
+
+
+def _like(fix: Fix, finding: Finding) -> Fix | None:
+    """The fix of another model's finding that does the same to layers of the same kind."""
+    return next((other for other in _fixes(finding) if other.operations and _does(other) == _does(fix)), None)
 
 
 def _does(fix: Fix) -> frozenset[tuple[str, str, str]]:

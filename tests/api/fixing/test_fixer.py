@@ -264,3 +264,21 @@ def test_the_parent_never_imports_torch(fixing, in_folder):
     code = "import sys, normadvisor; run = normadvisor.fix('net.py', '2x3x8x8'); print(len(run.applied), 'torch' in sys.modules, 'libcst' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("1 False False\n", "")
+
+
+def test_norms_are_converted_to_what_suits_all_models_of_a_file(fixing):
+    wide = NET.replace("Block(4)", "Block(16)").replace("(3, 4)", "(3, 16)").replace("Linear(4, 32)", "Linear(16, 32)")
+    wide = wide.replace("Block(6)", "Block(24)").replace("(3, 6)", "(3, 24)").replace("Linear(6, 10)", "Linear(24, 10)")
+    wide = wide.replace("width=4", "width=16")
+    run = fixing({"net.py": wide}, to="group_norm", layers=("*", "!stem*")).fix_all()
+    assert (run.rolled_back, run.skipped) == ((), ())
+    assert after(run) == {"net.py": wide.replace("self.bn = nn.BatchNorm2d(width)", "self.bn = nn.GroupNorm(4, width)")}
+    assert {target: [key.rpartition(".")[0] for key in key_map.dropped[::3]] for target, key_map in run.key_maps.items()} == {
+        "net.py:Net": ["block.bn"],
+        "net.py:Other": ["blocks.0.bn", "blocks.1.bn"],
+    }
+
+
+def test_there_are_only_certain_conversions(fixing):
+    with pytest.raises(UsageError, match="there is no conversion to 'batch_norm'"):
+        fixing({"net.py": NET}, to="batch_norm")
