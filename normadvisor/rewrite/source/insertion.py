@@ -65,7 +65,10 @@ def _slot(context: WriteContext, node: NodeInfo, covered: set[str], nodes: set[s
     if not is_container_call(context, node) and all(item.name in nodes for item in called_at(context, context.call_site(node).location)):
         return None  # a loop over layers that all get one
     found = next(slots(context, name, covered), [])
-    if len(found) != 1:
+    if len(found) > 1:
+        where = ", ".join(str(Text(slot.tree).line(slot.span()[0])) for slot in found)
+        raise Refused(f"`{name}` is put into several sequences, on lines {where} of {found[0].tree.module.path.rpartition('/')[2]}")
+    if not found:
         raise Refused(reason_for_none(context, name, covered))
     return found[0]
 

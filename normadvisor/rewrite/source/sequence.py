@@ -253,6 +253,10 @@ def _from_list(held: list[Slot]) -> Iterator[Edit]:
     text = Text(first.tree)
     gone = {id(slot.unit) for slot in held}
     spans = [_unit_span(first, unit) for unit in first.siblings]
+    kept = [span for unit, span in zip(first.siblings, spans, strict=True) if id(unit) not in gone]
+    if isinstance(first.holder, ast.Tuple) and len(kept) == 1:
+        yield _one_left(text, kept[0], spans)
+        return
     position = 0
     while position < len(spans):
         if id(first.siblings[position]) not in gone:
@@ -265,6 +269,15 @@ def _from_list(held: list[Slot]) -> Iterator[Edit]:
         after = spans[last + 1][0] if last + 1 < len(spans) else None
         yield _run_removed(text, (spans[position][0], spans[last][1]), before, after)
         position = last + 1
+
+
+def _one_left(text: Text, kept: tuple[int, int], spans: list[tuple[int, int]]) -> Edit:
+    """A tuple of one keeps its comma."""
+    start, end = spans[0][0], spans[-1][1]
+    if "#" in text.text[start:end]:
+        raise Refused(f"comments in the tuple on line {text.line(start)} of {text.tree.module.path} would be lost")
+    comma = "" if text.text[text.after(end)] == "," else ","
+    return text.edit(start, end, text.text[slice(*kept)] + comma)
 
 
 def _run_removed(text: Text, run: tuple[int, int], before: int | None, after: int | None) -> Edit:

@@ -69,6 +69,10 @@ class Text:
             offset += 1
         return offset
 
+    def line(self, offset: int) -> int:
+        """Number of the line of an offset, from 1."""
+        return self._position(offset)[0]
+
     def line_start(self, offset: int) -> int:
         """Where the line of an offset begins."""
         return self.text.rfind("\n", 0, offset) + 1

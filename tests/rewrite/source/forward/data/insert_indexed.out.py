@@ -1,0 +1,12 @@
+# fix: insert_layer mlp.0 layer=torch.nn.GELU
+# input: 2x4
+from torch.nn import GELU, Linear, Module, Sequential
+
+
+class Net(Module):
+    def __init__(self):
+        super().__init__()
+        self.mlp = Sequential(Sequential(Linear(4, 4), GELU()), Linear(4, 2))
+
+    def forward(self, x):
+        return self.mlp(x) + self.mlp[1].bias
