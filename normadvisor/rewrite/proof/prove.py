@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from normadvisor.rewrite.keys import KeyMap
 from normadvisor.rewrite.proof.compare import Compared, differences, expected, gradients_lost
 from normadvisor.rewrite.proof.copies import double_copy, has_lazy
 from normadvisor.rewrite.proof.inputs import Arguments, Shape, draw, shapes
 from normadvisor.rewrite.proof.memory import counted_activations, free_memory, weight_bytes
+from normadvisor.rewrite.proof.outside import same_outside
 from normadvisor.rewrite.proof.parts import enclosing, recorded_arguments, restricted
 from normadvisor.rewrite.proof.passes import MODES, Observed, Subject, as_plain_cpu
 from normadvisor.rewrite.proof.result import Proof
@@ -32,6 +34,9 @@ _MULTIPLE = 10
 Rounding is 2e-16 per operation, some thousand times less than that disturbance, but it arises in every layer rather than at the input
 alone: the multiple leaves room for thousands of layers and sums.
 """
+
+_LARGE = 1 << 25
+"""Parameters from which on the modules that hold the changes are run rather than the whole model, which would take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,9 @@ def prove(  # noqa: PLR0913 - one argument for each thing a caller may want othe
         inputs: arguments of ``forward``; their shapes count, and the range of integers. Batches of one are made larger and maps smaller
             where the original takes that.
         key_map: from the original's keys to those of ``changed``; ``None`` where they are the same.
-        parts: groups of module names of the original, one for each change. A model that is too large, or does not run in both modes, is
-            proven by the smallest modules that hold a group, on inputs of the shapes they get in the model.
+        parts: groups of module names of the original, one for each change. A model that is large, or does not run in both modes, is
+            proven by the smallest modules that hold a group, on inputs of the shapes they get in the model; around them both models
+            must be the same code.
         draws: sets of weights and inputs.
         seed: of everything random.
         tolerance: see above.
@@ -84,11 +90,19 @@ def prove(  # noqa: PLR0913 - one argument for each thing a caller may want othe
     """
     plan = _Plan(draws, seed, tolerance, seconds, free_memory() if memory is None else memory)
     key_map = key_map or KeyMap()
+    if _parameters(original) > _LARGE:
+        by_parts = _by_parts(original, changed, inputs, key_map, parts, plan)
+        if by_parts is not None and by_parts.equal:
+            return by_parts
     whole = _guarded(original, changed, inputs, key_map, plan)
     if whole.provable:
         return whole
-    by_parts = _by_parts(original, changed, inputs, key_map, parts, plan)
-    return by_parts or whole
+    return _by_parts(original, changed, inputs, key_map, parts, plan) or whole
+
+
+def _parameters(model: nn.Module) -> int:
+    held: list[torch.Tensor] = list(model.parameters())
+    return sum(0 if is_lazy(parameter) else parameter.numel() for parameter in held)
 
 
 def _unprovable(reason: str) -> Proof:
@@ -120,7 +134,7 @@ def _by_parts(
 ) -> Proof | None:
     """The proof for the smallest modules around every change; ``None`` where that is no help."""
     names = enclosing(original, key_map, parts)
-    if not names:
+    if not names or not same_outside(original, changed, names):
         return None
     try:
         arguments = recorded_arguments(original, names, inputs)

@@ -409,6 +409,22 @@ def test_a_model_that_is_too_large_without_a_known_change_is_not_proven() -> Non
     assert proof.reason.startswith("equality cannot be proven: comparing it in float64 takes 0.1 GiB, and 0.0 GiB may be used; --memory")
 
 
+def test_what_an_edit_did_elsewhere_is_not_missed() -> None:
+    """Only the block would be run, so the rest has to be the same code."""
+    for spoil in (
+        lambda net: setattr(net.blocks[0][1], "eps", 1e-3),
+        lambda net: setattr(net.blocks[0], "2", nn.LeakyReLU()),
+        lambda net: setattr(net, "stem", nn.Conv2d(3, 8, 3, padding_mode="reflect")),
+        lambda net: setattr(net, "__class__", type("Deep", (Deep,), {"forward": lambda self, x: Deep.forward(self, x) * 2})),
+    ):
+        changed = Deep()
+        changed.blocks[1][0].register_parameter("bias", None)
+        spoil(changed)
+        keys = KeyMap(dropped=("blocks.1.0.bias",), folded=(Fold("blocks.1.0.bias", "blocks.1.1.running_mean"),))
+        proof = prove(Deep(), changed, IMAGES, keys, memory=1 << 24)
+        assert (proof.equal, proof.provable) == (False, False)
+
+
 def test_parts_are_told_by_the_caller_where_no_key_changes() -> None:
     changed = Deep()
     changed.blocks[0][2] = nn.LeakyReLU()
