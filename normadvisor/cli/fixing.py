@@ -120,10 +120,18 @@ def _delivered(run: FixRun, flags: FixFlags, printing: Printing, begin: float) -
     failed = [] if written is None else [f"error: not written: {_shown(path)} {reason}" for path, reason in written.failed]
     if not printing.quiet:
         summary = summary_lines(run, written, unsafe=flags.unsafe or flags.interactive or flags.to is not None)
-        to_stderr(line for whole in (*summary, *keys) for line in _wrapped(whole))
+        nothing = _nothing_to_convert(run, flags)
+        to_stderr(line for whole in (*nothing, *summary, *keys) for line in _wrapped(whole))
         to_stderr(f"note: {_shown(path)} {note}" for path, note in (written.notes if written is not None else ()))
     to_stderr(failed)
     return _exit_code(run, flags, printing, written)
+
+
+def _nothing_to_convert(run: FixRun, flags: FixFlags) -> list[str]:
+    if flags.to is None or run.applied or run.rolled_back or run.skipped or run.before.report.problems:
+        return []
+    all_layers = flags.layers == ("*",)
+    return ["there is no BatchNorm to convert" if all_layers else f"no BatchNorm matches --layers {' '.join(flags.layers)}"]
 
 
 def _wrapped(line: str) -> list[str]:

@@ -277,3 +277,23 @@ def test_a_file_of_another_folder(cli, tmp_path):
     (tmp_path / "deep" / "er" / "net.py").write_text(MODEL)
     result = cli("fix", Path("deep") / "er" / "net.py", "--diff")
     assert result.out.splitlines()[0] == "diff --git a/deep/er/net.py b/deep/er/net.py"
+
+
+def test_conversions(cli, now):
+    result = cli("fix", "net.py", "--to", "group-norm", "--layers", "*", "--layers", "!bn", "-q", "--fix-only", "--key-map", "keys.json")
+    assert (result.code, result.out, result.err) == (0, "", "")
+    assert now() == MODEL.replace("nn.BatchNorm2d(4)", "nn.GroupNorm(2, 4)")
+    assert KeyMap.load("keys.json") == KeyMap(dropped=("spare.running_mean", "spare.running_var", "spare.num_batches_tracked"))
+
+
+def test_groups_of_a_conversion(cli, now):
+    result = cli("fix", "net.py", "--to", "group_norm", "--groups", "1", "--fix-only")
+    assert result.code == 0
+    assert "Fixed 2 findings in 1 file (2 unsafe).\n" in result.err
+    assert now() == MODEL.replace("nn.BatchNorm1d(8)", "nn.GroupNorm(1, 8)").replace("nn.BatchNorm2d(4)", "nn.GroupNorm(1, 4)")
+
+
+def test_a_conversion_that_matches_nothing_says_so(cli, now):
+    result = cli("fix", "net.py", "--to", "group_norm", "--layers", "nothere,nor.this")
+    assert (result.code, "no BatchNorm matches --layers nothere nor.this\n" in result.err) == (1, True)
+    assert now() == MODEL
