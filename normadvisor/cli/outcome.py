@@ -38,17 +38,25 @@ def summary_lines(run: FixRun, written: Written | None, *, unsafe: bool) -> Iter
 
     for item in run.rolled_back:
         yield f"rolled back: {place_words(item.finding)}: {one_line(item.reason)}"
+    chosen = sum(not item.unsafe and _can_be_chosen(item.finding) for item in run.skipped)
     for skipped in run.skipped:
-        if not skipped.unsafe and _is_refused(skipped.finding):
+        if not (skipped.unsafe or _can_be_chosen(skipped.finding)) and _is_refused(skipped.finding):
             yield f"not fixed: {place_words(skipped.finding)}: {one_line(skipped.reason)}"
     if run.before.report.active or run.applied:
         yield _headline(run, written)
     more = sum(item.unsafe for item in run.skipped)
     if more and not unsafe:
         yield f"{counted(more, 'more finding')} can be fixed with --unsafe-fixes"
+    if chosen:
+        yield f"{counted(chosen, 'more finding')} can be fixed in several ways: choose one with -i"
     yield from _proof_lines(run.proofs)
     for target, key_map in run.key_maps.items():
         yield from _key_lines(target, key_map)
+
+
+def _can_be_chosen(finding: Finding) -> bool:
+    """Whether some fix can be applied, though none is taken unasked."""
+    return any(fix is not None and fix.edits for fix in (finding.fix, *finding.alternatives))
 
 
 def _is_refused(finding: Finding) -> bool:

@@ -62,6 +62,7 @@ def test_what_was_not_fixed_and_why():
         skipped=(
             Skipped(finding(line=4, fix=words), "the fix is to be made by hand"),
             Skipped(finding(line=5, fix=refused), "built in a loop"),
+            Skipped(finding(line=5, fix=words, alternatives=(fix(applicability=Applicability.UNSAFE),)), "there are several ways"),
             Skipped(finding(line=6, fix=fix(applicability=Applicability.UNSAFE)), "only with unsafe fixes", unsafe=True),
         ),
     )
@@ -70,8 +71,9 @@ def test_what_was_not_fixed_and_why():
         "not fixed: net.py:5 NA102: built in a loop",
         "Nothing would be fixed, 1 rolled back.",
     ]
-    assert lines(found) == [*told, "1 more finding can be fixed with --unsafe-fixes"]
-    assert lines(found, unsafe=True) == told
+    choose = "1 more finding can be fixed in several ways: choose one with -i"
+    assert lines(found) == [*told, "1 more finding can be fixed with --unsafe-fixes", choose]
+    assert lines(found, unsafe=True) == [*told, choose]
 
 
 def test_nothing_to_say():
