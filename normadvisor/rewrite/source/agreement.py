@@ -8,7 +8,7 @@ the same way, and so on outward along the frames; a parameter that no call gives
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -208,8 +208,18 @@ class Agreement:
                     parts.setdefault(steps[index + 1], ({}, {}))[side][name] = index + 1
                 else:
                     direct[side][name] = index
+        for step, (wanted, others) in parts.items():
+            others.update({name: index for name, index in self._of_others(step, group.step.function) if name not in wanted})
         groups = [_Group(step, slot, wanted, others) for step, (wanted, others) in parts.items()]
         return groups, _Group(group.step, slot, *direct) if any(direct) else None
+
+    def _of_others(self, step: Step, function: FunctionNode | None) -> Iterator[tuple[str, int]]:
+        """Layers that a call builds by another function than one that it calls: ``block(...)`` where ``block`` is one class or another."""
+        for name, position in self._context.passing(step.location):
+            steps = self._steps.of(name)
+            index = position + len(steps) - len(self._context.frames(name))
+            if index and steps[index].location == step.location and steps[index - 1].function is not function:
+                yield name, index
 
     def _siblings(self, tree: SourceTree, function: FunctionNode, name: ast.Name) -> list[str]:
         """Layers of other calls in a function that get the same argument from the same parameter.
@@ -330,7 +340,7 @@ class Agreement:
         for node in ast.walk(function):
             if isinstance(node, ast.Name) and node.id in handed_on and node not in {found.rest, *unknown}:
                 call = group.step.tree.parents[group.step.tree.parents[node]]
-                elsewhere = isinstance(call, ast.Call) and self._context.passes(group.step.tree.module.location(call))
+                elsewhere = isinstance(call, ast.Call) and bool(self._context.passing(group.step.tree.module.location(call)))
                 if elsewhere or not concerns_others(group.step.tree, node, group.slot.name):
                     raise Refused(reason)
         return Slot(position, name)

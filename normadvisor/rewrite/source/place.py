@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,7 +213,7 @@ class WriteContext:
             self._allied.setdefault((operation.kind, operation.part.module), []).append(operation)
         self.places = Places(graph, root)
         self._nodes = {node.name: node for node in graph.nodes}
-        self._passed: set[Location] | None = None
+        self._passing: dict[Location, list[tuple[str, int]]] = {}
         self._built: dict[Location, list[str]] = {}
         self._made: dict[Location, list[str]] = {}
         for name, module in graph.modules.items():
@@ -306,12 +306,13 @@ class WriteContext:
         """All modules whose innermost frame of construction is at a place, in whatever file."""
         return tuple(self._made.get(location, ()))
 
-    def passes(self, location: Location) -> bool:
-        """Whether the construction of some module comes through a place."""
-        if self._passed is None:
-            sites = (module.site for module in self.graph.modules.values())
-            self._passed = {frame.location for site in sites if site is not None for frame in site.frames}
-        return location in self._passed
+    def passing(self, location: Location) -> Sequence[tuple[str, int]]:
+        """Modules whose construction comes through a place, each with the position of the place among its frames."""
+        if not self._passing:
+            for name, module in self.graph.modules.items():
+                for position, frame in enumerate(module.site.frames if module.site is not None else ()):
+                    self._passing.setdefault(frame.location, []).append((name, position))
+        return self._passing.get(location, ())
 
     def call_site(self, node: NodeInfo) -> Frame:
         """The innermost frame of the call that made a node, in a file that may be edited.
