@@ -1,0 +1,223 @@
+"""Norms that hold what runs behind them, as ``BatchNormAct2d`` of timm does: shown on random numbers, not told from names."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import permutations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from normadvisor.rewrite.convert.frozen import FrozenBatchNorm
+
+__all__ = ["NormAct", "children_behind", "followed_by", "with_activation"]
+
+_MOST_CHILDREN = 4
+_SEED = 20
+_SIDES = (4, 3, 2)
+_BATCH = 4
+_RANKS = (4, 3, 2, 5)
+"""Numbers of axes that are tried until the layer takes one."""
+_HOOKS = (
+    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs",
+    "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called",
+)  # fmt: skip
+
+
+class NormAct(nn.Module):
+    """A norm that runs its children on what it gives, one after another.
+
+    The norm's parameters stand in this module itself and the children under the names that they had, so the keys of the state are those of
+    the layer that it takes the place of.
+    """
+
+    behind: tuple[str, ...] = ()
+    """Names of the children in the order in which they run."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as torch calls it
+        """Normalize, and run the children."""
+        result: Tensor = super().forward(input)
+        for name in self.behind:
+            result = self._modules[name](result)  # type: ignore[misc]  # none of them is None
+        return result
+
+
+class GroupNormAct(NormAct, nn.GroupNorm):
+    """``GroupNorm`` and what runs behind it."""
+
+
+class LayerNormAct(NormAct, nn.LayerNorm):
+    """``LayerNorm`` and what runs behind it."""
+
+
+class SyncBatchNormAct(NormAct, nn.SyncBatchNorm):
+    """``SyncBatchNorm`` and what runs behind it."""
+
+
+class BatchNorm1dAct(NormAct, nn.BatchNorm1d):
+    """``BatchNorm1d`` and what runs behind it."""
+
+
+class BatchNorm2dAct(NormAct, nn.BatchNorm2d):
+    """``BatchNorm2d`` and what runs behind it."""
+
+
+class BatchNorm3dAct(NormAct, nn.BatchNorm3d):
+    """``BatchNorm3d`` and what runs behind it."""
+
+
+class FrozenBatchNormAct(NormAct, FrozenBatchNorm):
+    """``FrozenBatchNorm`` and what runs behind it."""
+
+
+class InstanceNorm1dAct(NormAct, nn.InstanceNorm1d):
+    """``InstanceNorm1d`` and what runs behind it."""
+
+
+class InstanceNorm2dAct(NormAct, nn.InstanceNorm2d):
+    """``InstanceNorm2d`` and what runs behind it."""
+
+
+class InstanceNorm3dAct(NormAct, nn.InstanceNorm3d):
+    """``InstanceNorm3d`` and what runs behind it."""
+
+
+_WITH: Mapping[type[nn.Module], type[NormAct]] = {cls.__bases__[1]: cls for cls in NormAct.__subclasses__()}
+
+
+def with_activation(old: nn.Module, norm: nn.Module) -> nn.Module | None:
+    """A norm for the place of a BatchNorm whose class may do more than normalize.
+
+    Args:
+        old: the layer that leaves; it is run on random numbers in a copy, and stays as it is.
+        norm: what normalizes in its place; changed.
+
+    Returns:
+        ``norm`` where ``old`` only normalizes; a :class:`NormAct` with the very children of ``old`` where those run behind it; ``None``
+        where ``old`` is not its norm followed by its children.
+
+    """
+    behind = children_behind(old)
+    return None if behind is None else followed_by(norm, old, behind)
+
+
+def followed_by(norm: nn.Module, old: nn.Module, behind: Sequence[str]) -> nn.Module | None:
+    """``norm`` with children of ``old`` behind it; ``None`` if there is no class for that."""
+    if not behind and not any(True for _ in old.children()):
+        return norm
+    cls = _WITH.get(type(norm))
+    if cls is None:
+        return None
+    # Its state stays where it is: only what its forward does becomes more.
+    norm.__class__ = cls
+    norm.behind = tuple(behind)  # type: ignore[assignment]
+    for name, child in old.named_children():
+        norm.add_module(name, child)
+    return norm
+
+
+def children_behind(layer: nn.Module) -> tuple[str, ...] | None:
+    """Children of a BatchNorm that run behind it, in their order; ``None`` if its own ``forward`` does anything else.
+
+    Outputs and running statistics in train and in eval mode are compared in float64, with random parameters, statistics and inputs, with
+    those of torch's BatchNorm followed by the children. A ``SyncBatchNorm`` runs on accelerators only while it trains, so one that is
+    derived from is compared in eval mode.
+    """
+    if not isinstance(layer, _BatchNorm):
+        return None
+    names = tuple(name for name, _ in layer.named_children())
+    plain = _BatchNorm.forward, nn.SyncBatchNorm.forward
+    if type(layer).forward in plain:
+        return ()
+    if len(names) > _MOST_CHILDREN:
+        return None
+    try:
+        trial = _random_copy(layer)
+        value = _input(trial)
+        if value is None:
+            return None
+        modes = (False,) if isinstance(layer, nn.SyncBatchNorm) else (True, False)
+        wanted = [_own(trial, value, training=mode) for mode in modes]
+        return next((order for order in _orders(names) if _gives(trial, value, order, modes, wanted)), None)
+    except Exception:  # noqa: BLE001 - code of the model's own, which may raise anything
+        return None
+
+
+_Outcome = tuple[Tensor, list[Tensor]]
+
+
+def _orders(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """All children first, in the order in which they were added; then fewer of them, for those that stand there unused."""
+    for count in range(len(names), -1, -1):
+        yield from permutations(names, count)
+
+
+def _random_copy(layer: nn.Module) -> nn.Module:
+    """A copy in float64 on the CPU, without hooks, with random numbers in the place of its own."""
+    trial = copy.deepcopy(layer)
+    is_meta = any(value.is_meta for value in (*trial.parameters(), *trial.buffers()))
+    trial = trial.to_empty(device="cpu") if is_meta else trial.cpu()
+    trial.double()
+    generator = torch.Generator().manual_seed(_SEED)
+    with torch.no_grad():
+        for value in (*trial.parameters(), *trial.buffers()):
+            if value.is_floating_point():
+                value.copy_(torch.rand(value.shape, generator=generator, dtype=torch.float64) + 0.5)
+            else:
+                value.zero_()
+    for module in trial.modules():
+        for name in _HOOKS:
+            if name in vars(module):
+                vars(module)[name] = type(vars(module)[name])()
+    return trial
+
+
+def _input(trial: nn.Module) -> Tensor | None:
+    """Random numbers in the first shape that the layer takes."""
+    generator = torch.Generator().manual_seed(_SEED + 1)
+    channels = int(trial.num_features)  # type: ignore[arg-type]
+    for rank in _RANKS:
+        value = torch.randn((_BATCH, channels, *_SIDES[: rank - 2]), generator=generator, dtype=torch.float64) * 3 + 1
+        try:
+            _own(trial, value, training=False)
+        except Exception:  # noqa: BLE001, S112 - another rank may do
+            continue
+        return value
+    return None
+
+
+def _own(trial: nn.Module, value: Tensor, *, training: bool) -> _Outcome:
+    """What the layer's own ``forward`` gives."""
+    layer = copy.deepcopy(trial).train(training)
+    return _run(layer, lambda: layer.forward(value.clone()))
+
+
+def _gives(trial: nn.Module, value: Tensor, order: Sequence[str], modes: Sequence[bool], wanted: Sequence[_Outcome]) -> bool:
+    """Whether torch's BatchNorm followed by children in that order is the same as the layer's own ``forward``."""
+    for mode, (output, buffers) in zip(modes, wanted, strict=True):
+        layer = copy.deepcopy(trial).train(mode)
+
+        def composed(layer: nn.Module = layer) -> Tensor:
+            result: Tensor = _BatchNorm.forward(layer, value.clone())  # type: ignore[arg-type]
+            for name in order:
+                result = getattr(layer, name)(result)
+            return result
+
+        try:
+            found, moved = _run(layer, composed)
+        except Exception:  # noqa: BLE001 - a child that does not take what the norm gives
+            return False
+        pairs = zip([output, *buffers], [found, *moved], strict=True)
+        if not all(first.shape == second.shape and torch.allclose(first, second, rtol=1e-12, atol=1e-12) for first, second in pairs):
+            return False
+    return True
+
+
+def _run(layer: nn.Module, forward: Callable[[], Tensor]) -> _Outcome:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which seeds every accelerator as well.
+        torch.default_generator.manual_seed(_SEED)
+        output = forward()
+    return output, list(layer.buffers())
