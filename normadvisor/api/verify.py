@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from normadvisor.api.examine import Examined, examine, failed, problem_of, trace_built
 from normadvisor.api.imported import imported_files
 from normadvisor.api.job import Contents, Job, ModelJob, ProofRequest
+from normadvisor.api.registries import unregister
 from normadvisor.errors import NormAdvisorError
 from normadvisor.files.overlay import set_overlay
 from normadvisor.rewrite.keys import KeyMap
@@ -41,7 +42,7 @@ def files_as(contents: Contents) -> Iterator[None]:
 
 
 _LARGE = 20_000_000
-"""Parameters from which a model is not compared by running it where nothing in its graph or its layers has changed."""
+"""Numbers held from which a model is not compared by running it where nothing in its graph or its layers has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def verify(
     with files_as(request.base):
         original = _original(model, phase)
     with files_as(job.overlay):
-        forget_modules(since)
+        unregister(forget_modules(since))
         phase("importing")
         try:
             built = _built(model, phase)
@@ -132,39 +133,50 @@ def _compared(
 
     if isinstance(original, Proof):
         return _Compared(original)
-    if not request.changes and _is_same(original, edited):
+    before, after = original.built.model, edited.built.model
+    untouched = not request.changes and _is_same(original, edited)
+    if untouched and _is_large(before):
         return _Compared(unchanged=True)
     phase("proving")
-    before, after = original.built.model, edited.built.model
     key_map: KeyMap | None = None
     try:
         key_map = align(before, after, _operations(request), original.traced.graph)
         if not request.equal:
             return _Compared(key_map=key_map)
         if original.traced.inputs is None:
-            return _Compared(_unprovable("it was traced without inputs"), key_map)
+            return _Compared(None if untouched else _unprovable("it was traced without inputs"), key_map, untouched)
         parts = [_parts(change) for change in request.changes]
         proof = prove(
             before, after, original.traced.inputs, key_map, parts=parts, draws=request.draws, seed=request.seed, seconds=seconds
         )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - the target's code may raise anything; what cannot be compared is not proven
+        if untouched:
+            return _Compared(unchanged=True)
         words = " ".join(str(error).split())[:200]
         return _Compared(_unprovable(f"comparing it failed: {type(error).__name__}: {words}") if request.equal else None, key_map)
     else:
-        return _Compared(proof, key_map)
+        # What cannot be compared by running it, and has the same graph as before, is not what the edits are about.
+        return _Compared(unchanged=True) if untouched and not proof.provable else _Compared(proof, key_map)
 
 
 def _is_same(original: _Version, edited: _Version) -> bool:
-    """Whether a large model has the same graph, constants included, and the same layers with the same arguments as before."""
+    """Whether a model has the same graph, constants included, and the same layers with the same arguments as before."""
     before, after = original.built.model, edited.built.model
-    if sum(parameter.numel() for parameter in before.parameters()) < _LARGE:
-        return False
     graphs = (original.traced.graph.fx_graph, edited.traced.graph.fx_graph)
     return None not in graphs and str(graphs[0]) == str(graphs[1]) and repr(before) == repr(after) and _shapes(before) == _shapes(after)
 
 
-def _shapes(model: torch.nn.Module) -> list[tuple[str, torch.Size, torch.dtype]]:
-    return [(name, tensor.shape, tensor.dtype) for named in (model.named_parameters(), model.named_buffers()) for name, tensor in named]
+def _is_large(model: torch.nn.Module) -> bool:
+    return sum(shape.numel() for _, shape, _ in _shapes(model) if shape is not None) >= _LARGE
+
+
+def _shapes(model: torch.nn.Module) -> list[tuple[str, torch.Size | None, torch.dtype]]:
+    """What a model holds; no shape where it is not known before the first pass."""
+    from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+    unknown = (UninitializedParameter, UninitializedBuffer)
+    found = (item for named in (model.named_parameters(), model.named_buffers()) for item in named)
+    return [(name, None if isinstance(tensor, unknown) else tensor.shape, tensor.dtype) for name, tensor in found]
 
 
 def _operations(request: ProofRequest) -> list[Operation]:

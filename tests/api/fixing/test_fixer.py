@@ -282,3 +282,15 @@ def test_norms_are_converted_to_what_suits_all_models_of_a_file(fixing):
 def test_there_are_only_certain_conversions(fixing):
     with pytest.raises(UsageError, match="there is no conversion to 'batch_norm'"):
         fixing({"net.py": NET}, to="batch_norm")
+
+
+def test_a_model_that_cannot_be_compared_stands_in_the_way_of_its_own_fixes_only(fixing):
+    code = (
+        "import torch\nfrom torch import nn\n\n\nclass Noisy(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.conv = nn.Conv2d(3, 4, 3)\n        self.bn = nn.BatchNorm2d(4)\n\n    def forward(self, x):\n"
+        "        return self.bn(self.conv(x)) * torch.empty(1).uniform_(generator=torch.Generator().manual_seed(torch.seed() % 999))\n\n\n"
+        "plain = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5))\n"
+    )
+    run = fixing({"net.py": code}).fix_all()
+    assert after(run) == {"net.py": code.replace("(3, 5, 3)", "(3, 5, 3, bias=False)")}
+    assert [item.reason.partition(": ")[0] for item in run.rolled_back] == ["net.py:Noisy could not be compared"]
