@@ -24,6 +24,8 @@ __all__ = ["Painter"]
 
 LABEL = 12
 """Columns up to what is said of a finding, as in reports."""
+MOST_CHANGED = 120
+"""Lines of a diff that are shown: what scrolls off the screen is not read."""
 APPLICABILITY = {
     Applicability.SAFE: ("safe", "green"),
     Applicability.UNSAFE: ("unsafe", "yellow"),
@@ -56,7 +58,7 @@ class Painter:
         lines = [*self.notices(view.notices), Text(), self._rule(f"{view.number} of {view.total}"), *self._finding(item.finding)]
         lines += [Text(), *self._fix(fix)]
         if fix.edits:
-            lines += [Text(), *_diff_lines(self.diff(view))]
+            lines += [Text(), *self._diff(self.diff(view))]
         return [*lines, Text(), *self._prompt(view, fix)]
 
     def menu(self, view: Menu) -> list[Text]:
@@ -127,6 +129,17 @@ class Painter:
             lines += self._wrapped(Text.assemble(("not in the source: ", "dim"), one_line(fix.refused)), indent)
         return lines
 
+    def _diff(self, diff: str) -> list[Text]:
+        whole = diff.removesuffix("\n").split("\n")
+        shown = whole if len(whole) <= MOST_CHANGED else whole[: MOST_CHANGED - 1]
+        lines = [Text.from_ansi(line) for line in shown]
+        for line in lines:
+            line.expand_tabs(4)
+        if len(shown) < len(whole):
+            dots = "\u2026" if can_draw(self.options.encoding) else "..."
+            lines.append(Text(f"{dots} and {len(whole) - len(shown)} more lines; --diff prints them all", style="dim"))
+        return lines
+
     def _labelled(self, label: str, text: Text) -> list[Text]:
         lines = self._wrapped(text, LABEL)
         lines[0] = Text.assemble(("  " + label).ljust(LABEL), lines[0][LABEL:])
@@ -145,13 +158,6 @@ class Painter:
         for line in lines:
             line.rstrip()
         return [Text.assemble(" " * (following if number else indent), line) for number, line in enumerate(lines)] or [Text()]
-
-
-def _diff_lines(diff: str) -> list[Text]:
-    lines = [Text.from_ansi(line) for line in diff.removesuffix("\n").split("\n")]
-    for line in lines:
-        line.expand_tabs(4)
-    return lines
 
 
 def _head(fix: Fix) -> Text:

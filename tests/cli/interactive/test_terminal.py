@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 PROGRAM = Path(__file__).with_name("fake_program.py")
@@ -327,3 +328,44 @@ def test_findings_that_go_along_are_not_asked_about(fixing, tmp_path):
     found.type("y")
     found.wait(r"worst 3e-15; 1 more finding went away\swith it")
     found.wait("3 of 3")
+
+
+MODEL = """import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 8)
+        self.bn = nn.BatchNorm1d(8)
+
+    def forward(self, x):
+        return torch.relu(self.bn(self.fc(x)))
+"""
+
+
+def test_a_model_from_end_to_end(terminal, tmp_path):
+    (tmp_path / "net.py").write_text(MODEL)
+    found = terminal("-m", "normadvisor", "check", "-i", "net.py")
+    found.wait(QUESTION)
+    found.type("y")
+    assert found.end() == 0
+    assert (tmp_path / "net.py").read_text() == MODEL.replace("nn.Linear(4, 8)", "nn.Linear(4, 8, bias=False)")
+    assert "\nfixed: outputs, gradients and buffers equal in float64, train and eval, 3 draws, worst " in found.screen.history
+    assert found.screen.history.endswith("  bn.running_mean -= fc.bias\n  fc.bias (dropped)")
+
+
+def test_ctrl_c_while_a_proof_runs_leaves_no_process(terminal, tmp_path):
+    (tmp_path / "net.py").write_text(MODEL.replace("        return", "        import time\n        time.sleep(0.5)\n        return"))
+    found = terminal("-m", "normadvisor", "fix", "-i", "net.py")
+    found.wait(QUESTION)
+    found.type("y")
+    found.wait("checking the fix: proving")
+    family = psutil.Process(found.process.pid).children(recursive=True)
+    assert family
+    found.type("\x03")
+    assert found.end() == 130
+    assert found.screen.text.endswith("interrupted: nothing was written")
+    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert "bias=False" not in (tmp_path / "net.py").read_text()
