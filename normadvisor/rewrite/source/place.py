@@ -206,6 +206,8 @@ class WriteContext:
         self.model = model
         self.root = root
         self.files = files
+        self.is_safe = False
+        """Whether the fix is to keep the function that is computed, whatever arguments the model is built with."""
         self.joined: list[Operation] = []
         """Those of the allied operations that the edits make as well."""
         self._allied: dict[tuple[OperationKind, str], list[Operation]] = {}

@@ -11,9 +11,9 @@ import torch
 
 from normadvisor.graph.model import NodeInfo
 from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, runs_of, unwrapped, use_of
-from normadvisor.rewrite.source.imports import name_for
+from normadvisor.rewrite.source.imports import is_bound_locally, name_for
 from normadvisor.rewrite.source.mentions import defined_in, indexed_at, named_at
-from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext
+from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.sequence import Slot, built_under, frames_of, reason_for_none, slots, without
 from normadvisor.rewrite.source.spans import joined
 from normadvisor.rewrite.source.statements import without_statements
@@ -141,11 +141,12 @@ def _identities(context: WriteContext, operations: Sequence[Operation], refused:
     deeper: list[Operation] = []
     for operation in operations:
         location = context.construction(operation.part.module).location
-        call = context.tree(location).call_at(location)
+        tree = context.tree(location)
+        call = tree.call_at(location)
         if call is None or not removed.issuperset(built_under(context, location)):
             deeper.append(replace(operation, kind=OperationKind.REPLACE_LAYER, layer="torch.nn.Identity", arguments={}))
             continue
-        tree = context.tree(location)
+        _check_fixed(context, operation.part.module, tree, call)
         name, imports = name_for("torch.nn.Identity", tree, call, call.func)
         edits += [*imports, tree.edit(call, f"{name}()")]
     try:
@@ -190,6 +191,8 @@ def _element(context: WriteContext, name: str, removed: set[str]) -> _Plan:
     if place is not None:
         raise Refused(f"{place} depends on the position of `{name}`")
     for found in slots(context, name, removed):
+        for slot in found:
+            _check_fixed(context, name, slot.tree, slot.layer)
         return _Plan(slots={(slot.tree, slot.unit): slot for slot in found})
     raise Refused(reason_for_none(context, name, removed))
 
@@ -208,9 +211,30 @@ def statement_of(context: WriteContext, name: str, removed: set[str]) -> tuple[S
         if call is None or not _assigns(statement := tree.statement(call), attribute):
             continue
         if removed.issuperset(built_under(context, frame.location)):
+            _check_fixed(context, name, tree, call)
             return tree, statement
         break
     raise Refused(reason_for_none(context, name, removed))
+
+
+def _check_fixed(context: WriteContext, name: str, tree: SourceTree, layer: ast.expr) -> None:
+    """Check that a layer which may only go because of what it computes is the same whatever arguments the model is built with.
+
+    Raises:
+        Refused: its class is given as an argument, and the fix is to be safe.
+
+    """
+    if not context.is_safe or not runs_of(context, name) or not isinstance(layer, ast.Call):
+        return
+    root = layer.func
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    built_here = tree.module.location(layer) == context.construction(name).location
+    given = [] if built_here else [item for item in ast.walk(layer) if isinstance(item, ast.Name)]
+    for item in [root, *given]:
+        if isinstance(item, ast.Name) and (item.id == "self" or is_bound_locally(item.id, tree, layer)):
+            where = place_of(tree.module.location(layer))
+            raise Refused(f"`{item.id}` at {where} may build another layer, which does not compute the same")
 
 
 def _assigns(statement: ast.stmt, attribute: str) -> bool:

@@ -13,7 +13,7 @@ from normadvisor.rewrite.source.place import Refused, SourceFiles, WriteContext
 from normadvisor.rewrite.source.removal import remove
 from normadvisor.rewrite.source.separation import separate
 from normadvisor.rewrite.source.swap import swap
-from normadvisor.types import Edit, Fix
+from normadvisor.types import Applicability, Edit, Fix
 from normadvisor.types.operation import Operation, OperationKind
 
 if TYPE_CHECKING:
@@ -59,12 +59,14 @@ def write_source(
     allies = tuple(allied)
     try:
         context = WriteContext(graph, model, root, project)
+        context.is_safe = fix.applicability is Applicability.SAFE
         edits = _edits(fix.operations, context)
     except Refused as refused:
         if not allies:
             return replace(fix, edits=(), refused=refused.reason)
         try:
             context = WriteContext(graph, model, root, project, allies)
+            context.is_safe = fix.applicability is Applicability.SAFE
             edits = _edits(fix.operations, context)
         except Refused:
             return replace(fix, edits=(), refused=refused.reason)

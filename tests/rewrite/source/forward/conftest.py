@@ -84,7 +84,8 @@ def written() -> Callable[[Traced], Fix]:
     """The fix that the head of a file asks for, with its edits."""
 
     def run(subject: Traced) -> Fix:
-        fix = Fix(Applicability.UNSAFE, "", operations=subject.operations())
+        is_safe = b"\n# safe\n" in subject.path.read_bytes()
+        fix = Fix(Applicability.SAFE if is_safe else Applicability.UNSAFE, "", operations=subject.operations())
         assert fix.operations
         root = subject.path.parent
         return write_source(fix, subject.graph, subject.model, root, SourceFiles(root))
