@@ -95,6 +95,8 @@ def operations_of(text: str, model: Any, graph: Any) -> list[Operation]:
 
 
 def copied(source: Path, folder: Path, name: str) -> Path:
+    if b"torchvision" in source.read_bytes():
+        pytest.importorskip("torchvision")
     path = folder / f"{name}.py"
     path.write_bytes(source.read_bytes())
     return path
