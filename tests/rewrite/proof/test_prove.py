@@ -182,6 +182,12 @@ def test_a_wrong_key_map_is_found(keys: KeyMap, reason: str) -> None:
     assert proof.reason.startswith(reason)
 
 
+def test_the_smallest_eps_counts() -> None:
+    """BERT's 1e-12."""
+    models = [nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8, eps=eps), nn.Linear(8, 8)) for eps in (1e-12, 1e-10)]
+    assert not prove(*models, Inputs((torch.randn(2, 8),))).equal
+
+
 def test_layers_of_the_same_shape_must_not_trade_weights() -> None:
     original = nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3))
     keys = KeyMap(renamed={"0.weight": "1.weight", "1.weight": "0.weight"})
