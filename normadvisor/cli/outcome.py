@@ -50,8 +50,11 @@ def summary_lines(run: FixRun, written: Written | None, *, unsafe: bool) -> Iter
     if chosen:
         yield f"{counted(chosen, 'more finding')} can be fixed in several ways: choose one with -i"
     yield from _proof_lines(run.proofs)
-    for target, key_map in run.key_maps.items():
+    changed = [(target, key_map) for target, key_map in run.key_maps.items() if key_map]
+    for target, key_map in changed[:_MOST_MODELS]:
         yield from _key_lines(target, key_map)
+    if len(changed) > _MOST_MODELS:
+        yield f"and the keys of {counted(len(changed) - _MOST_MODELS, 'more model')}"
 
 
 def _can_be_chosen(finding: Finding) -> bool:
@@ -121,8 +124,6 @@ def _some(names: Sequence[str], most: int) -> str:
 
 def _key_lines(target: str, key_map: KeyMap) -> Iterator[str]:
     lines = str(key_map).splitlines()
-    if not lines:
-        return
     from normadvisor.report.clean import one_line
 
     yield f"state_dict of {one_line(target)}:"

@@ -97,6 +97,12 @@ def test_changed_keys_are_named_up_to_a_number():
     assert lines(found)[1:] == ["state_dict of net.py:Net:", *(f"  {key} (dropped)" for key in "abcdefgh"), "  and 2 more; --key-map FILE saves them all"]
 
 
+def test_of_many_models_some_are_named():
+    maps = {f"m{number}": KeyMap(dropped=("a",)) for number in range(6)} | {"same": KeyMap()}
+    named = [line for number in range(4) for line in (f"state_dict of m{number}:", "  a (dropped)")]
+    assert lines(run(applied=(Applied(finding(), fix()),), key_maps=maps))[1:] == [*named, "and the keys of 2 more models"]
+
+
 @pytest.mark.parametrize(
     ("targets", "files"),
     [

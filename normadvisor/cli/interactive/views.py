@@ -79,7 +79,9 @@ class Painter:
 
     def finished(self, view: Finished) -> list[Text]:
         """What happened last."""
-        return self.notices(view.notices)
+        one = view.left == 1
+        left = [f"{view.left} finding{' was' if one else 's were'} left"] if view.left else []
+        return self.notices([*view.notices, *left])
 
     def explanation(self, rule: str) -> list[Text]:
         """The page of a rule."""
