@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Sized
 from itertools import permutations
 
 import torch
@@ -16,14 +16,16 @@ __all__ = ["NormAct", "children_behind", "followed_by", "with_activation"]
 
 _MOST_CHILDREN = 4
 _SEED = 20
-_SIDES = (4, 3, 2)
-_BATCH = 4
+_SIDES = (3, 2, 2)
+_BATCH = 3
 _RANKS = (4, 3, 2, 5)
 """Numbers of axes that are tried until the layer takes one."""
 _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs",
     "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called",
 )  # fmt: skip
+_NUMBERS = ("_parameters", "_buffers", "_modules", "num_features", "training")
+_PLAIN = (bool, int, float, str, type(None))
 
 
 class NormAct(nn.Module):
@@ -118,19 +120,45 @@ def followed_by(norm: nn.Module, old: nn.Module, behind: Sequence[str]) -> nn.Mo
     return norm
 
 
-def children_behind(layer: nn.Module) -> tuple[str, ...] | None:
+def children_behind(layer: nn.Module, known: dict[Hashable, tuple[str, ...] | None] | None = None) -> tuple[str, ...] | None:
     """Children of a BatchNorm that run behind it, in their order; ``None`` if its own ``forward`` does anything else.
 
     Outputs and running statistics in train and in eval mode are compared in float64, with random parameters, statistics and inputs, with
     those of torch's BatchNorm followed by the children. A ``SyncBatchNorm`` runs on accelerators only while it trains, so one that is
     derived from is compared in eval mode.
+
+    Args:
+        layer: stays as it is; a copy is run.
+        known: answers for layers that are alive. Those that differ in their numbers and their width alone are compared once.
+
     """
     if not isinstance(layer, _BatchNorm):
         return None
-    names = tuple(name for name, _ in layer.named_children())
-    plain = _BatchNorm.forward, nn.SyncBatchNorm.forward
-    if type(layer).forward in plain:
+    if type(layer).forward in {_BatchNorm.forward, nn.SyncBatchNorm.forward}:
         return ()
+    if known is None:
+        return _compared(layer)
+    likeness = _likeness(layer)
+    if likeness not in known:
+        known[likeness] = _compared(layer)
+    return known[likeness]
+
+
+def _likeness(module: nn.Module) -> Hashable:
+    """What modules share that run the same code with the same settings."""
+    settings = []
+    for name, value in vars(module).items():
+        if name in _HOOKS or name in _NUMBERS:
+            continue
+        is_plain = isinstance(value, _PLAIN)
+        settings.append((name, type(value), value if is_plain else len(value) if isinstance(value, Sized) and not value else id(value)))
+    held = (*module._parameters.items(), *module._buffers.items())  # noqa: SLF001
+    children = tuple((name, child and _likeness(child)) for name, child in module._modules.items())  # noqa: SLF001
+    return (type(module), tuple(settings), tuple((name, value is None) for name, value in held), children)
+
+
+def _compared(layer: _BatchNorm) -> tuple[str, ...] | None:
+    names = tuple(name for name, _ in layer.named_children())
     if len(names) > _MOST_CHILDREN:
         return None
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -118,6 +118,7 @@ class _Plan:
         self.new: dict[str, nn.Module] = {}
         self.origins: dict[str, list[tuple[Tensor, Tensor]]] = {}
         self.skipped: dict[str, str] = {}
+        self._known: dict[Hashable, tuple[str, ...] | None] = {}
 
     def add(self, name: str, layer: _BatchNorm, *, is_model: bool) -> None:
         try:
@@ -132,7 +133,7 @@ class _Plan:
             raise NotConvertible("it is the model itself, and there is no place to put another layer")
         demand_initialized(name, layer)
         demand_plain(name, layer)
-        behind = children_behind(layer)
+        behind = children_behind(layer, self._known)
         if behind is None:
             raise NotConvertible(f"{type(layer).__name__} does something else than BatchNorm followed by its children")
         made = built(layer, self._to, self._groups)
