@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from normadvisor.api.fixing.choices import Choice, FixOptions, Proven
 from normadvisor.api.fixing.offers import SCRIPTS, Offer
 from normadvisor.api.fixing.shift import Places, pairs
-from normadvisor.api.job import Conversion, Job, ProofRequest
+from normadvisor.api.job import CONVERT, Conversion, Job, ProofRequest
 from normadvisor.api.outcome import Outcome
 from normadvisor.api.progress import ProgressCallback
 from normadvisor.errors import NormAdvisorError, RewriteError
 from normadvisor.files.overlay import overlaid
 from normadvisor.files.source import read_bytes
 from normadvisor.rewrite.text.changes import changed_files
-from normadvisor.types import Applicability, Finding
+from normadvisor.types import Applicability, Finding, Severity
 
 if TYPE_CHECKING:
     from normadvisor.api.session import Session
@@ -247,11 +247,22 @@ def _finding_failures(
     owners = {
         id(sighting.finding): attempt for attempt in attempts for sighting in attempt.offer.sightings if sighting.model == model
     }
+    converted = frozenset(_converted(model, attempts))
     for old, new in pairs(before, after, places):
         if new is None:
             continue
         if old is None:
+            # Whoever asks for a conversion has it, whatever rules think of the norm that was asked for, unless it cannot work.
+            if new.severity is not Severity.ERROR and not converted.isdisjoint(new.modules):
+                continue
             place = f" at {Path(new.path).name}:{new.line}" if new.path is not None else ""
             yield Failure(f"it would bring {new.rule}{place}: {new.message}", suspects)
         elif (owner := owners.get(id(old))) is not None:
-            yield Failure("the finding would remain", frozenset({owner}), certain=True)
+            yield Failure(f"the finding would remain: {new.message}", frozenset({owner}), certain=True)
+
+
+def _converted(model: tuple[int, int], attempts: Sequence[Attempt]) -> Iterator[str]:
+    """Layers of a model that are converted because that was asked for."""
+    for attempt in attempts:
+        if attempt.choice.finding.rule == CONVERT:
+            yield from (operation.part.module for operation in attempt.offer.operations(attempt.choice.fix, model))

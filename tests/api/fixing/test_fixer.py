@@ -243,7 +243,7 @@ def test_an_unsafe_fix_leaves_models_alone_that_do_not_hold_the_finding(fixing, 
 def test_what_leaves_its_finding_is_rolled_back(fixing, in_folder):
     settings = with_rule(in_folder, number=902, name="same", op="relu", change="{kind: set_argument, of: layer, argument: inplace, value: 'False'}")
     run = fixing({"net.py": "from torch import nn\n\nmodel = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))\n"}, settings=settings).fix_all()
-    assert [item.reason for item in run.rolled_back] == ["the finding would remain"]
+    assert [item.reason for item in run.rolled_back] == ["the finding would remain: m"]
     assert run.changes == ()
 
 
@@ -294,3 +294,10 @@ def test_a_model_that_cannot_be_compared_stands_in_the_way_of_its_own_fixes_only
     run = fixing({"net.py": code}).fix_all()
     assert after(run) == {"net.py": code.replace("(3, 5, 3)", "(3, 5, 3, bias=False)")}
     assert [item.reason.partition(": ")[0] for item in run.rolled_back] == ["net.py:Noisy could not be compared"]
+
+
+def test_a_conversion_stands_whatever_rules_think_of_the_norm(fixing):
+    code = "from torch import nn\n\nmodel = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())\n"
+    run = fixing({"net.py": code}, to="layer_norm").fix_all()
+    assert (after(run), run.rolled_back) == ({"net.py": code.replace("nn.BatchNorm2d(8)", "nn.GroupNorm(1, 8)")}, ())
+    assert [finding.rule for finding in run.after.report.active] == ["NA302"]
