@@ -36,8 +36,6 @@ def _version(value: bool) -> None:  # noqa: FBT001 - the signature of an option'
 @app.callback()
 def normadvisor(
     *,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
 ) -> None:
     """Find and mend normalization and activation mistakes in PyTorch models."""

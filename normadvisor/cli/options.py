@@ -84,9 +84,7 @@ Patch = Annotated[
     Path | None, typer.Option("--patch", metavar="FILE", help="Put the changes into a file for 'git apply' instead; - is standard output.")
 ]
 Interactive = Annotated[bool, typer.Option("--interactive", "-i", help="Show every fix, and ask.")]
-KeyMap = Annotated[
-    Path | None, typer.Option("--key-map", metavar="FILE", help="Save which key of the state_dict became which, as JSON.")
-]
+KeyMap = Annotated[Path | None, typer.Option("--key-map", metavar="FILE", help="Save which key of the state_dict became which, as JSON.")]
 To = Annotated[
     str | None,
     typer.Option("--to", metavar="NAME", help="What BatchNorm becomes: {group,layer,instance,sync_batch,frozen_batch}_norm."),

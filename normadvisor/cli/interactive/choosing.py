@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["chosen"]
 
 
-def chosen(
-    targets: Sequence[str], find_settings: Callable[[Path], Settings], options: FixOptions, printing: Printing
-) -> FixRun:
+def chosen(targets: Sequence[str], find_settings: Callable[[Path], Settings], options: FixOptions, printing: Printing) -> FixRun:
     """Ask about every finding that can be mended.
 
     Returns:
