@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "Failure", "State", "Verdict", "Verifier"]
 
+_APART = 8
+"""Fixes of a model that cannot be compared which are still tried in halves."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
@@ -211,7 +214,11 @@ def _model_failures(
         yield Failure(f"{target} was not compared", suspects, unprovable=True)
     if after.proof is not None and not after.proof.equal:
         said = f"{target} would not be the same function" if after.proof.provable else f"{target} could not be compared"
-        yield Failure(f"{said}: {after.proof.reason}", suspects, unprovable=not after.proof.provable)
+        # That a model cannot be compared is nearly always its own doing, and trying many of its fixes one by one takes minutes.
+        holders = frozenset(attempt for attempt in suspects if attempt.offer.holds(model))
+        hopeless = not after.proof.provable and len(holders) > _APART
+        reason = f"{said}: {after.proof.reason}"
+        yield Failure(reason, holders if hopeless else suspects, certain=hopeless, unprovable=not after.proof.provable)
     yield from _finding_failures(model, before.findings, after.findings, attempts, places, suspects)
 
 
