@@ -10,11 +10,12 @@ from normadvisor.script.library.syntax import enclosing_statements
 from normadvisor.types import Edit, Location
 
 if TYPE_CHECKING:
+    from normadvisor.script.events import Event
     from normadvisor.script.project.modules import SourceModule
 
 __all__ = [
     "FUNCTIONS", "LOOPS", "added_keyword", "after", "applied", "around", "before", "calls_named", "expression_at", "imported_as",
-    "known_names", "removed", "replaced", "root_name",
+    "known_names", "place_in", "removed", "replaced", "root_name",
 ]  # fmt: skip
 
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
@@ -26,6 +27,12 @@ def around(module: SourceModule, location: Location) -> list[ast.stmt]:
     found = enclosing_statements(module, location)
     start = max((index for index, item in enumerate(found) if isinstance(item, FUNCTIONS)), default=0)
     return found[start:]
+
+
+def place_in(event: Event, module: SourceModule, name: str) -> Location | None:
+    """A further place of an event, if it is in the same file."""
+    found = event.places.get(name)
+    return found[0] if found is not None and found[0].path == module.path else None
 
 
 def expression_at(module: SourceModule, location: Location) -> ast.expr | None:

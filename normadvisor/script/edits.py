@@ -10,6 +10,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from normadvisor.script.activations import remove_activation
 from normadvisor.script.anchors import (
     FUNCTIONS,
     LOOPS,
@@ -22,6 +23,7 @@ from normadvisor.script.anchors import (
     expression_at,
     imported_as,
     known_names,
+    place_in,
     removed,
     replaced,
     root_name,
@@ -31,12 +33,11 @@ from normadvisor.script.library.syntax import argument
 if TYPE_CHECKING:
     from normadvisor.script.events import Event
     from normadvisor.script.project.modules import SourceModule
-    from normadvisor.types import Edit, Location
+    from normadvisor.types import Edit
 
 __all__ = ["edits_for"]
 
 _Loop: TypeAlias = ast.For | ast.While | ast.AsyncFor
-_ACTIVATIONS = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid", "Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid"})
 _BACKWARD = ("backward", "manual_backward")
 _FREE_NAMES = ("module", "layer", "submodule", "norm_layer")
 
@@ -66,12 +67,6 @@ def _parses(text: str) -> bool:
     except (SyntaxError, ValueError):
         return False
     return True
-
-
-def _place(event: Event, module: SourceModule, name: str) -> Location | None:
-    """A further place of an event, if it is in the same file."""
-    found = event.places.get(name)
-    return found[0] if found is not None and found[0].path == module.path else None
 
 
 def _model(event: Event, module: SourceModule, scope: ast.stmt | None) -> str | None:
@@ -139,7 +134,7 @@ def _goes_on(event: Event, module: SourceModule, inner: list[ast.stmt], anchor: 
     later = (node for node in calls_named(scope, *_BACKWARD) if node.lineno > (anchor.end_lineno or anchor.lineno))
     if next(later, None) is not None:
         return True
-    callers = [place for name in ("called_from",) if (place := _place(event, module, name)) is not None]
+    callers = [place for name in ("called_from",) if (place := place_in(event, module, name)) is not None]
     callers += [place for place in event.attributes.get("_callers", ()) if place.path == module.path and place not in callers]
     return _trains(module.tree) and any(isinstance(item, LOOPS) for place in callers for item in around(module, place))
 
@@ -166,7 +161,7 @@ def _insert_train(event: Event, module: SourceModule) -> list[Edit | None]:
 
 def _epoch(loops: list[_Loop], event: Event, module: SourceModule) -> _Loop | None:
     """The loop at whose beginning train mode has to be set again; ``None`` if once before all loops will do."""
-    switches = [place for name in ("switch", "called_from") if (place := _place(event, module, name)) is not None]
+    switches = [place for name in ("switch", "called_from") if (place := place_in(event, module, name)) is not None]
     inside = [loop for loop in loops if any(loop in around(module, place) for place in switches)]
     if inside:
         return inside[-1]
@@ -177,7 +172,7 @@ def _epoch(loops: list[_Loop], event: Event, module: SourceModule) -> _Loop | No
 
 
 def _remove_switch(event: Event, module: SourceModule) -> list[Edit | None]:
-    place = _place(event, module, "switch") or event.location
+    place = place_in(event, module, "switch") or event.location
     statements = around(module, place)
     last = statements[-1] if statements else None
     return [removed(module, last)] if isinstance(last, ast.Expr) and isinstance(last.value, ast.Call) else []
@@ -198,7 +193,7 @@ def _switch_exported(event: Event, module: SourceModule) -> list[Edit | None]:
 
 
 def _refreeze(event: Event, module: SourceModule) -> list[Edit | None]:
-    place = _place(event, module, "undone") or _place(event, module, "switch")
+    place = place_in(event, module, "undone") or place_in(event, module, "switch")
     statements = around(module, place) if place is not None else []
     last = statements[-1] if statements else None
     base = imported_as(module, "torch.nn.modules.batchnorm._BatchNorm")
@@ -220,7 +215,7 @@ def _refreeze(event: Event, module: SourceModule) -> list[Edit | None]:
 def _drop_last(event: Event, module: SourceModule) -> list[Edit | None]:
     if event.attributes.get("batch_size") == 1:
         return []  # every batch holds one sample, not just the last
-    place = _place(event, module, "loader")
+    place = place_in(event, module, "loader")
     call = expression_at(module, place) if place is not None else None
     if not isinstance(call, ast.Call) or any(isinstance(item, ast.Starred) for item in call.args):
         return []
@@ -238,7 +233,7 @@ def _convert_sync(event: Event, module: SourceModule) -> list[Edit | None]:
         return []
     edits: list[Edit | None] = [replaced(module, given, f"{function}({module.segment(given)})")]
     if event.attributes.get("converted_after"):
-        place = _place(event, module, "switch")
+        place = place_in(event, module, "switch")
         later = around(module, place)[-1] if place is not None else None
         gone = removed(module, later) if isinstance(later, ast.Assign) and _only_converts(later) else None
         return [*edits, gone] if gone is not None else []
@@ -249,81 +244,6 @@ def _only_converts(statement: ast.Assign) -> bool:
     """``model = nn.SyncBatchNorm.convert_sync_batchnorm(model)``."""
     value = statement.value
     return isinstance(value, ast.Call) and bool(value.args) and ast.unparse(statement.targets[0]) == ast.unparse(value.args[0])
-
-
-def _activation_input(node: ast.AST | None) -> tuple[ast.Call, ast.expr] | None:
-    """The call of an activation and what goes into it: ``F.softmax(x, 1)``, ``x.softmax(1)``, ``nn.Softmax(1)(x)``, ``self.softmax(x)``."""
-    if not isinstance(node, ast.Call):
-        return None
-    if isinstance(node.func, ast.Call):
-        inner = node.func.func
-        name = inner.attr if isinstance(inner, ast.Attribute) else inner.id if isinstance(inner, ast.Name) else ""
-        return (node, node.args[0]) if name in _ACTIVATIONS and node.args else None
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
-    if name.lstrip("_") not in _ACTIVATIONS:
-        return None
-    if isinstance(node.func, ast.Attribute) and not _is_namespace(node.func.value):
-        owner = ast.unparse(node.func.value)
-        if owner != "self":
-            return (node, node.func.value)
-    given = argument(node, 0, "input")
-    return (node, given) if given is not None else None
-
-
-def _is_namespace(node: ast.expr) -> bool:
-    return ast.unparse(node) in {"F", "torch", "nn.functional", "torch.nn.functional", "functional", "torch.special", "nn.F", "tF"}
-
-
-def _remove_activation(event: Event, module: SourceModule) -> list[Edit | None]:
-    call = expression_at(module, event.location)
-    given = argument(call, 0, "input") if isinstance(call, ast.Call) else None
-    found = _activation_input(given)
-    if found is None:
-        place = _place(event, module, "activation")
-        found = _activation_input(expression_at(module, place)) if place is not None else None
-        if found is None or place is None:
-            return []
-        if isinstance(given, ast.Name) and not event.attributes.get("through_model"):
-            return _around_name(event, module, given, place, found)
-        if not event.attributes.get("through_model"):
-            return []
-    return [_replaced_activation(event, module, *found)]
-
-
-def _replaced_activation(event: Event, module: SourceModule, call: ast.Call, given: ast.expr) -> Edit | None:
-    """The input without the activation; before the negative log-likelihood, log-softmax instead of softmax."""
-    if event.attributes.get("loss") != "nll":
-        text = module.segment(given)
-        simple = isinstance(given, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
-        return replaced(module, call, text if simple else f"({text})")
-    text = module.segment(call)
-    for old, new in (("Softmax(", "LogSoftmax("), ("softmax(", "log_softmax(")):
-        if text.count(old) == 1 and f"log_{old}" not in text and f"Log{old}" not in text:
-            return replaced(module, call, text.replace(old, new))
-    return None
-
-
-def _around_name(
-    event: Event, module: SourceModule, given: ast.Name, place: Location, found: tuple[ast.Call, ast.expr]
-) -> list[Edit | None]:
-    """``probabilities = F.softmax(logits, 1)`` before ``criterion(probabilities, y)``: the loss gets ``logits``."""
-    here, there = around(module, event.location), around(module, place)
-    assignment = there[-1] if there else None
-    if not here or not there or (here[0] is not there[0] and (isinstance(here[0], FUNCTIONS) or isinstance(there[0], FUNCTIONS))):
-        return []
-    if not isinstance(assignment, ast.Assign) or assignment.value is not found[0] or ast.unparse(assignment.targets[0]) != given.id:
-        return []
-    if event.attributes.get("loss") == "nll":
-        return [_replaced_activation(event, module, *found)]
-    scope: ast.AST = here[0] if isinstance(here[0], FUNCTIONS) else module.tree
-    names = [node for node in ast.walk(scope) if isinstance(node, ast.Name)]
-    if isinstance(found[1], ast.Name) and found[1].id != given.id:
-        between = range(assignment.lineno + 1, given.lineno)
-        if not any(node.id == found[1].id and isinstance(node.ctx, ast.Store) and node.lineno in between for node in names):
-            return [replaced(module, given, found[1].id)]
-        return []
-    later = [node for node in names if node.id == given.id and isinstance(node.ctx, ast.Load) and node.lineno > assignment.lineno]
-    return [_replaced_activation(event, module, *found)] if later == [given] else []
 
 
 def _pass_training(event: Event, module: SourceModule) -> list[Edit | None]:
@@ -348,6 +268,6 @@ _ACTIONS: dict[str, Callable[[Event, SourceModule], list[Edit | None]]] = {
     "refreeze": _refreeze,
     "drop_last": _drop_last,
     "convert_sync": _convert_sync,
-    "remove_activation": _remove_activation,
+    "remove_activation": remove_activation,
     "pass_training": _pass_training,
 }

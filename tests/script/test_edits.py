@@ -329,6 +329,97 @@ CASES = {
         "class Net(nn.Module):\n    def forward(self, x):\n        return F.softmax(self.fc(x), dim=1)\ncriterion(net(x), y)\n",
         "class Net(nn.Module):\n    def forward(self, x):\n        return self.fc(x)\ncriterion(net(x), y)\n",
     ),
+    "softmax layer of the model": (
+        "remove_activation",
+        "criterion(net(x), y)",
+        {"loss": "cross_entropy", "through_model": True},
+        {"activation": "nn.Softmax(dim=1)"},
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                self.fc = nn.Linear(8, 4)
+                self.softmax = nn.Softmax(dim=1)
+
+            def forward(self, x):
+                out = self.fc(x)
+                out = self.softmax(out)
+                return out
+        criterion(net(x), y)
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                self.fc = nn.Linear(8, 4)
+
+            def forward(self, x):
+                out = self.fc(x)
+                return out
+        criterion(net(x), y)
+        """,
+    ),
+    "softmax layer around the last": (
+        "remove_activation",
+        "criterion(net(x), y)",
+        {"loss": "cross_entropy", "through_model": True},
+        {"activation": "nn.Softmax(dim=1)"},
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                self.fc, self.act = nn.Linear(8, 4), F.softmax
+                self.prob = nn.Softmax(dim=1)
+            def forward(self, x):
+                return self.prob(self.fc(x))
+        criterion(net(x), y)
+        """,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                self.fc, self.act = nn.Linear(8, 4), F.softmax
+            def forward(self, x):
+                return self.fc(x)
+        criterion(net(x), y)
+        """,
+    ),
+    "softmax layer that other code calls": (
+        "remove_activation",
+        "criterion(net(x), y)",
+        {"loss": "cross_entropy", "through_model": True},
+        {"activation": "nn.Softmax(dim=1)"},
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                self.prob = nn.Softmax(dim=1)
+            def forward(self, x):
+                return self.prob(x)
+        criterion(net(x), y)
+        print(net.prob(scores))
+        """,
+        None,
+    ),
+    "softmax layer at the end of a sequence": (
+        "remove_activation",
+        "criterion(net(x), y)",
+        {"loss": "cross_entropy", "through_model": True},
+        {"activation": "nn.Softmax(dim=1)"},
+        "net = nn.Sequential(\n    nn.Linear(8, 4),\n    nn.Softmax(dim=1),\n)\ncriterion(net(x), y)\n",
+        "net = nn.Sequential(\n    nn.Linear(8, 4),\n)\ncriterion(net(x), y)\n",
+    ),
+    "softmax layer at the end of a line": (
+        "remove_activation",
+        "criterion(net(x), y)",
+        {"loss": "cross_entropy", "through_model": True},
+        {"activation": "nn.Softmax(dim=1)"},
+        "net = nn.Sequential(nn.Linear(8, 4), nn.Softmax(dim=1))\ncriterion(net(x), y)\n",
+        "net = nn.Sequential(nn.Linear(8, 4))\ncriterion(net(x), y)\n",
+    ),
+    "softmax layer of a list": (
+        "remove_activation",
+        "criterion(net(x), y)",
+        {"loss": "cross_entropy", "through_model": True},
+        {"activation": "nn.Softmax(dim=1)"},
+        "net = Net([nn.Linear(8, 4), nn.Softmax(dim=1)])\ncriterion(net(x), y)\n",
+        "net = Net([nn.Linear(8, 4), nn.Identity()])\ncriterion(net(x), y)\n",
+    ),
     "training is passed": (
         "pass_training",
         "F.dropout(x, 0.5)",
