@@ -71,6 +71,11 @@ class KeyMap:
     copied: Mapping[str, str] = field(default_factory=dict)
     """From keys of the changed model to keys of the original whose values they have as well, as when a shared layer was separated."""
 
+    def __post_init__(self) -> None:
+        """Leave out what is folded into a value that the changed model does not have."""
+        kept = tuple(fold for fold in self.folded if fold.into_copy or fold.into not in self.dropped)
+        object.__setattr__(self, "folded", kept)
+
     def __bool__(self) -> bool:
         """Whether any key changed."""
         return bool(self.renamed or self.dropped or self.added or self.folded or self.copied)
@@ -142,8 +147,7 @@ class KeyMap:
             renamed={old: new for old, new in ends.items() if new is not None and old != new and old not in dropped},
             dropped=tuple(dict.fromkeys(dropped)),
             added=tuple(dict.fromkeys(added)),
-            # What was folded into a value that has left is of no use.
-            folded=tuple(fold for fold in self._folds_then(other) if fold.into_copy or fold.into not in dropped),
+            folded=tuple(self._folds_then(other)),
             copied=copied,
         )
 

@@ -194,3 +194,8 @@ def test_the_map_of_both_does_what_one_after_the_other_does(data):
 def test_works_without_torch():
     code = "import sys; import normadvisor.rewrite.keys; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_is_folded_into_a_dropped_value_is_left_out():
+    fold = Fold("conv.bias", "bn.running_mean")
+    assert KeyMap(dropped=("conv.bias", "bn.running_mean"), folded=(fold,)) == KeyMap(dropped=("conv.bias", "bn.running_mean"))
