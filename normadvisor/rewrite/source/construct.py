@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from normadvisor.rewrite.source.agreement import Agreement
 from normadvisor.rewrite.source.arguments import Addition, Change, Text, edits_of, literal
 from normadvisor.rewrite.source.callee import Slot, given, slot_of
 from normadvisor.rewrite.source.imports import name_for
+from normadvisor.rewrite.source.neighbour import width_in_front
 from normadvisor.rewrite.source.place import Refused, WriteContext, place_of
 from normadvisor.rewrite.source.replacement import WIDTHS, Replacement
 from normadvisor.rewrite.source.steps import Step, Steps
@@ -27,19 +29,33 @@ def set_argument(operations: Sequence[Operation], context: WriteContext) -> list
     """
     changes: list[Change] = []
     for argument in dict.fromkeys(operation.argument for operation in operations):
-        same = [operation for operation in operations if operation.argument == argument]
+        same = [_of_layer(operation, context) for operation in operations if operation.argument == argument]
         changes += _set_in_layers([operation for operation in same if operation.part.is_layer], argument, context)
         changes += _set_in_calls([operation for operation in same if not operation.part.is_layer], argument, context)
     return edits_of(changes)
 
 
+def _of_layer(operation: Operation, context: WriteContext) -> Operation:
+    """The operation on the layer whose own ``forward`` makes a call, where the layer holds what the call is given.
+
+    So the bias of ``F.conv2d(x, self.weight, self.bias)`` is an argument of the class that is derived from ``Conv2d``.
+    """
+    part = operation.part
+    if part.is_layer or operation.value is not False or operation.argument not in context.module(part.module)._parameters:  # noqa: SLF001
+        return operation
+    return replace(operation, part=replace(part, is_layer=True))
+
+
 def _set_in_layers(operations: Sequence[Operation], argument: str, context: WriteContext) -> list[Change]:
     steps = Steps(context, argument)
+    changes = _widths_in_front(operations, argument, context) if argument in WIDTHS else None
+    if changes is not None:
+        return changes
     groups: dict[object, list[Operation]] = {}
     for operation in operations:
         key = (steps.of(operation.part.module)[0].location, literal(operation.value))
         groups.setdefault(key, []).append(operation)
-    changes: list[Change] = []
+    changes = []
     for group in groups.values():
         first = group[0]
         base = steps.base(first.part.module)
@@ -52,6 +68,31 @@ def _set_in_layers(operations: Sequence[Operation], argument: str, context: Writ
         agreement = Agreement(context, steps, f"`{argument}`", _constant(first.value), bias=_is_bias(first))
         changes += agreement.write([operation.part.module for operation in joined], slot, alike)
         context.join(allies[name] for name in agreement.reached if name in allies)
+    return changes
+
+
+def _widths_in_front(operations: Sequence[Operation], argument: str, context: WriteContext) -> list[Change] | None:
+    """Number of channels as the call in front has it, which is right for all layers of a call though their numbers differ.
+
+    Returns:
+        ``None`` if that does not serve every one of the layers.
+
+    """
+    wanted = {operation.part.module: operation.value for operation in operations}
+    changes: list[Change] = []
+    for location in dict.fromkeys(context.frames(name)[0].location for name in wanted):
+        built = context.made_at(location)
+        if not context.is_own(location.path) or any(not hasattr(context.module(name), argument) for name in built):
+            return None
+        text = width_in_front(context, {name: wanted.get(name, getattr(context.module(name), argument)) for name in built})
+        slot = slot_of(type(context.module(built[0])), argument)
+        if text is None or slot is None:
+            return None
+        tree, call = context.call_at(location)
+        found = given(call, slot)
+        if found.value is None:
+            return None
+        changes.append(tree.edit(found.value, text))
     return changes
 
 

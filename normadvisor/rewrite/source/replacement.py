@@ -12,6 +12,7 @@ from typing import Any
 from normadvisor.rewrite.source.arguments import Item, Text, cst_call, differences, literal, rebuilt
 from normadvisor.rewrite.source.callee import given, is_bound, slot_in, slot_of
 from normadvisor.rewrite.source.imports import name_for
+from normadvisor.rewrite.source.neighbour import width_in_front
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.steps import Step, Steps
 from normadvisor.rewrite.source.unpacked import unpacked
@@ -96,8 +97,12 @@ class Replacement:
     def _place(self) -> str:
         return place_of(self._context.frames(next(iter(self._operations)))[0].location)
 
-    def arguments(self, step: Step) -> list[NewArgument]:
+    def arguments(self, step: Step, *, here: bool = False) -> list[NewArgument]:
         """The arguments that the call has to give, in the order of the new constructor.
+
+        Args:
+            step: the call.
+            here: whether the arguments are written there, so that they may read variables.
 
         Raises:
             Refused: the layers disagree about one, or one is not known.
@@ -110,17 +115,22 @@ class Replacement:
         if unknown:
             raise Refused(f"{self.layer} takes no argument `{unknown[0]}`")
         for parameter in parameters:
-            argument = self._argument(parameter, step)
+            argument = self._argument(parameter, step, here=here)
             if argument is not None:
                 found.append(argument)
         return found
 
-    def _argument(self, parameter: inspect.Parameter, step: Step) -> NewArgument | None:
+    def _argument(self, parameter: inspect.Parameter, step: Step, *, here: bool) -> NewArgument | None:
         values = [self._value(name, parameter) for name in self._operations]
         required = parameter.default is parameter.empty
         if required and any(value is parameter.empty for value in values):
             raise Refused(f"it is not known what `{parameter.name}` of {self.layer} should be")
         expression = self._old_text(parameter.name, step, values)
+        width = None
+        if here and parameter.name in WIDTHS and (expression is None or isinstance(expression, ast.Constant)):
+            width = width_in_front(self._context, dict(zip(self.names, values, strict=True)))
+        if width is not None:
+            return NewArgument(parameter.name, required, None, width)
         if expression is not None:
             return NewArgument(parameter.name, required, expression)
         if parameter.name in _CARRIED or all(_equal(value, parameter.default) for value in values):
@@ -183,7 +193,7 @@ class Replacement:
     def in_place(self, step: Step) -> list[Edit]:
         """The edits that write the call anew."""
         call = _call(step)
-        items = [self._item(argument, step) for argument in self.arguments(step)]
+        items = [self._item(argument, step) for argument in self.arguments(step, here=True)]
         items += [Item("", False, "", old) for old in self._unpacked(step, {item.name for item in items})]
         name, imports = name_for(self.layer, step.tree, call, like=call.func)
         return [*differences(step.tree, call, rebuilt(cst_call(step.tree, call), name, items)), *imports]

@@ -85,8 +85,11 @@ def operations_of(text: str, model: Any, graph: Any) -> list[Operation]:
             continue
         module = model.get_submodule(name)
         values = {key: eval(value, {"module": module}) for key, _, value in (item.partition("=") for item in rest)}
-        node = next((node.name for node in graph.nodes if node.module == name), "")
-        part = Part(name, node, graph.modules[name].op or "")
+        nodes = [node for node in graph.nodes if node.module == name]
+        # A class derived from a layer, with a forward of its own, shows as the calls that it makes.
+        node = next((node for node in nodes if node.cls or node.op in {"conv", "linear"}), None)
+        is_layer = node is None or bool(node.cls)
+        part = Part(name, "" if node is None else node.name, graph.modules[name].op or "", is_layer)
         if kind == "set_argument":
             found += [Operation(kind=OperationKind(kind), part=part, argument=key, value=value) for key, value in values.items()]
         else:
