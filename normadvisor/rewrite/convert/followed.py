@@ -116,7 +116,7 @@ def followed_by(norm: nn.Module, old: nn.Module, behind: Sequence[str]) -> nn.Mo
     norm.__class__ = cls
     norm.behind = tuple(behind)  # type: ignore[assignment]
     for name, child in old.named_children():
-        norm.add_module(name, child)
+        norm._modules[name] = child  # noqa: SLF001 - as it stood there, whatever its name
     return norm
 
 

@@ -1,0 +1,1 @@
+"""BatchNorm converted to GroupNorm in whole zoos, beside what Opacus does."""
