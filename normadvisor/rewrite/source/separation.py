@@ -34,7 +34,7 @@ def separate(operations: Sequence[Operation], context: WriteContext) -> list[Edi
         context: the model.
 
     Raises:
-        Refused: one call runs the layer several times, or the place that builds it serves others, too.
+        Refused: one call runs the layer behind several others, or it is the only one, or the place that builds it serves others, too.
 
     """
     shared = {operation.part.module for operation in operations}
@@ -63,12 +63,15 @@ def _calls_itself(context: WriteContext, node: NodeInfo) -> bool:
 def _attribute(context: WriteContext, name: str, found: list[NodeInfo], shared: set[str], runs: dict[str, list[NodeInfo]]) -> list[Edit]:
     covered = {node.name for nodes in runs.values() for node in nodes}
     uses: dict[ast.Call, Use] = {}
+    by_call: dict[ast.Call, list[NodeInfo]] = defaultdict(list)
     for node in found:
         use = use_of(context, node)
         all_covered(context, use.location, covered)
-        if use.call in uses:
-            raise Refused(f"the call at {place_of(use.location)} runs `{name}` several times")
-        uses[use.call] = use
+        uses.setdefault(use.call, use)
+        by_call[use.call].append(node)
+    for call, nodes in by_call.items():
+        if len(by_call) == 1 or len({_layer_before(context, node) for node in nodes}) > 1:
+            raise Refused(_several_times(name, uses[call], nodes))
     tree, statement = statement_of(context, name, shared)
     owner = type(context.module(name.rpartition(".")[0]))
     taken = names_of_class(context, owner)
@@ -89,6 +92,29 @@ def _attribute(context: WriteContext, name: str, found: list[NodeInfo], shared: 
         edits.append(words.edit(end - len(attribute), end, new))
     indentation = text.indentation(text.start(statement))
     return [*edits, beside(tree, statement, f"\n{indentation}".join(lines))]
+
+
+def _layer_before(context: WriteContext, node: NodeInfo) -> str:
+    """The layer with parameters whose result a node is run on, or what the way back to it ends at."""
+    while node.inputs:
+        node = context.graph.nodes[node.inputs[0]]
+        if node.cls and context.info(node.module).parameters:
+            return node.module
+        if len(node.inputs) > 1:
+            break
+    return node.name
+
+
+def _several_times(name: str, use: Use, nodes: Sequence[NodeInfo]) -> str:
+    """Why one call runs a layer more than once: the calls of what holds it, where they are apart, else a loop."""
+    where, owner = place_of(use.location), name.rpartition(".")[0]
+    paths = [node.call_site.frames if node.call_site is not None else () for node in nodes]
+    for frames in zip(*paths, strict=False):
+        if len({frame.location for frame in frames}) > 1 and owner:
+            places = " and ".join(dict.fromkeys(place_of(frame.location) for frame in frames))
+            runs = f"`{frames[0].function}` runs `{owner}` {len(nodes)} times, at {places}"
+            return f"{runs}, and the call at {where} runs `{name}` each time"
+    return f"the call at {where} runs `{name}` several times"
 
 
 def _parts_of(statement: ast.stmt) -> tuple[ast.Attribute, ast.expr]:

@@ -13,7 +13,7 @@ from normadvisor.rewrite.source.spans import Text
 from normadvisor.rewrite.source.statements import without_statements
 from normadvisor.types import Edit, Frame, Location
 
-__all__ = ["Slot", "built_under", "frames_of", "reason_for_none", "receiver", "slot_of", "slots", "swapped_units", "with_next", "without"]
+__all__ = ["Slot", "built_under", "frames_of", "reason_for_none", "receiver", "slot_of", "slots", "with_next", "without"]
 
 _built: WeakKeyDictionary[WriteContext, dict[Location, list[str]]] = WeakKeyDictionary()
 _APPENDING = frozenset({"append", "add_module", "register_module"})
@@ -320,12 +320,25 @@ def with_next(slot: Slot, layer: str, name: str) -> Edit:
     comma = text.after(end)
     behind = comma + 1 if text.text[comma : comma + 1] == "," else end
     if not text.begins_line(start) or not text.ends_line(behind):
-        multi_line = text.begins_line(start) and len(slot.siblings) > 1
-        return text.edit(end, end, f",\n{text.indentation(start)}{words}" if multi_line else f", {words}")
+        return text.edit(end, end, f",{_parting(slot, text)}{words}")
     if behind == end:
         return text.edit(end, end, f",\n{text.indentation(start)}{words}")
     stop = text.line_end(behind)
     return text.edit(stop, stop, f"\n{text.indentation(start)}{words},")
+
+
+def _parting(slot: Slot, text: Text) -> str:
+    """What parts a layer from the next one put behind it: the blanks of commas on its line, or a line break where it has its line alone."""
+    start, end = slot.span()
+    following, before = text.after(end), text.before(start)
+    if text.text[following : following + 1] == ",":
+        next_one = text.after(following + 1)
+        if next_one < text.line_end(following) and text.text[next_one] not in "#)]}":
+            return text.text[following + 1 : next_one]
+    elif text.begins_line(start) and len(slot.siblings) > 1:
+        return f"\n{text.indentation(start)}"
+    own = text.text[before + 1 : start]
+    return own if text.text[before] == "," and "\n" not in own else " "
 
 
 def _statement_next(slot: Slot, layer: str, name: str) -> Edit:
@@ -345,27 +358,6 @@ def _statement_next(slot: Slot, layer: str, name: str) -> Edit:
         statement = f"{text.of(call.func)}({named}{layer})"
     stop = text.line_end(end)
     return text.edit(stop, stop, f"\n{text.indentation(start)}{statement}")
-
-
-def swapped_units(first: Slot, second: Slot) -> list[Edit] | None:
-    """Let two layers of one sequence change places; ``None`` where they do not stand in one."""
-    text = Text(first.tree)
-    if first.unit is second.unit or (first.holder is not second.holder and not (first.is_statement and second.is_statement)):
-        return None
-    one, two = first.span(), second.span()
-    edits = [text.edit(*one, text.text[slice(*two)]), text.edit(*two, text.text[slice(*one)])]
-    rests = [_comment(text, *span) for span in (one, two)]
-    if None not in rests and rests[0] != rests[1]:
-        comments = [rest for rest in rests if rest is not None]
-        edits += [text.edit(*here, text.text[slice(*there)]) for here, there in zip(comments, reversed(comments), strict=True)]
-    return edits
-
-
-def _comment(text: Text, start: int, end: int) -> tuple[int, int] | None:
-    """The rest of the line behind a unit and its comma, where a unit has its lines for itself."""
-    comma = text.after(end)
-    behind = comma + 1 if text.text[comma : comma + 1] == "," and comma <= text.line_end(end) else end
-    return (behind, text.line_end(behind)) if text.begins_line(start) and text.ends_line(behind) else None
 
 
 def receiver(statement: ast.stmt) -> str:

@@ -10,11 +10,12 @@ import torch
 
 from normadvisor.graph.model import NodeInfo
 from normadvisor.rewrite.source.calls import Use, all_covered, called_at, is_container_call, use_of
+from normadvisor.rewrite.source.exchange import swapped_units
 from normadvisor.rewrite.source.insertion import insert
 from normadvisor.rewrite.source.layers import like_layer
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.removal import remove
-from normadvisor.rewrite.source.sequence import Slot, built_under, reason_for_none, receiver, slots, swapped_units
+from normadvisor.rewrite.source.sequence import Slot, built_under, reason_for_none, receiver, slots
 from normadvisor.rewrite.source.spans import Text, joined
 from normadvisor.rewrite.source.statements import in_common_block, swapped_statements
 from normadvisor.types import Edit, expand

@@ -1,0 +1,26 @@
+# fix: swap_layers seq.1 seq.2
+# fix: swap_layers more.0 more.1
+import torch.nn as nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.seq = nn.Sequential(
+            # the convolution
+            nn.Conv2d(3, 4, 3),
+            # the activation
+            # (in place)
+            nn.ReLU(inplace=True),
+            # the norm
+            nn.BatchNorm2d(4),  # as usual
+        )
+        self.more = nn.Sequential(
+            nn.ReLU(),
+
+            # another norm
+            nn.BatchNorm2d(4),
+        )
+
+    def forward(self, x):
+        return self.more(self.seq(x))
