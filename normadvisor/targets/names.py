@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import stat
 from collections import deque
 from dataclasses import dataclass, field
@@ -58,11 +59,14 @@ class FileNames:
     source: Source
     imported: dict[str, str] = field(default_factory=dict)
     """Local name to dotted name; relative imports keep their dots."""
+    stars: list[str] = field(default_factory=list)
+    """Modules whose names are all imported, each with a dot behind it; the last one counts first."""
     classes: dict[str, ast.ClassDef] = field(default_factory=dict)
     functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
     assigned: dict[str, ast.Assign | ast.AnnAssign] = field(default_factory=dict)
     depth: int = 0
     _known: dict[str, bool] = field(default_factory=dict)
+    _given: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for node in _statements(self.source.tree):
@@ -72,7 +76,10 @@ class FileNames:
                     self.imported[alias.asname or first] = alias.name if alias.asname else first
             elif isinstance(node, ast.ImportFrom):
                 prefix = "." * node.level + (f"{node.module}." if node.module else "")
-                self.imported.update({alias.asname or alias.name: prefix + alias.name for alias in node.names})
+                if node.names[0].name == "*":
+                    self.stars.insert(0, prefix)
+                else:
+                    self.imported.update({alias.asname or alias.name: prefix + alias.name for alias in node.names})
         for statement in top_level(self.source.tree):
             if isinstance(statement, ast.ClassDef):
                 self.classes[statement.name] = statement
@@ -96,7 +103,7 @@ class FileNames:
         name = node.id
         held = self.assigned[name].value if name in self.assigned and name not in self.imported else None
         first = self._through(held) if isinstance(held, ast.Attribute | ast.Name) else ""
-        return ".".join([first or self.imported.get(name, name), *reversed(parts)])
+        return ".".join([first or self._behind(name), *reversed(parts)])
 
     def _through(self, node: ast.expr) -> str:
         """Dotted name behind one assignment: ``Base = nn.Module``."""
@@ -104,8 +111,40 @@ class FileNames:
         while isinstance(node, ast.Attribute):
             parts.append(node.attr)
             node = node.value
-        first = self.imported.get(node.id, node.id) if isinstance(node, ast.Name) else ""
+        first = self._behind(node.id) if isinstance(node, ast.Name) else ""
         return ".".join([first, *reversed(parts)])
+
+    def _behind(self, name: str) -> str:
+        """Dotted name that a single name was imported as, or the name itself."""
+        if name in self.imported or not self.stars:
+            return self.imported.get(name, name)
+        own = name in self.classes or name in self.functions or name in self.assigned
+        return name if own or name.startswith("_") or hasattr(builtins, name) else self._starred(name)
+
+    def _starred(self, name: str) -> str:
+        """Dotted name of what ``from module import *`` gives, as far as files nearby and the spelling tell; else the name itself."""
+        if name not in self._given:
+            self._given[name] = name  # files that import all of each other
+            # What files nearby give is known, and what a library gives is judged by its spelling.
+            found = (give(star, name) for give in (self._nearby, self._of_library) for star in self.stars)
+            self._given[name] = next(filter(None, found), name)
+        return self._given[name]
+
+    def _nearby(self, star: str, name: str) -> str:
+        """A name of a file nearby, or what that file imports by it."""
+        other = self.elsewhere(star + name)
+        if other is None:
+            return ""
+        held = other.dotted(ast.Name(name))
+        if held != name and not held.startswith("."):
+            return held
+        return star + name if held != name or name in other.classes or name in other.functions or name in other.assigned else ""
+
+    @staticmethod
+    def _of_library(star: str, name: str) -> str:
+        # torch.nn has no __all__: its star gives classes, and modules such as `functional`.
+        of_torch = star in {"torch.nn.", "torch.nn.modules."} and (name[:1].isupper() or name in {"functional", "init"})
+        return star + name if of_torch or star + name in _MODULE_BASES else ""
 
     def is_module_class(self, name: str) -> bool:
         """Whether a dotted name is a subclass of ``torch.nn.Module``, as far as names tell."""
@@ -122,7 +161,7 @@ class FileNames:
     def _is_local_module(self, name: str) -> bool:
         """Whether a name imported from a file nearby is a module class there."""
         other = self.elsewhere(name)
-        return other is not None and other.is_module_class(name.rpartition(".")[2])
+        return other is not None and other.is_module_class(other.dotted(ast.Name(name.rpartition(".")[2])))
 
     def elsewhere(self, name: str) -> FileNames | None:
         """Names of the file nearby that a dotted name is imported from; ``None`` if there is no such file."""

@@ -52,6 +52,9 @@ def test_kinds_and_places(tmp_path):
         ("import pytorch_lightning as pl", "pl.LightningModule"),
         ("import lightning as L", "L.LightningModule"),
         ("try:\n    from torch.nn import Module\nexcept ImportError:\n    Module = object", "Module"),
+        ("from torch.nn import *", "Module"),
+        ("from torch.nn.modules import *\nBase = Module", "Base"),
+        ("from pytorch_lightning import *", "LightningModule"),
     ],
 )
 def test_spellings_of_the_base_class(tmp_path, imports, base):
@@ -158,3 +161,16 @@ def test_discovery_imports_no_torch(tmp_path):
 
 def test_deep_expressions_end_without_a_traceback(tmp_path):
     assert names(tmp_path, "from torch import nn\nx = " + "+".join(["1"] * 900) + "\n") == []
+
+
+def test_all_names_of_a_module_are_imported(tmp_path):
+    text = "from common import *\nfrom torch.nn import *\n" + NET + "\nclass Other(Base):\n    pass\n\nmake = Sequential(Linear(1, 1))\n"
+    common = "import torch.nn as nn\nfrom blocks import Block as Base\nfrom model import *\n"
+    block = NET.replace("Net", "Block")
+    assert names(tmp_path, text, common=common, blocks="from torch.nn import *\nimport torch.nn as nn\n" + block) == ["Net", "Other", "make"]
+
+
+def test_a_star_gives_no_names_that_the_file_has_of_its_own(tmp_path):
+    own = "class Module:\n    pass\n"
+    assert names(tmp_path, "from torch.nn import *\nfrom torch import nn\n" + own + NET.replace("nn.Module", "Module")) == []
+    assert names(tmp_path, "from torch.nn import *\nfrom torch import nn\n" + NET.replace("nn.Module", "ValueError")) == []
