@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from normadvisor.graph.canonical import module_op
+from normadvisor.rewrite.model.scale_shift import scale_and_shift
 
-__all__ = ["CARRIED", "Row", "carry", "kind_of"]
+__all__ = ["CARRIED", "Row", "aliases", "carry", "kind_of"]
 
 _AFFINE = ("weight", "bias")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -71,7 +72,8 @@ def carry(old: nn.Module, new: nn.Module, kind: str = "") -> tuple[list[tuple[to
     """Hand the values of ``old`` on to ``new``, which has just been built.
 
     A parameter stays the same object, so that an optimizer goes on with it, and so does a buffer. Where one becomes the other, its
-    numbers are copied. Shapes must agree; ``new`` decides what it holds at all.
+    numbers are copied. Shapes must agree; ``new`` decides what it holds at all. Scale and shift of a batch norm written by hand may have
+    any names.
 
     Args:
         old: the layer that leaves.
@@ -85,11 +87,11 @@ def carry(old: nn.Module, new: nn.Module, kind: str = "") -> tuple[list[tuple[to
     copied: list[tuple[torch.Tensor, torch.Tensor]] = []
     names = _ROWS.get((kind_of(old) or kind, kind_of(new)), ())
     carried = set()
-    for name in names:
-        before, after = getattr(old, name, None), getattr(new, name, None)
+    for own, name in [*((name, name) for name in names), *aliases(old, new, kind).items()]:
+        before, after = getattr(old, own, None), getattr(new, name, None)
         if not isinstance(before, torch.Tensor) or not isinstance(after, torch.Tensor) or before.shape != after.shape:
             continue
-        carried.add(name)
+        carried.add(own)
         if isinstance(before, nn.Parameter) and isinstance(after, nn.Parameter):
             new._parameters[name] = before  # noqa: SLF001
         elif not isinstance(before, nn.Parameter) and name in new._buffers:  # noqa: SLF001
@@ -100,3 +102,17 @@ def carry(old: nn.Module, new: nn.Module, kind: str = "") -> tuple[list[tuple[to
             copied.append((after, before))
     held = [name for name, _ in old.named_parameters(recurse=False)] + [name for name, _ in old.named_buffers(recurse=False)]
     return copied, tuple(name for name in held if name not in carried)
+
+
+def aliases(old: nn.Module, new: nn.Module, kind: str = "") -> dict[str, str]:
+    """Names in ``old`` of values that ``new`` calls otherwise: ``{"gamma": "weight", "beta": "bias"}``; none where classes tell.
+
+    Args:
+        old: the layer that leaves.
+        new: the layer that takes its place.
+        kind: what ``old`` is, where its class does not tell.
+
+    """
+    if kind_of(old) or kind != "batch_norm" or kind_of(new) != "batch_norm" or hasattr(old, "weight"):
+        return {}
+    return scale_and_shift(old, new)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from normadvisor.rewrite.folding import folds
 from normadvisor.rewrite.keys import KeyMap
-from normadvisor.rewrite.proof.state import state
+from normadvisor.rewrite.model.carry import aliases
+from normadvisor.rewrite.proof.state import shape_of, state
 from normadvisor.types.operation import OperationKind
 
 if TYPE_CHECKING:
@@ -43,13 +44,14 @@ def align(original: nn.Module, changed: nn.Module, operations: Sequence[Operatio
     """
     places = dict(_places(_Pair(original, changed, operations), "", ""))
     old, new = state(original), state(changed)
+    other_names = _other_names(original, changed, operations, places)
     renamed: dict[str, str] = {}
     dropped: list[str] = []
     for key, value in old.items():
         module, _, last = key.rpartition(".")
-        place = places.get(module)
+        place, last = places.get(module), other_names.get(key, last)
         name = None if place is None else f"{place}.{last}" if place else last
-        if name is None or name not in new or new[name].shape != value.shape:
+        if name is None or name not in new or shape_of(new[name]) != shape_of(value):
             dropped.append(key)
         else:
             renamed[key] = name
@@ -62,6 +64,16 @@ def align(original: nn.Module, changed: nn.Module, operations: Sequence[Operatio
         folded=tuple(fold for fold in folds(graph, operations, original) if fold.source in dropped),
         copied=copied,
     )
+
+
+def _other_names(original: nn.Module, changed: nn.Module, operations: Iterable[Operation], places: Mapping[str, str]) -> dict[str, str]:
+    """Last parts of keys that a layer in the place of another has for the same values: ``weight`` for ``bn.gamma``."""
+    found: dict[str, str] = {}
+    for each in operations:
+        if each.kind is OperationKind.REPLACE_LAYER and each.part.is_layer and each.part.module in places:
+            old, new = original.get_submodule(each.part.module), changed.get_submodule(places[each.part.module])
+            found |= {_join(each.part.module, own): name for own, name in aliases(old, new, each.part.op).items()}
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +181,10 @@ def _by_class(one: nn.Module, other: nn.Module) -> list[tuple[str, str]]:
     return found
 
 
-def _signatures(module: nn.Module) -> list[tuple[str, tuple[tuple[int, ...], ...]]]:
+def _signatures(module: nn.Module) -> list[tuple[str, tuple[tuple[int, ...] | None, ...]]]:
     # Biases are what fixes take out, so they say nothing about which layer is which.
     return [
-        (type(child).__qualname__, tuple(tuple(value.shape) for key, value in state(child).items() if not key.endswith("bias")))
+        (type(child).__qualname__, tuple(shape_of(value) for key, value in state(child).items() if not key.endswith("bias")))
         if child is not None
         else ("", ())
         for child in module._modules.values()  # noqa: SLF001
@@ -194,7 +206,7 @@ def _copies(
         for origin in shared:
             source = _join(origin, last)
             place = renamed.get(source)
-            if place is None or place.rpartition(".")[0].rpartition(".")[0] != owner or old[source].shape != new[key].shape:
+            if place is None or place.rpartition(".")[0].rpartition(".")[0] != owner or shape_of(old[source]) != shape_of(new[key]):
                 continue
             if _stem(module) == place.rpartition(".")[0]:
                 yield key, source
