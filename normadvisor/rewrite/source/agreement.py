@@ -19,7 +19,18 @@ from normadvisor.rewrite.source.guard import without_norm
 from normadvisor.rewrite.source.place import FunctionNode, Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.steps import Step, Steps
 from normadvisor.rewrite.source.unpacked import concerns_others, unpacked
-from normadvisor.rewrite.source.uses import calls, fills_in_none, has_fallback, is_asked_for, is_name, last_name, left_out_elsewhere, title
+from normadvisor.rewrite.source.uses import (
+    assigned_for,
+    calls,
+    fills_in_none,
+    has_fallback,
+    is_asked_for,
+    is_name,
+    is_true,
+    last_name,
+    left_out_elsewhere,
+    title,
+)
 
 __all__ = ["Agreement"]
 
@@ -68,6 +79,8 @@ class Agreement:
         self._bias = bias
         self._alike: Collection[str] = ()
         self._is_class = False
+        self._by_other_default: set[FunctionNode] = set()
+        """Functions of which another default is to be written."""
         self.reached: set[str] = set()
         """Layers that the changes reach, those that are built elsewhere included."""
 
@@ -115,33 +128,47 @@ class Agreement:
         found = given(group.call, group.slot)
         if found.hidden:
             return self._through_rest(group)
-        if self._bias and (found.value is None or (isinstance(found.value, ast.Constant) and found.value.value is True)):
+        if found.value is None or is_true(found.value):
             guarded = self._guarded(group, found.value)
             if guarded is not None:
                 return guarded
         if found.value is None:
             self._check_alone(group)
             return self._added(group)
+        return self._replaced_or_outward(group, found.value)
+
+    def _replaced_or_outward(self, group: _Group, value: ast.expr) -> list[Change]:
+        """Change an argument that is written at a call, or, if it is a parameter of the function around, what that is given."""
         reached = set(self.reached)
         try:
-            if isinstance(found.value, ast.Name):
-                return self._outward(group, found.value)
+            if isinstance(value, ast.Name):
+                changes = self._outward(group, value)
+                # Another default would also serve calls for which no norm is built.
+                by_default = group.step.function in self._by_other_default
+                return (self._guarded(group, value) if by_default else None) or changes
         except Refused:
             self.reached = reached
+            guarded = self._guarded(group, value)
+            if guarded is not None:
+                return guarded
             if group.others or not self._context.is_own(group.step.location.path):
                 raise
         self._check_alone(group)
-        return self._replaced(group.step.tree, found.value)
+        only_there = None if self._is_class else assigned_for(group.step.tree, value)
+        return self._replaced(group.step.tree, only_there or value)
 
     def _guarded(self, group: _Group, old: ast.expr | None) -> list[Change] | None:
-        """Let a condition decide that decides whether there is a norm; ``None`` if there is none."""
-        if group.slot.name is None or not self._context.is_own(group.step.location.path):
+        """Let a condition decide that decides whether there is a norm; ``None`` if there is none, or it is no bias.
+
+        What the call gave so far still holds where there is no norm.
+        """
+        if not self._bias or group.slot.name is None or not self._context.is_own(group.step.location.path):
             return None
         wanted, others = (
             {name: tuple(step.location for step in self._steps.of(name)[index + 1 :]) for name, index in side.items()}
             for side in (group.wanted, group.others)
         )
-        text = without_norm(self._context, group.step.tree, group.call, wanted, others)
+        text = without_norm(self._context, group.step.tree, group.call, wanted, others, old)
         if text is None:
             return None
         return [Addition(group.step.tree, group.call, group.slot.name, text)] if old is None else [group.step.tree.edit(old, text)]
@@ -275,6 +302,7 @@ class Agreement:
         known = {outer.call for outer in silent}
         alone = direct is not None or not left_out_elsewhere(tree, function, slot, known)
         if default is not None and agree and own and plain and alone:
+            self._by_other_default.add(function)
             return self._replaced(tree, default)
         if direct is not None and direct.wanted:
             raise Refused(f"`{name}` of {title(function)} at {place_of(tree.module.location(function))} is also left out for other layers")
@@ -298,6 +326,9 @@ class Agreement:
         if found.rest is None and not unknown:
             self._check_alone(group)
             return self._added(group)
+        named = self._named_outside(group, unknown)
+        if named is not None:
+            return [change for outer in named for change in self._settle(outer)]
         groups, direct = self._callers(group, self._outer_slot(group, found, unknown))
         answers = [given(outer.call, outer.slot) for outer in groups]
         in_hand = has_fallback(group.step.function, self._slot_name(group))
@@ -307,6 +338,24 @@ class Agreement:
         if direct is not None and direct.wanted:
             raise Refused(f"nothing tells the target apart from the other callers of {place_of(group.step.location)}")
         return [change for outer in groups if outer.wanted for change in self._settle(outer)]
+
+    def _named_outside(self, group: _Group, unknown: list[ast.expr]) -> list[_Group] | None:
+        """The calls of the function around a call, where each names the argument and it comes in ``**rest``; ``None`` if one does not.
+
+        What is named there is nowhere else: Python takes no argument twice.
+        """
+        function, name = group.step.function, group.slot.name
+        rest = None if function is None else function.args.kwarg
+        own = [value for value in unknown if rest is not None and is_name(value, rest.arg)]
+        if function is None or rest is None or name is None or name in parameter_names(function) or len(own) != 1:
+            return None
+        uses = [node for node in ast.walk(function) if isinstance(node, ast.Name) and is_name(node, rest.arg) and node is not own[0]]
+        if not all(concerns_others(group.step.tree, node, name) for node in uses):
+            return None
+        groups, direct = self._callers(group, Slot(None, name))
+        wanted = [outer for outer in groups if outer.wanted]
+        given_there = all(given(outer.call, outer.slot).value is not None for outer in wanted)
+        return wanted if given_there and (direct is None or not direct.wanted) else None
 
     @staticmethod
     def _slot_name(group: _Group) -> str:

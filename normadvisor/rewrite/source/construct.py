@@ -53,6 +53,8 @@ def _set_in_layers(operations: Sequence[Operation], argument: str, context: Writ
         return changes
     groups: dict[object, list[Operation]] = {}
     for operation in operations:
+        if _is_bias(operation) and getattr(context.module(operation.part.module), argument, operation) is None:
+            continue  # Nothing is left to do, whatever expression says so.
         key = (steps.of(operation.part.module)[0].location, literal(operation.value))
         groups.setdefault(key, []).append(operation)
     changes = []

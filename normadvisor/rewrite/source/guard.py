@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from normadvisor.graph.canonical import NORMS
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext
+from normadvisor.rewrite.source.uses import is_true
 from normadvisor.types import Location
 
 __all__ = ["without_norm"]
@@ -21,9 +22,14 @@ _PLAIN = (ast.Name, ast.Attribute, ast.Constant, ast.Compare, ast.UnaryOp, ast.B
 
 
 def without_norm(
-    context: WriteContext, tree: SourceTree, call: ast.Call, wanted: Mapping[str, _Places], others: Mapping[str, _Places]
+    context: WriteContext,
+    tree: SourceTree,
+    call: ast.Call,
+    wanted: Mapping[str, _Places],
+    others: Mapping[str, _Places],
+    old: ast.expr | None = None,
 ) -> str | None:
-    """An expression that is true where no norm is built behind a layer.
+    """An expression that is false where a norm is built behind a layer, and else what an argument was before.
 
     Args:
         context: the model.
@@ -31,6 +37,7 @@ def without_norm(
         call: builds the layers.
         wanted: layers that a norm follows, with the places that call the function around the call, innermost first.
         others: other layers that the call builds, in the same way.
+        old: the argument so far; ``None`` or ``True`` if it was true.
 
     Returns:
         The expression, to be written in the call; ``None`` if it would be false for some other layer, or no single condition in the
@@ -48,17 +55,34 @@ def without_norm(
         return None
     (branch, holds), places = found.popitem()
     for outer in others.values():
-        if any(_frames(context, norm)[1:] == outer for place in places for norm in context.made_at(place)):
+        passing = ((norm, at) for place in places for norm, at in context.passing(place))
+        if any(_frames(context, norm)[at + 1 :] == outer for norm, at in passing):
             return None
     if not _is_steady(tree, call, branch):
         return None
-    return _negation(tree, branch.test) if holds else tree.module.segment(branch.test)
+    text = _negation(tree, branch.test) if holds else tree.module.segment(branch.test)
+    if old is None or is_true(old):
+        return text
+    if not isinstance(old, ast.Name | ast.Attribute) or _follows(tree, old, branch.test, holds=holds):
+        return None
+    parsed = ast.parse(f"({text})", mode="eval").body
+    loose = isinstance(parsed, ast.BoolOp) and isinstance(parsed.op, ast.Or)
+    return f"{tree.module.segment(old)} and {f'({text})' if loose else text}"
+
+
+def _follows(tree: SourceTree, old: ast.Name | ast.Attribute, test: ast.expr, *, holds: bool) -> bool:
+    """Whether an argument can only be true where a norm is built, so that it is to be false everywhere: ``use_bias = norm == "bn"``."""
+    function = tree.function(old)
+    for node in ast.walk(function) if function is not None else ():
+        if isinstance(node, ast.Assign) and any(ast.unparse(target) == ast.unparse(old) for target in node.targets):
+            return holds and ast.unparse(node.value) == ast.unparse(test)
+    return False
 
 
 def _norms_behind(context: WriteContext, name: str) -> list[str]:
     """Norms that are modules and take what a layer gives, perhaps through other operations."""
     nodes = context.graph.nodes
-    pending = [user for node in nodes if node.module == name and node.cls for user in node.users]
+    pending = [user for node in nodes if node.module == name for user in node.users]
     seen: set[int] = set()
     found: list[str] = []
     while pending and len(seen) < _MOST_STEPS:
@@ -84,11 +108,17 @@ def _frames(context: WriteContext, name: str) -> _Places:
 def _condition(
     context: WriteContext, tree: SourceTree, call: ast.Call, norm: str, outer: _Places
 ) -> tuple[tuple[ast.If | ast.IfExp, bool], Location] | None:
-    """The one condition in the function around a call under which it builds a norm and makes the call anyway; whether it has to hold."""
+    """The one condition in the function around a call under which a norm is built and the call is made anyway, and whether it has to hold.
+
+    Returns:
+        These two, and the place in the function that builds the norm or calls what builds it; ``None`` if there is no such condition.
+
+    """
     frames = _frames(context, norm) if norm else ()
-    if not frames or frames[1:] != outer or frames[0].path != tree.module.path:
+    at = len(frames) - len(outer) - 1
+    if at < 0 or frames[at + 1 :] != outer or frames[at].path != tree.module.path:
         return None
-    built = tree.call_at(frames[0])
+    built = tree.call_at(frames[at])
     function = tree.function(call)
     if built is None or function is None or tree.function(built) is not function:
         return None
@@ -104,7 +134,7 @@ def _condition(
             if id(item) not in free or not any(id(part) in free for part in (body if holds else _otherwise(item))):
                 found.append((item, holds))
         child = item
-    return (found[0], frames[0]) if len(found) == 1 else None
+    return (found[0], frames[at]) if len(found) == 1 else None
 
 
 def _otherwise(branch: ast.If | ast.IfExp) -> list[ast.AST]:

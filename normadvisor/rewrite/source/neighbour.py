@@ -105,7 +105,9 @@ def is_steady_between(tree: SourceTree, expression: ast.expr, first: ast.AST, se
         return False
     around = tree.function(first) or tree.module.tree
     stored = (
-        node for node in ast.walk(around) if isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load)
+        node
+        for node in ast.walk(around)
+        if isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load)
     )
     return not any(start < _position(node) < end and ast.unparse(node) in read for node in stored)
 

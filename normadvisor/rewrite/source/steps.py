@@ -133,4 +133,3 @@ def _first_line(node: ast.FunctionDef) -> int:
 
 def _calls_base(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "__init__"
-

@@ -5,10 +5,25 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from normadvisor.rewrite.source.callee import Slot, given
+from normadvisor.rewrite.source.callee import Slot, given, parameter_names
 from normadvisor.rewrite.source.place import FunctionNode, SourceTree
 
-__all__ = ["calls", "fills_in_none", "has_fallback", "is_asked_for", "is_name", "last_name", "left_out_elsewhere", "title"]
+__all__ = [
+    "assigned_for",
+    "calls",
+    "fills_in_none",
+    "has_fallback",
+    "is_asked_for",
+    "is_name",
+    "is_true",
+    "last_name",
+    "left_out_elsewhere",
+    "title",
+]
+
+
+_PLAIN = (ast.Name, ast.Attribute, ast.Constant, ast.Compare, ast.UnaryOp, ast.BoolOp, ast.cmpop, ast.unaryop, ast.boolop, ast.expr_context)
+"""What can be taken out without anything being left undone."""
 
 
 def has_fallback(function: FunctionNode | None, name: str) -> bool:
@@ -29,6 +44,29 @@ def title(function: FunctionNode) -> str:
 def is_name(node: ast.expr, name: str) -> bool:
     """Whether an expression is a certain name."""
     return isinstance(node, ast.Name) and node.id == name
+
+
+def is_true(node: ast.expr) -> bool:
+    """Whether an expression is ``True`` as it is written."""
+    return isinstance(node, ast.Constant) and node.value is True
+
+
+def assigned_for(tree: SourceTree, value: ast.expr) -> ast.expr | None:
+    """What a variable is set to, if it is set once and read nowhere but at one place; ``None`` else.
+
+    Args:
+        tree: the file.
+        value: the place where it is read.
+
+    """
+    function = tree.function(value)
+    if not isinstance(value, ast.Name) or function is None or value.id in parameter_names(function):
+        return None
+    names = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == value.id and node is not value]
+    assigned = tree.parents[names[0]] if len(names) == 1 else None
+    if not isinstance(assigned, ast.Assign) or assigned.targets != names or tree.function(assigned) is not function:
+        return None
+    return assigned.value if all(isinstance(node, _PLAIN) for node in ast.walk(assigned.value)) else None
 
 
 def calls(call: ast.Call, function: FunctionNode, tree: SourceTree) -> bool:
