@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from normadvisor.graph.model import NodeInfo
+from normadvisor.rewrite.source.allies import with_allies
 from normadvisor.rewrite.source.calls import Use, all_covered, called_at, is_container_call, use_of
 from normadvisor.rewrite.source.imports import name_for, new_name
 from normadvisor.rewrite.source.layers import constructor_text, function_text
@@ -16,6 +17,7 @@ from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, 
 from normadvisor.rewrite.source.removal import is_held, statement_of
 from normadvisor.rewrite.source.sequence import Slot, reason_for_none, slots, with_next
 from normadvisor.rewrite.source.spans import Text, joined
+from normadvisor.rewrite.source.spelling import as_used
 from normadvisor.types import Edit
 from normadvisor.types.operation import Operation
 
@@ -36,6 +38,7 @@ def insert(operations: Sequence[Operation], context: WriteContext) -> list[Edit]
         Refused: the source does not show where it would go, or other layers would get one, too.
 
     """
+    operations = with_allies(operations, context)
     layers = {operation.part.module for operation in operations if operation.part.is_layer}
     nodes = {operation.part.node for operation in operations}
     edits: list[Edit] = []
@@ -95,7 +98,7 @@ def _names_in(slot: Slot) -> set[str]:
 def _around(context: WriteContext, use: Use, operation: Operation, covered: set[str]) -> list[Edit]:
     text = Text(use.tree)
     start, end = text.start(use.call), text.end(use.call)
-    found = function_text(operation.layer, operation.arguments, use.tree, use.call)
+    found = as_used(context, use, operation) or function_text(operation.layer, operation.arguments, use.tree, use.call)
     if found is None:
         name, edits = _attribute(context, use, operation, covered)
         found = (f"self.{name}(", ")", edits)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from normadvisor.graph.model import NodeInfo
     from normadvisor.types import JSONValue
 
-__all__ = ["constructor_text", "function_text", "like_layer"]
+__all__ = ["FUNCTIONS", "constructor_text", "function_text", "like_layer", "settings_of"]
 
-_FUNCTIONS = {
+FUNCTIONS = {
     "CELU": "celu", "Dropout": "dropout", "Dropout1d": "dropout1d", "Dropout2d": "dropout2d", "Dropout3d": "dropout3d", "ELU": "elu",
     "GELU": "gelu", "GLU": "glu", "Hardsigmoid": "hardsigmoid", "Hardswish": "hardswish", "Hardtanh": "hardtanh",
     "LeakyReLU": "leaky_relu", "LogSigmoid": "logsigmoid", "LogSoftmax": "log_softmax", "Mish": "mish", "ReLU": "relu", "ReLU6": "relu6",
@@ -62,9 +62,9 @@ def function_text(layer: str, arguments: Mapping[str, JSONValue], tree: SourceTr
 
     """
     package, _, cls = layer.rpartition(".")
-    if not package.startswith("torch.nn") or cls not in _FUNCTIONS:
+    if not package.startswith("torch.nn") or cls not in FUNCTIONS:
         return None
-    function = _FUNCTIONS[cls]
+    function = FUNCTIONS[cls]
     dotted = f"torch.{function}" if function in _IN_TORCH else f"torch.nn.functional.{function}"
     if function == "relu" and not arguments and not _is_known("torch.nn.functional", tree) and "torch" in tree.module.imports:
         dotted = "torch.relu"
@@ -95,8 +95,8 @@ def like_layer(node: NodeInfo, module: Any) -> tuple[str, dict[str, JSONValue]]:
         cls = type(module)
         if not cls.__module__.startswith("torch.nn.") or any(True for _ in module.parameters()) or any(True for _ in module.buffers()):
             raise Refused(f"`{node.module}` cannot be moved to another place")
-        return f"torch.nn.{cls.__name__}", _settings(cls, module)
-    found = next((name for name, function in _FUNCTIONS.items() if function == node.target.rpartition(".")[2].strip("_")), None)
+        return f"torch.nn.{cls.__name__}", settings_of(cls, module)
+    found = next((name for name, function in FUNCTIONS.items() if function == node.target.rpartition(".")[2].strip("_")), None)
     if found is None:
         raise Refused(f"{node.op} in `{node.module}` cannot be moved to another place")
     names = inspect.signature(getattr(torch.nn, found)).parameters
@@ -104,7 +104,7 @@ def like_layer(node: NodeInfo, module: Any) -> tuple[str, dict[str, JSONValue]]:
     return f"torch.nn.{found}", {name: value for name, value in known.items() if value != names[name].default}
 
 
-def _settings(cls: type, module: Any) -> dict[str, JSONValue]:
+def settings_of(cls: type, module: Any) -> dict[str, JSONValue]:
     """Arguments of a layer that are not those it has anyway."""
     settings: dict[str, JSONValue] = {}
     for name, parameter in inspect.signature(cls).parameters.items():

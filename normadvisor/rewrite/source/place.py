@@ -231,6 +231,10 @@ class WriteContext:
                 return other
         return None
 
+    def allies(self, kind: OperationKind) -> list[Operation]:
+        """All allied operations of one kind."""
+        return [operation for (other, _), found in self._allied.items() if other is kind for operation in found]
+
     def join(self, operations: Iterable[Operation]) -> None:
         """Note that the edits make some of the allied operations, too."""
         self.joined += [operation for operation in operations if operation not in self.joined]

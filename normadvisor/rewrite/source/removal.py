@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from normadvisor.graph.model import NodeInfo
+from normadvisor.rewrite.source.allies import with_allies
 from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, runs_of, unwrapped, use_of
 from normadvisor.rewrite.source.imports import is_bound_locally, name_for
 from normadvisor.rewrite.source.mentions import defined_in, indexed_at, named_at
@@ -52,6 +53,7 @@ def remove(operations: Sequence[Operation], context: WriteContext) -> list[Edit]
         Refused: the source does not show what would go, or it serves layers that stay.
 
     """
+    operations = with_allies(operations, context)
     layers = {operation.part.module: operation for operation in operations if operation.part.is_layer}
     functions = [context.node(operation.part) for operation in operations if not operation.part.is_layer]
     nodes = {operation.part.node for operation in operations if operation.part.node}

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from normadvisor.graph.model import NodeInfo
+from normadvisor.rewrite.source.allies import with_allies
 from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, use_of
 from normadvisor.rewrite.source.imports import new_name
 from normadvisor.rewrite.source.insertion import beside
@@ -37,6 +38,7 @@ def separate(operations: Sequence[Operation], context: WriteContext) -> list[Edi
         Refused: one call runs the layer behind several others, or it is the only one, or the place that builds it serves others, too.
 
     """
+    operations = with_allies(operations, context)
     shared = {operation.part.module for operation in operations}
     runs: dict[str, list[NodeInfo]] = defaultdict(list)
     for node in context.graph.nodes:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from normadvisor.graph.model import NodeInfo
+from normadvisor.rewrite.source.allies import with_allies
 from normadvisor.rewrite.source.calls import Use, all_covered, called_at, is_container_call, use_of
 from normadvisor.rewrite.source.exchange import swapped_units
 from normadvisor.rewrite.source.insertion import insert
@@ -39,6 +40,7 @@ def swap(operations: Sequence[Operation], context: WriteContext) -> list[Edit]:
         Refused: the source does not show both places, the value between them is used elsewhere, or the places serve other layers, too.
 
     """
+    operations = with_allies(operations, context)
     edits: list[Edit] = []
     for operation in operations:
         other = operation.other

@@ -22,6 +22,7 @@ from normadvisor.types.finding import Applicability
 from normadvisor.types.operation import Operation, OperationKind, Part
 
 _FIX = re.compile(r"^# fix: (\w+) (.*)$", re.MULTILINE)
+_ALLIED = re.compile(r"^# allied: (\w+) (.*)$", re.MULTILINE)
 _SET = re.compile(r"^# (model|input): (.*)$", re.MULTILINE)
 
 
@@ -32,6 +33,8 @@ class Traced:
     path: Path
     model: Any
     graph: ModelGraph
+    done: tuple[Operation, ...] = ()
+    """What the fix does, the operations it joined included."""
 
     @property
     def ops(self) -> list[str]:
@@ -40,8 +43,15 @@ class Traced:
 
     def operations(self) -> tuple[Operation, ...]:
         """What the head of the file asks for."""
+        return self._told(_FIX)
+
+    def allied(self) -> tuple[Operation, ...]:
+        """What other findings ask for, by the head of the file."""
+        return self._told(_ALLIED)
+
+    def _told(self, pattern: re.Pattern[str]) -> tuple[Operation, ...]:
         text = self.path.read_bytes().decode("latin-1").replace("\r\n", "\n")
-        return tuple(op for kind, words in _FIX.findall(text) for op in self._operations(OperationKind(kind), words.split()))
+        return tuple(op for kind, words in pattern.findall(text) for op in self._operations(OperationKind(kind), words.split()))
 
     def _operations(self, kind: OperationKind, words: list[str]) -> list[Operation]:
         names = [word for word in words if "=" not in word]
@@ -88,7 +98,7 @@ def written() -> Callable[[Traced], Fix]:
         fix = Fix(Applicability.SAFE if is_safe else Applicability.UNSAFE, "", operations=subject.operations())
         assert fix.operations
         root = subject.path.parent
-        return write_source(fix, subject.graph, subject.model, root, SourceFiles(root))
+        return write_source(fix, subject.graph, subject.model, root, SourceFiles(root), subject.allied())
 
     return run
 
@@ -102,6 +112,7 @@ def fixed(traced, written) -> Callable[[Path, Path], tuple[bytes | str, Traced]]
         shutil.copy(source, path)
         subject = traced(path)
         fix = written(subject)
+        subject.done = fix.operations
         return (fix.refused or applied(path.read_bytes(), path, fix.edits)), subject
 
     return run

@@ -31,7 +31,7 @@ def test_source_is_fixed(source: Path, tmp_path: Path, fixed, traced):
 def _expected(subject) -> list[str]:
     """Operations of the fixed model, in order."""
     nodes = [(node.name, node.op) for node in subject.graph.nodes]
-    for operation in subject.operations():
+    for operation in subject.done:
         names = [name for name, _ in nodes]
         if not operation.part.node:
             continue
