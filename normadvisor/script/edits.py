@@ -51,12 +51,22 @@ def edits_for(action: str, event: Event, module: SourceModule) -> tuple[Edit, ..
         module: the file that holds the event.
 
     Returns:
-        Edits that do not overlap; the file parses after them.
+        Edits that do not overlap; the file parses after them. Those of a notebook are all within cells.
 
     """
     make = _ACTIONS.get(action)
-    if make is None or module.is_notebook:
+    if make is None:
         return ()
+    notebook = module.cells.notebook if module.cells is not None else None
+    if notebook is not None:
+        from normadvisor.script.notebook_edits import as_one_file, in_cells  # noqa: PLC0415 - most files are no notebooks
+
+        flat = as_one_file(event, module, notebook)
+        return () if flat is None else in_cells(_made(make, *flat), flat[1], notebook)
+    return _made(make, event, module)
+
+
+def _made(make: Callable[[Event, SourceModule], list[Edit | None]], event: Event, module: SourceModule) -> tuple[Edit, ...]:
     edits = tuple(edit for edit in make(event, module) if edit is not None)
     return edits if edits and _parses(applied(module.text, edits)) else ()
 

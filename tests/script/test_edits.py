@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import textwrap
 
 import pytest
@@ -444,3 +445,27 @@ def test_columns_count_code_points(tmp_path):
     source = "größe, lader = 'ä', DataLoader(daten, batch_size=2)\nmodel(x)\n"
     expected = "größe, lader = 'ä', DataLoader(daten, batch_size=2, drop_last=True)\nmodel(x)\n"
     assert expected == _edited(tmp_path, source, "drop_last", "model(x)", {"loader": "DataLoader(daten, batch_size=2)"})
+
+
+CELLS = {
+    "a statement put into a cell": ("insert_eval", "model(x)", {}, ["model = build()", "%ls\n\ny = model(x)"], ["model = build()", "%ls\n\nmodel.eval()\ny = model(x)"]),
+    "the last line of a cell": ("remove_switch", "model(x)", {"switch": "model.train()"}, ["model = build()\nmodel.train()", "model(x)"], ["model = build()", "model(x)"]),
+    "all there is in a cell": ("remove_switch", "model(x)", {"switch": "model.train()"}, ["model = build()", "model.train()", "model(x)"], None),
+    "a line that holds a command": ("insert_eval", "model(x)", {}, ["model = build()", "y = !ls\nmodel(x)"], ["model = build()", "y = !ls\nmodel.eval()\nmodel(x)"]),
+    "a cell that is indented as a whole": ("insert_eval", "model(x)", {}, ["model = build()", "    1\n    model(x)"], ["model = build()", "    1\n    model.eval()\n    model(x)"]),
+    "words over several lines": ("pass_training", "F.dropout(x)", {}, ["class A:\n  def f(self, x):\n    return F.dropout(x)\n"], ["class A:\n  def f(self, x):\n    return F.dropout(x, training=self.training)\n"]),
+}
+
+
+@pytest.mark.parametrize("case", CELLS)
+def test_edits_of_notebooks(tmp_path, case):
+    action, at, places, cells, expected = CELLS[case]
+    path = tmp_path / "a.ipynb"
+    found = [{"cell_type": "markdown", "source": "text"}, *({"cell_type": "code", "source": cell} for cell in cells)]
+    path.write_text(json.dumps({"cells": found}))
+    module = Project([tmp_path]).load(path)
+    attributes = {"model": "model", "in_module": True}
+    event = Event("event", _located(module, at), attributes, {name: (_located(module, text), "") for name, text in places.items()}, at)
+    edits = edits_for(action, event, module)
+    mended = [applied(cell, tuple(edit for edit in edits if edit.cell == number)) for number, cell in enumerate(cells, 2)]
+    assert (mended if edits else None) == expected

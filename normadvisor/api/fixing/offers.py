@@ -100,8 +100,6 @@ def _agreed(fix: Fix, finding: Finding, sightings: Sequence[Sighting]) -> Fix:
     """A fix as all models that show the finding agree on it; refused where they ask for different edits of one place."""
     if fix.applicability is Applicability.DISPLAY:
         return replace(fix, edits=())
-    if any(edit.cell is not None for edit in fix.edits) or (finding.cell is not None and not fix.refused):
-        return replace(fix, edits=(), refused="cells of notebooks cannot be edited")
     for sighting in sightings:
         other = sighting.finding
         if not fix.edits or other.model == finding.model:

@@ -264,8 +264,13 @@ def _finding_failures(
                 continue
             place = f" at {Path(new.path).name}:{new.line}" if new.path is not None else ""
             yield Failure(f"it would bring {new.rule}{place}: {new.message}", suspects)
-        elif (owner := owners.get(id(old))) is not None:
+        elif (owner := owners.get(id(old))) is not None and _is_left(old, new):
             yield Failure(f"the finding would remain: {new.message}", frozenset({owner}), certain=True)
+
+
+def _is_left(old: Finding, new: Finding) -> bool:
+    """Whether what a fix should have mended is still there: a weaker form of it, at the layers that follow, is progress."""
+    return new.severity.rank >= old.severity.rank
 
 
 def _converted(model: tuple[int, int], attempts: Sequence[Attempt]) -> Iterator[str]:

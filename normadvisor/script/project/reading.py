@@ -17,12 +17,12 @@ class Cells:
 
     def __init__(self, path: str, notebook: Notebook | None = None) -> None:
         self._path = path
-        self._notebook = notebook
+        self.notebook = notebook
 
     def location(self, line: int, column: int, end_line: int, end_column: int) -> Location:
         """The place of a span that was found in the text."""
         location = Location(self._path, line, column, end_line, end_column)
-        return location if self._notebook is None else self._notebook.located(location)
+        return location if self.notebook is None else self.notebook.located(location)
 
 
 def read_tree(path: Path) -> tuple[str, ast.Module, Cells]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -301,3 +302,15 @@ def test_a_conversion_stands_whatever_rules_think_of_the_norm(fixing):
     run = fixing({"net.py": code}, to="layer_norm").fix_all()
     assert (after(run), run.rolled_back) == ({"net.py": code.replace("nn.BatchNorm2d(8)", "nn.GroupNorm(1, 8)")}, ())
     assert [finding.rule for finding in run.after.report.active] == ["NA302"]
+
+
+def test_cells_of_a_notebook_are_mended(fixing):
+    def notebook(*cells):
+        kinds = [{"cell_type": "code", "metadata": {}, "source": cell.splitlines(keepends=True)} for cell in cells]
+        return json.dumps({"cells": [{"cell_type": "markdown", "source": "# Text"}, *kinds], "nbformat": 4}, indent=1)
+
+    model = "%matplotlib inline\nimport torch\nfrom torch import nn\nmodel = nn.Sequential(nn.Linear(4, 4), nn.Dropout())\nmodel.load_state_dict(torch.load('net.pt'))"
+    cell = "!ls\ncorrect = 0\nwith torch.no_grad():\n    for x, y in loader:\n        correct += (model(x).argmax(1) == y).sum().item()"
+    run = fixing({"a.ipynb": notebook(model, cell)}).fix_all(unsafe=True)
+    mended = notebook(model, cell.replace("with", "model.eval()\nwith"))
+    assert (after(run), told(run.applied), run.after.report.findings) == ({"a.ipynb": mended}, [("NA401", 5)], ())

@@ -87,11 +87,11 @@ def test_the_default_is_the_first_safe_one_else_the_own_one_and_never_an_unsafe_
     assert offered(finding("A", words)).candidate.reason == "the fix is to be made by hand"
 
 
-def test_cells_of_notebooks_are_not_edited():
-    for edits in ((replace(EDIT, cell=2),), ()):
-        script = replace(finding(None, Fix(UNSAFE, "d", edits)), cell=2)
-        candidate = offered(scripts=[script]).candidate
-        assert (candidate.fixes, candidate.reason) == ((), "cells of notebooks cannot be edited")
+def test_cells_of_notebooks_are_edited_where_the_rule_names_edits():
+    edited = replace(finding(None, Fix(UNSAFE, "d", (replace(EDIT, cell=2),))), cell=2)
+    assert offered(scripts=[edited]).candidate.fixes == (edited.fix,)
+    words = replace(finding(None, Fix(UNSAFE, "d")), cell=2)
+    assert offered(scripts=[words]).candidate.reason == "the fix is to be made by hand"
 
 
 def test_scripts_are_told_apart_from_models():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from normadvisor.api.fixing.choices import Candidate, Choice
@@ -88,3 +90,13 @@ def test_inputs_that_no_longer_fit_are_told():
     one = attempt()
     after = Outcome(summary=ModelSummary(target="a.py:Net", trace=TraceKind.SYMBOLIC), proof=EQUAL, files=("/a.py",))
     assert failures(after, [one]) == [Failure("a.py:Net no longer takes the inputs 2x3", frozenset({one}))]
+
+
+@pytest.mark.parametrize(("severity", "held"), [(Severity.INFO, True), (Severity.WARNING, False), (Severity.ERROR, False)])
+def test_a_weaker_form_of_what_was_mended_is_progress(severity, held):
+    one = attempt()
+    old = replace(one.choice.finding, severity=Severity.WARNING, modules=("a", "b"))
+    one = Attempt(Choice(old, one.choice.fix), Offer(one.offer.candidate, (Sighting(HERE, old),)))
+    new = replace(old, severity=severity, modules=("a", "c"), message="a stands before c")
+    left = Failure("the finding would remain: a stands before c", frozenset({one}), certain=True)
+    assert failures(outcome(new), [one], before=outcome(old)) == ([] if held else [left])
