@@ -8,14 +8,15 @@ the same way, and so on outward along the frames; a parameter that no call gives
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from torch import nn
 
 from normadvisor.rewrite.source.arguments import Addition, Change, Text
 from normadvisor.rewrite.source.callee import Given, Slot, default_of, given, is_bound, parameter_names, slot_in, slot_of
-from normadvisor.rewrite.source.guard import without_norm
+from normadvisor.rewrite.source.group import Group
+from normadvisor.rewrite.source.guard import builds_norm, without_norm
 from normadvisor.rewrite.source.place import FunctionNode, Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.steps import Step, Steps
 from normadvisor.rewrite.source.unpacked import concerns_others, unpacked
@@ -33,30 +34,6 @@ from normadvisor.rewrite.source.uses import (
 )
 
 __all__ = ["Agreement"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Layers that come through one call."""
-
-    step: Step
-    slot: Slot
-    wanted: Mapping[str, int]
-    """Layers that are to change, and the position of the call among their steps."""
-    others: Mapping[str, int]
-    """Layers that the argument reaches and that are to stay as they are."""
-
-    @property
-    def call(self) -> ast.Call:
-        """The call.
-
-        Raises:
-            Refused: what is evaluated here is none.
-
-        """
-        if self.step.call is None:
-            raise Refused(f"what is evaluated at {place_of(self.step.location)} is not a plain call")
-        return self.step.call
 
 
 class Agreement:
@@ -114,17 +91,17 @@ class Agreement:
             raise Refused(f"what is called at {place_of(group.step.location)} is no parameter of the function around it")
         return self._outward(group, called)
 
-    def _first(self, layers: Iterable[str], slot: Slot) -> _Group:
+    def _first(self, layers: Iterable[str], slot: Slot) -> Group:
         wanted = dict.fromkeys(layers, 0)
         first = next(iter(wanted))
         others = {name: 0 for name in self._steps.beginning_at(first) if name not in wanted}
-        return _Group(self._steps.of(first)[0], slot, wanted, others)
+        return Group(self._steps.of(first)[0], slot, wanted, others)
 
     def _replaced(self, tree: SourceTree, node: ast.expr) -> list[Change]:
         text, imports = self._text(tree, node)
         return [tree.edit(node, text), *imports]
 
-    def _settle(self, group: _Group) -> list[Change]:
+    def _settle(self, group: Group) -> list[Change]:
         found = given(group.call, group.slot)
         if found.hidden:
             return self._through_rest(group)
@@ -137,7 +114,7 @@ class Agreement:
             return self._added(group)
         return self._replaced_or_outward(group, found.value)
 
-    def _replaced_or_outward(self, group: _Group, value: ast.expr) -> list[Change]:
+    def _replaced_or_outward(self, group: Group, value: ast.expr) -> list[Change]:
         """Change an argument that is written at a call, or, if it is a parameter of the function around, what that is given."""
         reached = set(self.reached)
         try:
@@ -157,7 +134,7 @@ class Agreement:
         only_there = None if self._is_class else assigned_for(group.step.tree, value)
         return self._replaced(group.step.tree, only_there or value)
 
-    def _guarded(self, group: _Group, old: ast.expr | None) -> list[Change] | None:
+    def _guarded(self, group: Group, old: ast.expr | None) -> list[Change] | None:
         """Let a condition decide that decides whether there is a norm; ``None`` if there is none, or it is no bias.
 
         What the call gave so far still holds where there is no norm.
@@ -173,7 +150,7 @@ class Agreement:
             return None
         return [Addition(group.step.tree, group.call, group.slot.name, text)] if old is None else [group.step.tree.edit(old, text)]
 
-    def _check_alone(self, group: _Group) -> None:
+    def _check_alone(self, group: Group) -> None:
         """Check that the call may be edited.
 
         Raises:
@@ -192,13 +169,13 @@ class Agreement:
             rest = f" and {len(more)} more" if more else ""
             raise Refused(f"{where} also builds `{other}`{rest}, whose {self._argument} has to stay, and nothing tells them apart there")
 
-    def _added(self, group: _Group) -> list[Change]:
+    def _added(self, group: Group) -> list[Change]:
         if group.slot.name is None:
             raise Refused(f"the call at {place_of(group.step.location)} takes the {self._argument} by position only")
         text, imports = self._text(group.step.tree, group.call)
         return [Addition(group.step.tree, group.call, group.slot.name, text), *imports]
 
-    def _outward(self, group: _Group, name: ast.Name) -> list[Change]:
+    def _outward(self, group: Group, name: ast.Name) -> list[Change]:
         """Change a parameter of the function around a call where the function is called."""
         function = group.step.function
         if function is None or name.id not in parameter_names(function):
@@ -215,7 +192,7 @@ class Agreement:
             raise Refused(f"`{name.id}` at {place_of(group.step.location)} is filled in by Python")
         groups, direct = self._callers(group, inner)
         changes: list[Change] = []
-        silent: list[_Group] = []
+        silent: list[Group] = []
         for outer in groups:
             found = given(outer.call, outer.slot)
             if found.value is None and not found.hidden:
@@ -224,7 +201,7 @@ class Agreement:
                 changes += self._settle(outer)
         return [*changes, *self._by_default(group.step.tree, function, name.id, inner, silent, direct)]
 
-    def _callers(self, group: _Group, slot: Slot) -> tuple[list[_Group], _Group | None]:
+    def _callers(self, group: Group, slot: Slot) -> tuple[list[Group], Group | None]:
         """The calls of the function around a call, and the layers for which it is the target itself that is called."""
         parts: dict[Step, tuple[dict[str, int], dict[str, int]]] = {}
         direct: tuple[dict[str, int], dict[str, int]] = ({}, {})
@@ -237,8 +214,8 @@ class Agreement:
                     direct[side][name] = index
         for step, (wanted, others) in parts.items():
             others.update({name: index for name, index in self._of_others(step, group.step.function) if name not in wanted})
-        groups = [_Group(step, slot, wanted, others) for step, (wanted, others) in parts.items()]
-        return groups, _Group(group.step, slot, *direct) if any(direct) else None
+        groups = [Group(step, slot, wanted, others) for step, (wanted, others) in parts.items()]
+        return groups, Group(group.step, slot, *direct) if any(direct) else None
 
     def _of_others(self, step: Step, function: FunctionNode | None) -> Iterator[tuple[str, int]]:
         """Layers that a call builds by another function than one that it calls: ``block(...)`` where ``block`` is one class or another."""
@@ -287,7 +264,7 @@ class Agreement:
         return layers if all(slot is not None and given(call, slot).value is name for slot in slots) else None
 
     def _by_default(
-        self, tree: SourceTree, function: FunctionNode, name: str, slot: Slot, silent: list[_Group], direct: _Group | None
+        self, tree: SourceTree, function: FunctionNode, name: str, slot: Slot, silent: list[Group], direct: Group | None
     ) -> list[Change]:
         """Change a parameter for calls that leave it to its default."""
         wanting = [outer for outer in silent if outer.wanted]
@@ -301,18 +278,32 @@ class Agreement:
         plain = all(calls(outer.call, function, tree) for outer in wanting)
         known = {outer.call for outer in silent}
         alone = direct is not None or not left_out_elsewhere(tree, function, slot, known)
-        if default is not None and agree and own and plain and alone:
+        usable = default is not None and agree and own and plain and alone
+        if default is not None and usable and (direct is not None or self._may_default(function, wanting)):
             self._by_other_default.add(function)
             return self._replaced(tree, default)
         if direct is not None and direct.wanted:
             raise Refused(f"`{name}` of {title(function)} at {place_of(tree.module.location(function))} is also left out for other layers")
-        changes: list[Change] = []
-        for outer in wanting:
-            self._check_alone(outer)
-            changes += self._added(outer)
-        return changes
+        try:
+            for outer in wanting:
+                self._check_alone(outer)
+            return [change for outer in wanting for change in self._added(outer)]
+        except Refused:
+            if default is None or not usable:
+                raise
+            return self._replaced(tree, default)
 
-    def _through_rest(self, group: _Group) -> list[Change]:
+    def _may_default(self, function: FunctionNode, wanting: list[Group]) -> bool:
+        """Whether another default says nothing of calls that nobody has seen: it is no bias, or only there is a norm built as well."""
+        private = isinstance(function, ast.Lambda) or (function.name.startswith("_") and not function.name.startswith("__"))
+        return not self._bias or private or all(map(self._holds_norm, wanting))
+
+    def _holds_norm(self, outer: Group) -> bool:
+        """Whether what a call builds has the norms in it that make a bias superfluous, and not the layer alone."""
+        places = {name: tuple(step.location for step in self._steps.of(name)[index:]) for name, index in outer.wanted.items()}
+        return all(builds_norm(self._context, name, place) for name, place in places.items())
+
+    def _through_rest(self, group: Group) -> list[Change]:
         """An argument that may come in what the call unpacks: shown by the text, or given where the function around is called."""
         found = given(group.call, group.slot)
         known = [unpacked(group.step.tree, value) for value in found.named_rest]
@@ -339,7 +330,7 @@ class Agreement:
             raise Refused(f"nothing tells the target apart from the other callers of {place_of(group.step.location)}")
         return [change for outer in groups if outer.wanted for change in self._settle(outer)]
 
-    def _named_outside(self, group: _Group, unknown: list[ast.expr]) -> list[_Group] | None:
+    def _named_outside(self, group: Group, unknown: list[ast.expr]) -> list[Group] | None:
         """The calls of the function around a call, where each names the argument and it comes in ``**rest``; ``None`` if one does not.
 
         What is named there is nowhere else: Python takes no argument twice.
@@ -358,10 +349,10 @@ class Agreement:
         return wanted if given_there and (direct is None or not direct.wanted) else None
 
     @staticmethod
-    def _slot_name(group: _Group) -> str:
+    def _slot_name(group: Group) -> str:
         return group.slot.name or ""
 
-    def _outer_slot(self, group: _Group, found: Given, unknown: list[ast.expr]) -> Slot:
+    def _outer_slot(self, group: Group, found: Given, unknown: list[ast.expr]) -> Slot:
         """Where the function around a call takes an argument that it hands on by ``*rest`` and ``**rest``.
 
         Raises:

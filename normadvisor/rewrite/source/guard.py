@@ -11,7 +11,7 @@ from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext
 from normadvisor.rewrite.source.uses import is_true
 from normadvisor.types import Location
 
-__all__ = ["without_norm"]
+__all__ = ["builds_norm", "without_norm"]
 
 _Places: TypeAlias = tuple[Location, ...]
 
@@ -77,6 +77,12 @@ def _follows(tree: SourceTree, old: ast.Name | ast.Attribute, test: ast.expr, *,
         if isinstance(node, ast.Assign) and any(ast.unparse(target) == ast.unparse(old) for target in node.targets):
             return holds and ast.unparse(node.value) == ast.unparse(test)
     return False
+
+
+def builds_norm(context: WriteContext, name: str, places: _Places) -> bool:
+    """Whether all norms behind a layer are built by a call, given with the places around it, innermost first."""
+    found = [_frames(context, norm) if norm else () for norm in _norms_behind(context, name)]
+    return bool(found) and all(len(frames) > len(places) and frames[len(frames) - len(places) :] == places for frames in found)
 
 
 def _norms_behind(context: WriteContext, name: str) -> list[str]:

@@ -1,10 +1,10 @@
-# fix: set_argument a|b bias=False
+# fix: set_argument a.0|b.0 bias=False
 import torch.nn as nn
 
 
 def conv(i, o, *, bias: bool = True, stride=1):
-    """A convolution."""
-    return nn.Conv2d(i, o, 1, bias=bias, stride=stride)
+    """A convolution and its norm."""
+    return nn.Sequential(nn.Conv2d(i, o, 1, bias=bias, stride=stride), nn.BatchNorm2d(o))
 
 
 class Net(nn.Module):
