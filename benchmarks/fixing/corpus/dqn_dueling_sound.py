@@ -8,8 +8,8 @@ class DuelingDQN(nn.Module):
         self.conv = nn.Sequential(
             nn.Conv2d(4, 16, kernel_size=8, stride=4), nn.ReLU(),
             nn.Conv2d(16, 32, kernel_size=4, stride=2), nn.ReLU())
-        self.value     = nn.Sequential(nn.Linear(288, 64), nn.ReLU(), nn.Linear(64, 1))
-        self.advantage = nn.Sequential(nn.Linear(288, 64), nn.ReLU(), nn.Linear(64, n_actions))
+        self.value     = nn.Sequential(nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 1))
+        self.advantage = nn.Sequential(nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, n_actions))
 
     def forward(self, obs):
         x = self.conv(obs / 255.).view(obs.size(0), -1)

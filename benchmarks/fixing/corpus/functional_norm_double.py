@@ -1,4 +1,4 @@
-# mistakes: NA104 two norms in a row (bn then gn), NA102 at conv1; models: DoubleNorm(); input: 4x3x16x16
+# mistakes: NA102 at conv1, NA104 InstanceNorm behind BatchNorm (contested); models: DoubleNorm(); input: 4x3x16x16
 import torch
 import torch.nn.functional as F
 
