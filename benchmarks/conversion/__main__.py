@@ -10,6 +10,7 @@ import argparse
 import importlib
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median, quantiles
@@ -41,7 +42,9 @@ def _slice(rows: _Rows) -> list[Entry]:
             module = _registry._model_to_module[row["name"]]  # noqa: SLF001 - nothing public tells
             if module not in smallest or row["layers"] < smallest[module]["layers"]:
                 smallest[module] = row
-    return chosen + [known["timm", row["name"]] for row in smallest.values()]
+    chosen += [known["timm", row["name"]] for row in smallest.values()]
+    layers = {(row["family"], row["name"]): row["layers"] for row in having}
+    return sorted(chosen, key=lambda entry: layers[entry.family, entry.name])
 
 
 def _measured(function: Callable[[Entry], dict[str, Any]], chosen: Sequence[Entry], arguments: argparse.Namespace, kind: str) -> _Rows:
@@ -50,6 +53,7 @@ def _measured(function: Callable[[Entry], dict[str, Any]], chosen: Sequence[Entr
     rows: _Rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path and path.exists() else []
     known = {(row["family"], row["name"]) for row in rows}
     left = [entry for entry in chosen if (entry.family, entry.name) not in known]
+    started = time.monotonic()
     for outcome in run_isolated(function, left, jobs=arguments.jobs, timeout=_MOST_SECONDS, memory=_MEMORY):
         entry = outcome.argument
         row = outcome.value or {"family": entry.family, "name": entry.name, "error": outcome.error}
@@ -58,6 +62,8 @@ def _measured(function: Callable[[Entry], dict[str, Any]], chosen: Sequence[Entr
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         print(f"{kind} {entry.family} {entry.name} {row.get('error', '')}", file=sys.stderr)
+        if arguments.seconds is not None and time.monotonic() - started > arguments.seconds:
+            break
     return rows
 
 
@@ -131,6 +137,7 @@ def main() -> None:
     parser.add_argument("--opacus", type=Path, required=True, help="folder that Opacus is installed in")
     parser.add_argument("--only", default="", help="models whose name contains this")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seconds", type=float, help="for each of the two parts; models with few norms come first")
     parser.add_argument("--rows", type=Path, help="beginning of the names of files that keep what was measured")
     parser.add_argument("--write", type=Path, help="markdown file to write")
     arguments = parser.parse_args()
@@ -146,17 +153,24 @@ def main() -> None:
     importlib.import_module("opacus.validators")
     chosen = [entry for family in _FAMILIES for entry in entries(family) if arguments.only in entry.name]
     covered = _measured(cover, chosen, arguments, "cover")
-    compared = _measured(compare, _slice(covered), arguments, "compare")
+    both = _slice(covered)
+    compared = _measured(compare, both, arguments, "compare")
     lines = [
         *("## Coverage: every model, converted to GroupNorm", "", *_coverage(covered)),
-        *("", f"## Beside Opacus {opacus.__version__}", "", *_comparison(compared), *_errors(compared)),
+        *("", f"## Beside Opacus {opacus.__version__}", ""),
+        f"The slice is all of torchvision, and of timm the model with the fewest norms of each file that has any: {len(both)} models.",
+"All of them were measured." if len(compared) == len(both) else f"{len(compared)} of them were measured in the time given.",
+        if len(compared) == len(both)
+        else f"{len(compared)} were measured, those with the fewest norms first.",
+        *("", *_comparison(compared), *_errors(compared)),
         *("", "## Frozen BatchNorm", "", *_frozen(compared)),
         *("", "## Time", "", *_times(compared)),
     ]
     text = "\n".join(lines)
     print(text)
     if arguments.write:
-        command = "python -m benchmarks.conversion --opacus FOLDER"
+        limit = "" if arguments.seconds is None else " --seconds SECONDS"
+        command = f"python -m benchmarks.conversion --opacus FOLDER{limit}"
         arguments.write.write_text(header("Conversions of BatchNorm", command) + text + "\n", encoding="utf-8")
 
 
