@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.api.fixing.choices import Applied, Proven, RolledBack, Skipped
+from normadvisor.api.ground import norms_behind
 from normadvisor.api.live import check_module, input_texts
 from normadvisor.config import Settings, load_settings, parse_context
 from normadvisor.errors import NormAdvisorError, UsageError
@@ -255,12 +256,17 @@ class _Session:
         return _Look(found, tuple(finding for finding in findings if finding.suppressed is None), names)
 
     def _batch(self, look: _Look) -> list[_Choice]:
-        """Fixes to try next, safe ones before others; of those that change the same layer only the first."""
+        """Fixes to try next, safe ones before others but what they rest on; of those that change the same layer only the first."""
         choices = [choice for choice in self._choices(look.findings) if choice.key not in self.rolled_back | self.refused]
-        safe = [choice for choice in choices if choice.is_safe]
+        changed = {module for choice in choices if not choice.is_safe for module, _ in choice.touched}
+        # A bias does nothing because of the norm behind it: where another fix puts another norm there, that one goes first.
+        safe = [
+            choice for choice in choices if choice.is_safe and changed.isdisjoint(norms_behind(look.traced.graph, choice.fix.operations))
+        ]
+        choices = safe or [choice for choice in choices if not choice.is_safe]
         batch: list[_Choice] = []
         touched: set[tuple[str, str]] = set()
-        for choice in safe or choices:
+        for choice in choices:
             if touched.isdisjoint(choice.touched):
                 batch.append(choice)
                 touched |= choice.touched

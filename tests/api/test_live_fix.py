@@ -209,3 +209,13 @@ def test_wrong_calls_are_refused(settings) -> None:
         fix(Net(), select="NA9", settings=settings)
     with pytest.raises(NormAdvisorError):
         fix(Net(), "2x5x16x16", settings=settings)
+
+
+def test_a_bias_stays_where_the_norm_behind_it_becomes_another(settings) -> None:
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 16, 3), nn.GroupNorm(16, 16), nn.ReLU(), nn.Conv2d(16, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+
+    assert rules(fix(net(), IMAGES, settings=settings).applied) == [("NA102", ("0",)), ("NA102", ("3",))]
+    model = net()
+    assert rules(fix(model, IMAGES, settings=settings, unsafe=True).applied) == [("NA102", ("3",)), ("NA302", ("1",))]
+    assert (model[0].bias is None, model[1].num_groups, model[3].bias is None) == (False, 8, True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from normadvisor.api.fixing.choices import CONVERSIONS, Applied, Candidate, Choice, FixOptions, FixRun, Proven, RolledBack, Skipped, Trial
 from normadvisor.api.fixing.offers import Offer, identity, offers
+from normadvisor.api.fixing.order import in_turn
 from normadvisor.api.fixing.settle import Settler
 from normadvisor.api.fixing.verdict import Attempt, State, Verdict, Verifier
 from normadvisor.api.job import CONVERT
@@ -156,12 +157,12 @@ class Fixer:
         before = self.check()
         gathered = _Gathered(unsafe=unsafe or self._options.to is not None)
         while gathered.rounds < self._options.rounds:
-            choices = gathered.choices(self.candidates())
+            choices, waiting = in_turn(gathered.choices(self.candidates()), gathered.has_failed)
             if not choices:
                 break
             trial = self.try_choices(choices)
             gathered.take(trial)
-            if not trial.held:
+            if not trial.held and not waiting:
                 break
             self.keep(trial)
         return FixRun(
@@ -244,6 +245,10 @@ class _Gathered:
             and not ((known := self.rolled_back.get(_mark(candidate.finding))) and not known.unprovable)
         ]
 
+    def has_failed(self, finding: Finding) -> bool:
+        """Whether the fix of a finding was taken back."""
+        return _mark(finding) in self.rolled_back
+
     def take(self, trial: Trial) -> None:
         """Note what came of a round."""
         self.rounds += 1
@@ -260,7 +265,7 @@ class _Gathered:
     def skipped(self, candidates: Iterable[Candidate]) -> Iterable[Skipped]:
         """What was left alone."""
         for candidate in candidates:
-            if _mark(candidate.finding) in self.rolled_back:
+            if self.has_failed(candidate.finding):
                 continue
             fix = candidate.default
             if fix is None:
