@@ -222,9 +222,7 @@ def _without_silenced(groups: Sequence[list[_Hit]]) -> list[list[_Hit]]:
 
     def silenced(hit: _Hit) -> bool:
         places = {hit.spot, _spot(hit.event.location)}
-        return any(
-            not places.isdisjoint(spots.get(other, ())) or hit.cause in causes.get(other, ()) for other in hit.rule.rule.silenced_by
-        )
+        return any(not places.isdisjoint(spots.get(other, ())) or hit.cause in causes.get(other, ()) for other in hit.rule.rule.silenced_by)
 
     kept = ([hit for hit in group if not silenced(hit)] for group in groups)
     return [group for group in kept if group]
@@ -279,7 +277,12 @@ def _fixes(group: Sequence[_Hit], modules: Mapping[str, SourceModule] | Project)
         return []
     scopes = [hit.scope for hit in group]
     offered = [fix for fix in lead.rule.fixes if fix.offered(scopes)]
-    return distinct([replace(fix.worded(lead.scope), edits=_edits(fix.template.edit, group, modules)) for fix in offered])
+    made = []
+    for fix in offered:
+        edit = fix.template.edit
+        edits = _edits(edit, group, modules)
+        made.append(replace(fix.worded(lead.scope), edits=edits, refused="" if edits else _refused(edit, lead, modules)))
+    return distinct(made)
 
 
 def _edits(edit: str | None, group: Sequence[_Hit], modules: Mapping[str, SourceModule] | Project) -> tuple[Edit, ...]:
@@ -295,6 +298,16 @@ def _edits(edit: str | None, group: Sequence[_Hit], modules: Mapping[str, Source
         if module is not None:
             edits.update(dict.fromkeys(edits_for(edit, hit.event, module)))
     return tuple(edits)
+
+
+def _refused(edit: str | None, lead: _Hit, modules: Mapping[str, SourceModule] | Project) -> str:
+    """Why there are no edits, where the rule names some and more is known than that."""
+    module = _module(modules, lead.event.location.path) if edit is not None and lead.at != _ENTRY else None
+    if edit is None or module is None:
+        return ""
+    from normadvisor.script.by_hand import why_not  # noqa: PLC0415 - few scripts have findings with edits
+
+    return why_not(edit, lead.event, module)
 
 
 def _module(modules: Mapping[str, SourceModule] | Project, path: str) -> SourceModule | None:
