@@ -19,7 +19,7 @@ from normadvisor.rewrite.source.group import Group
 from normadvisor.rewrite.source.guard import builds_norm, without_norm
 from normadvisor.rewrite.source.place import FunctionNode, Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.steps import Step, Steps
-from normadvisor.rewrite.source.unpacked import concerns_others, unpacked
+from normadvisor.rewrite.source.unpacked import concerns_others, entry_of_file, unpacked
 from normadvisor.rewrite.source.uses import (
     assigned_for,
     calls,
@@ -361,6 +361,11 @@ class Agreement:
         """
         function = group.step.function
         reason = f"the call at {place_of(group.step.location)} may hold the {self._argument} in what it unpacks"
+        for value in unknown:
+            entry = entry_of_file(group.step.tree, value, self._slot_name(group))
+            if entry is not None:
+                origin = f"`{entry[0]}` at {place_of(group.step.tree.module.location(entry[1]))}, which other code may read"
+                reason = f"the call at {place_of(group.step.location)} gets the {self._argument} from {origin}"
         if function is None:
             raise Refused(reason)
         rest, named_rest = function.args.vararg, function.args.kwarg

@@ -167,10 +167,22 @@ def replace_layer(operations: Sequence[Operation], context: WriteContext) -> lis
         if not others and context.is_own(step.location.path):
             changes += Replacement(context, group).in_place(step)
             continue
-        for alike in _by_options(group):
-            replacement = Replacement(context, alike)
-            changes += Agreement(context, Steps(context), "class", replacement.as_class(step)).write_class(replacement.names)
+        try:
+            for alike in _by_options(group):
+                replacement = Replacement(context, alike)
+                changes += Agreement(context, Steps(context), "class", replacement.as_class(step)).write_class(replacement.names)
+        except Refused as refused:
+            raise Refused(refused.reason + _differing(operations)) from refused
     return edits_of(changes)
+
+
+def _differing(operations: Sequence[Operation]) -> str:
+    """In words, which options of new layers differ, so that one class cannot be handed to all of them; empty if none does."""
+    for name in dict.fromkeys(name for operation in operations for name in operation.arguments if name not in WIDTHS):
+        values = dict.fromkeys(literal(operation.arguments[name]) for operation in operations if name in operation.arguments)
+        if len(values) > 1:
+            return f"; its layers need different values of `{name}`: {' and '.join(list(values)[:8])}"
+    return ""
 
 
 def _by_options(operations: Sequence[Operation]) -> list[list[Operation]]:

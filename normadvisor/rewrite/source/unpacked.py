@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
+from normadvisor.rewrite.source.callee import default_of, parameter_names
 from normadvisor.rewrite.source.imports import bound_names
 from normadvisor.rewrite.source.place import SourceTree
 
-__all__ = ["Unpacked", "concerns_others", "unpacked"]
+__all__ = ["Unpacked", "concerns_others", "entry_of_file", "unpacked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,26 @@ def unpacked(tree: SourceTree, value: ast.expr) -> Unpacked | None:
         return None
     entries = None if statement.value is None else _entries(statement.value)
     return None if entries is None else Unpacked(entries, len(loaded))
+
+
+def entry_of_file(tree: SourceTree, value: ast.expr, name: str) -> tuple[str, ast.expr] | None:
+    """An entry of a dictionary of the whole file that stands behind ``**``, itself or as the default of a parameter.
+
+    Other code may change it or read it, so this is for people to look at.
+
+    Returns:
+        The name of the dictionary and the entry as it is written; ``None`` if no such dictionary has it.
+
+    """
+    function = tree.function(value)
+    if isinstance(value, ast.Name) and function is not None and value.id in parameter_names(function):
+        value = default_of(function, value.id) or value
+    if not isinstance(value, ast.Name):
+        return None
+    assigned = (node for node in tree.module.tree.body if isinstance(node, ast.Assign))
+    found = [node.value for node in assigned if any(isinstance(item, ast.Name) and item.id == value.id for item in node.targets)]
+    entry = (_entries(found[0]) or {}).get(name) if len(found) == 1 else None
+    return None if entry is None else (value.id, entry)
 
 
 def concerns_others(tree: SourceTree, rest: ast.Name, name: str | None) -> bool:

@@ -1,5 +1,5 @@
 # fix: set_argument a bias=False
-# refused: the call at unpacked.py:12 may hold the `bias` in what it unpacks
+# refused: the call at unpacked.py:12 gets the `bias` from `OPTIONS` at unpacked.py:6, which other code may read
 from torch import nn
 
 
