@@ -159,9 +159,7 @@ def main() -> None:
         *("## Coverage: every model, converted to GroupNorm", "", *_coverage(covered)),
         *("", f"## Beside Opacus {opacus.__version__}", ""),
         f"The slice is all of torchvision, and of timm the model with the fewest norms of each file that has any: {len(both)} models.",
-"All of them were measured." if len(compared) == len(both) else f"{len(compared)} of them were measured in the time given.",
-        if len(compared) == len(both)
-        else f"{len(compared)} were measured, those with the fewest norms first.",
+        "All of them were measured." if len(compared) == len(both) else f"{len(compared)} of them were measured in the time given.",
         *("", *_comparison(compared), *_errors(compared)),
         *("", "## Frozen BatchNorm", "", *_frozen(compared)),
         *("", "## Time", "", *_times(compared)),
