@@ -3,8 +3,6 @@
 # fix: remove_layer :sigmoid
 # fix: remove_layer :tanh
 # fix: remove_layer :dropout
-import torch
-import torch.nn.functional as F
 from torch import nn
 
 
