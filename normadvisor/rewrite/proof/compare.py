@@ -49,9 +49,7 @@ class Compared:
 def expected(observed: Observed, key_map: KeyMap) -> Observed:
     """What the changed model should give where the original gives ``observed``: everything under its new name."""
     gradients = {new: gradient for key, gradient in observed.gradients.items() if (new := key_map.new_name(key)) is not None}
-    return type(observed)(
-        observed.outputs, observed.input_gradients, gradients, key_map.apply(observed.after), observed.differentiable
-    )
+    return type(observed)(observed.outputs, observed.input_gradients, gradients, key_map.apply(observed.after), observed.differentiable)
 
 
 def gradients_lost(observed: Observed, key_map: KeyMap) -> Iterator[Compared]:

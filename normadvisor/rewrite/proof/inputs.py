@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ import torch
 
 from normadvisor.graph.values import map_tensors, tensors_in
 
-__all__ = ["Arguments", "Shape", "draw", "shapes"]
+__all__ = ["SIDE", "SLICE_SIDE", "Arguments", "Shape", "draw", "shapes"]
 
 _FEW = 4
 """Samples in a batch of large ones: enough for the statistics of a batch over small maps to be well conditioned."""
@@ -18,8 +19,16 @@ _MORE = 8
 """Samples in a batch of small ones, whose statistics have nothing but the batch to go over."""
 _SMALL = 1 << 14
 """Elements up to which a sample is small."""
-_SIDE = 64
+SIDE = 64
 """Height and width that larger maps are reduced to; five halvings leave a map that still has more than one value."""
+SLICE_SIDE = 16
+"""The same for a few layers in a row, few of which halve it."""
+_STEP = 32
+"""Sizes are multiples of this where they can be: what was halved five times can be doubled again to what it was."""
+
+
+_MAP = 4
+"""Axes of a batch of maps."""
 
 
 class Arguments(Protocol):
@@ -40,36 +49,51 @@ class Shape:
 
     batch: tuple[int, int] | None = None
     """Old and new first size."""
+    side: int = 0
+    """What the shorter of the last two sizes of larger maps becomes; 0 leaves them as they are."""
     halvings: int = 0
-    """How often the last two sizes of maps are halved."""
+    """How often the last two sizes of larger maps are halved instead."""
 
     def of(self, tensor: torch.Tensor) -> tuple[int, ...]:
         """The shape that a tensor of this kind gets."""
         sizes = list(tensor.shape)
         if self.batch is not None and sizes and sizes[0] == self.batch[0]:
             sizes[0] = self.batch[1]
-        if self.halvings and _is_map(tensor):
-            sizes[-2:] = [size >> self.halvings for size in sizes[-2:]]
+        if len(sizes) >= _MAP and tensor.is_floating_point():
+            sizes[-2:] = self._reduced(sizes[-2:])
         return tuple(sizes)
 
+    def _reduced(self, sizes: list[int]) -> list[int]:
+        shorter = min(sizes)
+        if self.halvings and shorter >> self.halvings >= SIDE:
+            return [size >> self.halvings for size in sizes]
+        if self.side and shorter > self.side:
+            step = min(_STEP, self.side)
+            return [max(1, round(size * self.side / shorter / step)) * step for size in sizes]
+        return sizes
 
-def _is_map(tensor: torch.Tensor) -> bool:
-    return tensor.dim() >= 4 and tensor.is_floating_point() and min(tensor.shape[-2:]) >= 2 * _SIDE
 
-
-def shapes(inputs: Arguments) -> list[Shape]:
+def shapes(inputs: Arguments, side: int = SIDE) -> list[Shape]:
     """Shapes to try, the best first; the last is that of the inputs themselves."""
     tensors = list(tensors_in((inputs.args, dict(inputs.kwargs))))
-    halvings = max((int(min(tensor.shape[-2:]) // _SIDE).bit_length() - 1 for tensor in tensors if _is_map(tensor)), default=0)
+    shorter = [min(tensor.shape[-2:]) for tensor in tensors if tensor.dim() >= _MAP and tensor.is_floating_point()]
+    largest_side = max(shorter, default=0)
     batch = _batch(tensors)
     found: list[Shape] = []
-    for reduced in dict.fromkeys((halvings, 0)):
+    reductions = {(each, 0) if each < largest_side else (0, 0): None for each in (side, SIDE)}
+    halvings = max(0, (largest_side // SIDE).bit_length() - 1)
+    for reduced in dict.fromkeys((*reductions, (0, halvings), (0, 0))):
         if batch is not None:
-            largest = max(tensor.numel() for tensor in tensors) // batch >> 2 * reduced
-            wanted = _MORE if largest <= _SMALL else _FEW
-            found += [Shape((batch, size), reduced) for size in (wanted, 2) if size != batch]
-        found.append(Shape(None, reduced))
+            of_sample = _sample(tensors, Shape(None, *reduced))
+            wanted = _MORE if of_sample <= _SMALL else _FEW
+            found += [Shape((batch, size), *reduced) for size in (wanted, 2) if size != batch]
+        found.append(Shape(None, *reduced))
     return found
+
+
+def _sample(tensors: list[torch.Tensor], shape: Shape) -> int:
+    """Elements of the largest input once it is reduced, per sample."""
+    return max(math.prod(shape.of(tensor)[1:]) for tensor in tensors)
 
 
 def _batch(tensors: list[torch.Tensor]) -> int | None:

@@ -13,8 +13,9 @@ from torch.nn.parameter import is_lazy
 
 from normadvisor.graph.values import tensors_in
 from normadvisor.rewrite.proof.prove import prove
-from normadvisor.rewrite.proof.result import Proof
+from normadvisor.rewrite.proof.result import Proof, unprovable
 from normadvisor.rewrite.proof.state import named_modules
+from normadvisor.rewrite.proof.words import told
 
 if TYPE_CHECKING:
     from normadvisor.rewrite.keys import KeyMap
@@ -41,8 +42,7 @@ class Before:
         try:
             return cls(copy.deepcopy(model, memo))
         except Exception as error:  # noqa: BLE001 -- whatever a part of the model that cannot be copied raises
-            words = " ".join(str(error).split())[:200]
-            return cls(None, f"the model cannot be copied: {type(error).__name__}: {words}")
+            return cls(None, f"the model cannot be copied: {told(error)}")
 
     def prove(self, changed: nn.Module, inputs: Arguments, key_map: KeyMap, *, parts: Sequence[Sequence[str]] = ()) -> Proof:
         """As :func:`normadvisor.rewrite.proof.prove`, and the values that the live model holds must be what the key map makes of the old.
@@ -55,7 +55,7 @@ class Before:
 
         """
         if self.model is None:
-            return Proof(equal=False, provable=False, reason=f"equality cannot be proven: {self.problem}")
+            return unprovable(self.problem)
         if problem := _wrong_value(self.model, changed, key_map):
             return Proof(equal=False, reason=problem)
         return prove(self.model, changed, inputs, key_map, parts=parts)

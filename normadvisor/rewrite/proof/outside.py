@@ -1,56 +1,86 @@
-"""Whether two models are the same code around the modules that differ."""
+"""Whether two models are the same around what was changed, or altogether."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import CodeType, FunctionType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from torch import nn
+from normadvisor.rewrite.keys import KeyMap
+from normadvisor.rewrite.proof.likeness import Likeness
+from normadvisor.rewrite.proof.regions import Region, element_names, join
+from normadvisor.rewrite.proof.state import named_modules, state
 
-from normadvisor.rewrite.proof.state import named_modules
+if TYPE_CHECKING:
+    from torch import nn
 
-__all__ = ["same_outside"]
+    from normadvisor.graph.model import ModelGraph
+
+__all__ = ["same_outside", "unchanged"]
 
 
-def same_outside(original: nn.Module, changed: nn.Module, names: Sequence[str]) -> bool:
-    """Whether everything but the modules of these names is built alike and runs the same code.
+def same_outside(original: nn.Module, changed: nn.Module, pairs: Sequence[tuple[Region, Region]], key_map: KeyMap) -> bool:
+    """Whether everything but the given parts is built alike, runs the same code, and takes the same values.
 
-    Compared are names, classes, settings as they are printed, shapes, and the compiled methods of every class, so that an edit which
-    reaches further than it should is not missed where only the modules that were meant to change are run.
+    Compared are names, classes, settings, shapes, and the compiled methods of every class with the functions that they call, so that an
+    edit which reaches further than it should is not missed where only the parts that were meant to change are run.
+
+    Args:
+        original: the model before.
+        changed: and after.
+        pairs: parts that differ, of the original and of the changed model.
+        key_map: what became of the keys.
+
     """
-    before, after = dict(_around(original, names)), dict(_around(changed, names))
-    if before.keys() != after.keys():
+    moved = _moved(original, changed, pairs)
+    old_parts = [prefix for region, _ in pairs for prefix in region.prefixes(original)]
+    new_parts = [prefix for _, region in pairs for prefix in region.prefixes(changed)]
+    before = {_renamed(name, moved): module for name, module in named_modules(original) if not _below(name, old_parts)}
+    after = {name: module for name, module in named_modules(changed) if not _below(name, new_parts)}
+    keys = (key for key in state(original) if not _below(key, old_parts))
+    if before.keys() != after.keys() or any(key_map.new_name(key) != _renamed(key, moved) for key in keys):
         return False
-    alike: dict[tuple[type, type], bool] = {}
-    for name, module in before.items():
-        other = after[name]
-        kinds = (type(module), type(other))
-        if kinds not in alike:
-            alike[kinds] = _code_of(kinds[0]) == _code_of(kinds[1])
-        if not alike[kinds] or module.extra_repr() != other.extra_repr() or _shapes(module) != _shapes(other):
-            return False
-    return True
+    likeness = Likeness(constructors=True)
+    return all(likeness.of(module, after[name]) for name, module in before.items())
 
 
-def _around(model: nn.Module, names: Sequence[str]) -> list[tuple[str, nn.Module]]:
-    return [(name, module) for name, module in named_modules(model) if not any(f"{name}.".startswith(f"{each}.") for each in names)]
+def _below(name: str, prefixes: Sequence[str]) -> bool:
+    return any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes)
 
 
-def _shapes(module: nn.Module) -> list[tuple[str, tuple[int, ...] | None]]:
-    held = {**module._parameters, **module._buffers}  # noqa: SLF001 -- those of the module itself, empty ones included
-    return [(key, None if value is None else tuple(value.shape)) for key, value in held.items()]
+def _moved(original: nn.Module, changed: nn.Module, pairs: Sequence[tuple[Region, Region]]) -> dict[str, str]:
+    """Elements behind a slice whose length changed, with the names they have now."""
+    moved = {}
+    for old, new in pairs:
+        if old.stop is not None and new.stop != old.stop:
+            behind = zip(element_names(original, old.name)[old.stop :], element_names(changed, new.name)[new.stop :], strict=False)
+            moved.update({join(old.name, before): join(new.name, after) for before, after in behind})
+    return moved
 
 
-def _code_of(cls: type) -> list[tuple[str, list[tuple[str, Any]]]]:
-    """Methods of a class and those it inherits from, without the lines they stand in."""
-    return [
-        (each.__qualname__, [(name, _code(held.__code__)) for name, held in vars(each).items() if isinstance(held, FunctionType)])
-        for each in cls.__mro__
-        if each is not nn.Module
-    ]
+def _renamed(name: str, moved: dict[str, str]) -> str:
+    for old, new in moved.items():
+        if f"{name}.".startswith(f"{old}."):
+            return f"{new}{name[len(old) :]}"
+    return name
 
 
-def _code(code: CodeType) -> tuple[Any, ...]:
-    constants = tuple(_code(each) if isinstance(each, CodeType) else (type(each).__name__, repr(each)) for each in code.co_consts)
-    return code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants
+def unchanged(original: nn.Module, changed: nn.Module, graphs: tuple[ModelGraph, ModelGraph]) -> bool:
+    """Whether a model is the same function by its looks: it needs no numbers to show that an edit did not reach it.
+
+    Its traced graph is the same, constants included, and so are modules by name, class and settings, shapes, and the code that they run.
+    The code of constructors may differ where everything that they left behind can be compared.
+
+    Args:
+        original: the model before.
+        changed: and after.
+        graphs: of both.
+
+    """
+    traced = [graph.fx_graph for graph in graphs]
+    if None in traced or str(traced[0]) != str(traced[1]):
+        return False
+    before, after = list(named_modules(original)), list(named_modules(changed))
+    if [name for name, _ in before] != [name for name, _ in after]:
+        return False
+    likeness = Likeness(constructors=False)
+    return all(likeness.of(module, other) for (_, module), (_, other) in zip(before, after, strict=True))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,23 @@ from torch import nn
 from normadvisor.graph.light import without_compiler
 from normadvisor.graph.values import map_tensors, swapped, tensors_in, to_meta
 from normadvisor.rewrite.keys import KeyMap
+from normadvisor.rewrite.proof.regions import Region, element_names, join
+from normadvisor.rewrite.proof.state import state
 
 if TYPE_CHECKING:
     from normadvisor.rewrite.proof.inputs import Arguments
 
-__all__ = ["enclosing", "recorded_arguments", "restricted"]
+__all__ = ["Part", "recorded_arguments", "restricted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of two models."""
+
+    region: Region
+    original: nn.Module
+    changed: nn.Module
+    key_map: KeyMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,68 +40,67 @@ class _Recorded:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
 
-def enclosing(model: nn.Module, key_map: KeyMap, parts: Sequence[Sequence[str]]) -> list[str]:
-    """Names of the smallest modules with a ``forward`` of their own that hold each change; empty if one is the model itself."""
-    groups = [list(group) for group in parts]
-    groups += [[_owner(fold.source), _owner(fold.into)] for fold in key_map.folded]
-    groups += [[_owner(key)] for key in (*key_map.dropped, *key_map.copied.values())]
-    if key_map.added and not groups:
-        return []
-    names = {_around(model, group) for group in groups if group}
-    if not names or "" in names:
-        return []
-    return sorted(name for name in names if not any(name.startswith(f"{other}.") for other in names))
+def recorded_arguments(model: nn.Module, found: Sequence[Region], inputs: Arguments) -> dict[Region, _Recorded]:
+    """What each part is first called with; the model runs on tensors without data, so that it takes no memory.
 
-
-def _owner(key: str) -> str:
-    return key.rpartition(".")[0]
-
-
-def _around(model: nn.Module, group: Sequence[str]) -> str:
-    """The module around all of a group: never one of the group itself, nor a list, which is not called."""
-    paths = [name.split(".") for name in group]
-    shared = []
-    for steps in zip(*(path[:-1] for path in paths), strict=False):
-        if len(set(steps)) > 1:
-            break
-        shared.append(steps[0])
-    modules = dict(model.named_modules())
-    while shared and isinstance(modules.get(".".join(shared)), nn.ModuleList | nn.ModuleDict | None):
-        shared.pop()
-    return ".".join(shared)
-
-
-def recorded_arguments(model: nn.Module, names: Sequence[str], inputs: Arguments) -> dict[str, _Recorded]:
-    """What each module is first called with; the model runs on tensors without data, so that it takes no memory.
+    Those of a module whose layers are called past it as well are left out: it is not all that uses them.
 
     Raises:
         Exception: whatever ``forward`` raises, which includes asking tensors for values that they do not have.
 
     """
-    found: dict[str, _Recorded] = {}
+    recorder = _Recorder()
+    with swapped(model, to_meta), torch.no_grad(), without_compiler(), torch.device("meta"):
+        for region in found:
+            recorder.watch(model, region)
+        model.eval()
+        model(*map_tensors(tuple(inputs.args), to_meta), **map_tensors(dict(inputs.kwargs), to_meta))
+    return {
+        region: recorded
+        for region, recorded in recorder.found.items()
+        if region.name not in recorder.bypassed and next(tensors_in((recorded.args, recorded.kwargs)), None) is not None
+    }
 
-    def hook_for(name: str) -> Callable[..., None]:
+
+class _Recorder:
+    """Notes first calls, and which modules are not alone in calling what is in them."""
+
+    def __init__(self) -> None:
+        self.found: dict[Region, _Recorded] = {}
+        self.bypassed: set[str] = set()
+        self._running: Counter[str] = Counter()
+
+    def watch(self, model: nn.Module, region: Region) -> None:
+        """Register hooks for a part."""
+        owner = model.get_submodule(region.name)
+        first = owner if region.stop is None else owner.get_submodule(element_names(model, region.name)[region.start])
+        first.register_forward_pre_hook(self._noting(region), with_kwargs=True)
+        for module in owner.modules():
+            if module is not owner:
+                module.register_forward_pre_hook(lambda *_: None if self._running[region.name] else self.bypassed.add(region.name))
+        owner.register_forward_pre_hook(lambda *_: self._running.update([region.name]))
+        owner.register_forward_hook(lambda *_: self._running.subtract([region.name]))
+
+    def _noting(self, region: Region) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            found.setdefault(name, _Recorded(map_tensors(args, to_meta), map_tensors(kwargs, to_meta)))
+            self.found.setdefault(region, _Recorded(map_tensors(args, to_meta), map_tensors(kwargs, to_meta)))
 
         return hook
 
-    with swapped(model, to_meta), torch.no_grad(), without_compiler(), torch.device("meta"):
-        for name in names:
-            model.get_submodule(name).register_forward_pre_hook(hook_for(name), with_kwargs=True)
-        model.eval()
-        model(*map_tensors(tuple(inputs.args), to_meta), **map_tensors(dict(inputs.kwargs), to_meta))
-    return {name: recorded for name, recorded in found.items() if next(tensors_in((recorded.args, recorded.kwargs)), None) is not None}
 
-
-def restricted(original: nn.Module, changed: nn.Module, key_map: KeyMap, names: Sequence[str]) -> Iterator[tuple[str, str, KeyMap]]:
-    """Each module with its name in the changed model and the part of the key map that is about it; none for one that is not there."""
+def restricted(original: nn.Module, changed: nn.Module, key_map: KeyMap, pairs: Sequence[tuple[Region, Region]]) -> Iterator[Part]:
+    """Each part as two models with the part of the key map that is about it; none for one that is not there."""
     modules = {name for name, _ in changed.named_modules()}
     keys = [key for key, _ in original.named_parameters()] + [key for key, _ in original.named_buffers()]
-    for name in names:
-        new = _new_name(name, keys, key_map)
-        if new in modules:
-            yield name, new, _below(key_map, f"{name}.", f"{new}.")
+    for region, other in pairs:
+        if region.stop is None:
+            new = Region(_new_name(region.name, keys, key_map))
+            if new.name in modules:
+                yield Part(region, region.of(original), new.of(changed), _below(key_map, f"{region.name}.", f"{new.name}."))
+            continue
+        prefix = join(region.name, "")
+        first, second = region.of(original), other.of(changed)
+        yield Part(region, first, second, _among(_below(key_map, prefix, prefix), [*state(first), *state(second)]))
 
 
 def _new_name(name: str, keys: Sequence[str], key_map: KeyMap) -> str:
@@ -119,4 +131,15 @@ def _below(key_map: KeyMap, old: str, new: str) -> KeyMap:
             for key, value in key_map.copied.items()
             if key.startswith(new) and value.startswith(old)
         },
+    )
+
+
+def _among(key_map: KeyMap, keys: Container[str]) -> KeyMap:
+    """The map of some keys."""
+    return KeyMap(
+        renamed={old: new for old, new in key_map.renamed.items() if old in keys},
+        dropped=tuple(key for key in key_map.dropped if key in keys),
+        added=tuple(key for key in key_map.added if key in keys),
+        folded=tuple(fold for fold in key_map.folded if fold.source in keys),
+        copied={new: old for new, old in key_map.copied.items() if new in keys},
     )

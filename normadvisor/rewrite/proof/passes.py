@@ -17,13 +17,29 @@ from normadvisor.graph.values import map_tensors, swapped, tensors_in
 from normadvisor.rewrite.proof.double import all_double
 from normadvisor.rewrite.proof.state import hidden, parameters, state
 
-__all__ = ["MODES", "Observed", "Subject", "as_plain_cpu"]
+__all__ = ["MODES", "Observed", "Subject", "Way", "as_plain_cpu"]
 
 MODES = {"train": "in train mode", "eval": "in eval mode", "as it is": "with each layer in the mode it was in"}
 """What a proof calls the modes, and how a sentence does."""
 
 _STEP = 1e-12
 """Relative size of the disturbance that shows how much a model amplifies: some thousand times the rounding of double precision."""
+_ROUNDING = 1e-14
+"""That of what every layer gives: some fifty times the rounding, which arises there as well. A bias in front of a norm is large beside
+what varies, and where most of a map is cut to zero nothing of a disturbed input is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a pass is run."""
+
+    mode: str
+    """A key of :data:`MODES`."""
+    seed: int
+    """Of everything random in the pass."""
+    backward: bool = True
+    in_place: bool = True
+    """Whether what is said to happen in place does; else results are new tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +92,21 @@ class Subject:
             self.model.train(mode == "train")
 
     @contextmanager
-    def _ready(self, mode: str, seed: int) -> Iterator[None]:
+    def _ready(self, way: Way) -> Iterator[None]:
         """The model in a mode, random states set; everything as it was afterwards."""
         with ExitStack() as stack:
             stack.callback(self._restore)
             stack.enter_context(swapped(self.model, None))
-            stack.enter_context(as_plain_cpu())
-            torch.default_generator.manual_seed(seed)  # that of the CPU alone
-            random.seed(seed)
+            stack.enter_context(as_plain_cpu(in_place=way.in_place))
+            torch.default_generator.manual_seed(way.seed)  # that of the CPU alone
+            random.seed(way.seed)
             if "numpy" in sys.modules:
-                sys.modules["numpy"].random.seed(seed)
-            self._set_mode(mode)
+                sys.modules["numpy"].random.seed(way.seed)
+            self._set_mode(way.mode)
+            if not way.in_place:
+                for module in self.model.modules():
+                    if getattr(module, "inplace", False) is True:
+                        vars(module)["inplace"] = False
             yield
 
     def _restore(self) -> None:
@@ -106,20 +126,20 @@ class Subject:
             Exception: whatever ``forward`` raises.
 
         """
-        with self._ready(mode, 0), torch.no_grad():
+        with self._ready(Way(mode, 0)), torch.no_grad():
             args, kwargs = (map_tensors(value, torch.clone) for value in (args, kwargs))
             result = self.model(*args, **kwargs)
             return all(bool(tensor.isfinite().all()) for tensor in tensors_in(result) if tensor.is_floating_point())
 
-    def observe(self, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any], seed: int, *, disturbed: bool = False) -> Observed:
+    def observe(self, way: Way, args: tuple[Any, ...], kwargs: dict[str, Any], *, disturbed: bool = False) -> Observed:
         """Run forward and backward; the loss is the sum of all outputs, each entry with a random factor of its own.
 
         Args:
-            mode: a key of :data:`MODES`.
+            way: how.
             args: positional arguments; left as they are.
             kwargs: those by name.
-            seed: of everything random in the pass.
-            disturbed: change every floating input, and what embeddings give, by some 1e-12 of itself.
+            disturbed: change every floating input, and what embeddings give, by some 1e-12 of itself, and what other layers give by
+                some 1e-14.
 
         Raises:
             Exception: whatever ``forward`` or ``backward`` raises.
@@ -131,18 +151,18 @@ class Subject:
             # Copied once more behind the leaf: a model may begin with an operation in place, which a leaf does not allow.
             if not (tensor.is_floating_point() or tensor.is_complex()):
                 return tensor.clone()
-            leaves.append((_disturb(tensor, seed) if disturbed else tensor).clone().requires_grad_())
+            leaves.append((_disturb(tensor, way.seed, _STEP) if disturbed else tensor).clone().requires_grad_())
             return leaves[-1].clone()
 
-        with self._ready(mode, seed), _disturbed_embeddings(self.model, seed) if disturbed else nullcontext():
+        with self._ready(way), _disturbed_layers(self.model, way.seed) if disturbed else nullcontext():
             args, kwargs = map_tensors(args, leaf), map_tensors(kwargs, leaf)
             versions = self._versions()
             outputs = list(tensors_in(self.model(*args, **kwargs)))
             if written := [key for key, version in self._versions().items() if version != versions.get(key)]:
                 message = f"forward writes into the parameter {written[0]}"
                 raise RuntimeError(message)
-            loss = _loss(outputs, seed)
-            if loss is not None:
+            loss = _loss(outputs, way.seed)
+            if loss is not None and way.backward:
                 loss.backward()  # type: ignore[no-untyped-call]
             weights = parameters(self.model)
             after = {key: value if key in weights else value.clone() for key, value in state(self.model).items()}
@@ -165,19 +185,20 @@ def _loss(outputs: list[torch.Tensor], seed: int) -> torch.Tensor | None:
     return sum(terms[1:], terms[0]) if terms else None
 
 
-def _disturb(tensor: torch.Tensor, seed: int) -> torch.Tensor:
+def _disturb(tensor: torch.Tensor, seed: int, size: float) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed + 2)
-    return tensor * (1 + _STEP * torch.randn(tensor.shape, generator=generator, dtype=torch.float64))
+    return tensor * (1 + size * torch.randn(tensor.shape, generator=generator, dtype=torch.float64))
 
 
 @contextmanager
-def _disturbed_embeddings(model: nn.Module, seed: int) -> Iterator[None]:
-    """Inputs that are indices cannot be disturbed, so what they are turned into is."""
+def _disturbed_layers(model: nn.Module, seed: int) -> Iterator[None]:
+    """What layers without further layers give is disturbed: that of embeddings like inputs, which cannot be where they are indices."""
 
-    def hook(_module: nn.Module, _args: Any, output: torch.Tensor) -> torch.Tensor:
-        return _disturb(output, seed)
+    def hook(module: nn.Module, _args: Any, output: Any) -> Any:
+        size = _STEP if isinstance(module, nn.Embedding | nn.EmbeddingBag) else _ROUNDING
+        return map_tensors(output, lambda tensor: _disturb(tensor, seed, size) if tensor.is_floating_point() else tensor)
 
-    handles = [module.register_forward_hook(hook) for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)]
+    handles = [module.register_forward_hook(hook) for module in model.modules() if next(module.children(), None) is None]
     try:
         yield
     finally:
@@ -186,7 +207,7 @@ def _disturbed_embeddings(model: nn.Module, seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def as_plain_cpu() -> Iterator[None]:
+def as_plain_cpu(*, in_place: bool = True) -> Iterator[None]:
     """Code runs as it is written, in double precision on the CPU; random states and fast paths are put back afterwards."""
     torch_state, plain = torch.get_rng_state(), random.getstate()
     numpy_state = sys.modules["numpy"].random.get_state() if "numpy" in sys.modules else None
@@ -202,7 +223,7 @@ def as_plain_cpu() -> Iterator[None]:
         if _is_compiler_there():
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(all_double())
+        stack.enter_context(all_double(in_place=in_place))
         yield
 
 

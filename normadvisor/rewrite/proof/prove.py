@@ -2,55 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from normadvisor.rewrite.keys import KeyMap
-from normadvisor.rewrite.proof.compare import Compared, differences, expected, gradients_lost
 from normadvisor.rewrite.proof.copies import double_copy, has_lazy
-from normadvisor.rewrite.proof.inputs import Arguments, Shape, draw, shapes
+from normadvisor.rewrite.proof.inputs import SIDE, SLICE_SIDE, Arguments, Shape, draw, shapes
 from normadvisor.rewrite.proof.memory import counted_activations, free_memory, weight_bytes
 from normadvisor.rewrite.proof.outside import same_outside
-from normadvisor.rewrite.proof.parts import enclosing, recorded_arguments, restricted
-from normadvisor.rewrite.proof.passes import MODES, Observed, Subject, as_plain_cpu
-from normadvisor.rewrite.proof.result import Proof
+from normadvisor.rewrite.proof.pair import LIMIT, TOLERANCE, Pair, Plan, compared
+from normadvisor.rewrite.proof.parts import recorded_arguments, restricted
+from normadvisor.rewrite.proof.passes import MODES, Subject, as_plain_cpu
+from normadvisor.rewrite.proof.regions import Region, changed_regions, regions
+from normadvisor.rewrite.proof.result import Proof, unprovable
 from normadvisor.rewrite.proof.state import carry, randomise
+from normadvisor.rewrite.proof.words import told
 
 __all__ = ["LIMIT", "TOLERANCE", "prove"]
 
-TOLERANCE = 1e-11
-"""Largest relative difference between equal models that needs no explanation: fifty thousand times the rounding of float64.
-
-It is what tells an eps of 1e-12 from one of 1e-10 in front of values of size one.
-"""
-LIMIT = 1e-6
-"""No amplification excuses more than this; the smallest mistake of a rewrite that was planted gives some 1e-4."""
-_MULTIPLE = 10
-"""How many times what a disturbance of the inputs by 1e-12 does may be put down to rounding.
-
-Rounding is 2e-16 per operation, some thousand times less than that disturbance, but it arises in every layer rather than at the input
-alone: the multiple leaves room for thousands of layers and sums.
-"""
-
 _LARGE = 1 << 25
 """Parameters from which on the modules that hold the changes are run rather than the whole model, which would take minutes."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """How thorough a proof has to be, and what it may take."""
-
-    draws: int
-    seed: int
-    tolerance: float
-    seconds: float
-    memory: int
+_CONTEXTS = (0, 2, None)
+"""Elements of a sequence that are run on either side of a change, from least to most; ``None`` for the sequence as a whole."""
+_NAMED = 3
+"""Parts that a proof names."""
 
 
 def prove(  # noqa: PLR0913 - one argument for each thing a caller may want otherwise
@@ -91,16 +70,16 @@ def prove(  # noqa: PLR0913 - one argument for each thing a caller may want othe
         memory: bytes; see :func:`~normadvisor.rewrite.proof.memory.free_memory` for how much it is when ``None``.
 
     """
-    plan = _Plan(draws, seed, tolerance, seconds, free_memory() if memory is None else memory)
+    plan = Plan(draws, seed, tolerance, seconds, free_memory() if memory is None else memory)
     key_map = key_map or KeyMap()
-    if _parameters(original) > _LARGE:
-        by_parts = _by_parts(original, changed, inputs, key_map, parts, plan)
-        if by_parts is not None and by_parts.equal:
-            return by_parts
+    is_large = _parameters(original) > _LARGE
+    by_parts = _by_parts(original, changed, inputs, key_map, parts, plan) if is_large else None
+    if by_parts is not None and by_parts.equal:
+        return by_parts
     whole = _guarded(original, changed, inputs, key_map, plan)
     if whole.provable:
         return whole
-    return _by_parts(original, changed, inputs, key_map, parts, plan) or whole
+    return by_parts or (None if is_large else _by_parts(original, changed, inputs, key_map, parts, plan)) or whole
 
 
 def _parameters(model: nn.Module) -> int:
@@ -108,70 +87,76 @@ def _parameters(model: nn.Module) -> int:
     return sum(0 if is_lazy(parameter) else parameter.numel() for parameter in held)
 
 
-def _unprovable(reason: str) -> Proof:
-    return Proof(equal=False, provable=False, reason=f"equality cannot be proven: {reason}")
-
-
-def _too_large(needed: int, plan: _Plan) -> Proof:
+def _too_large(needed: int, plan: Plan) -> Proof:
     free = f"{plan.memory / 2**30:.1f} GiB"
-    return _unprovable(f"comparing it in float64 takes {needed / 2**30:.1f} GiB, and {free} may be used; --memory allows for more")
+    return unprovable(f"comparing it in float64 takes {needed / 2**30:.1f} GiB, and {free} may be used; --memory allows for more")
 
 
-def _told(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
-
-
-def _guarded(original: nn.Module, changed: nn.Module, inputs: Arguments, key_map: KeyMap, plan: _Plan) -> Proof:
+def _guarded(original: nn.Module, changed: nn.Module, inputs: Arguments, key_map: KeyMap, plan: Plan) -> Proof:
     """As :func:`_whole`, and whatever goes wrong outside of the models' own code is a reason, too."""
     if (needed := weight_bytes(original, changed)) > plan.memory:
         return _too_large(needed, plan)
     try:
         return _whole(original, changed, inputs, key_map, plan)
     except Exception as error:  # noqa: BLE001 -- copying and running code that is not ours may raise anything
-        return _unprovable(_told(error))
+        return unprovable(told(error))
 
 
 def _by_parts(
-    original: nn.Module, changed: nn.Module, inputs: Arguments, key_map: KeyMap, parts: Sequence[Sequence[str]], plan: _Plan
+    original: nn.Module, changed: nn.Module, inputs: Arguments, key_map: KeyMap, parts: Sequence[Sequence[str]], plan: Plan
 ) -> Proof | None:
-    """The proof for the smallest modules around every change; ``None`` where that is no help."""
-    names = enclosing(original, key_map, parts)
-    if not names or not same_outside(original, changed, names):
+    """The proof for the smallest parts around every change; ``None`` where that is no help."""
+    attempts = [regions(original, key_map, parts, context) for context in _CONTEXTS]
+    for number, found in enumerate(attempts):
+        if found in attempts[number + 1 :]:
+            continue
+        proof = _of_regions(original, changed, inputs, key_map, found, plan)
+        # What differs on arbitrary inputs may still be equal on those that the layers around it give.
+        if proof is not None and (proof.equal or number == len(attempts) - 1):
+            return proof
+    return None
+
+
+def _of_regions(
+    original: nn.Module, changed: nn.Module, inputs: Arguments, key_map: KeyMap, found: Sequence[Region], plan: Plan
+) -> Proof | None:
+    pairs = changed_regions(original, changed, found)
+    if not pairs or not same_outside(original, changed, pairs, key_map):
         return None
     try:
-        arguments = recorded_arguments(original, names, inputs)
+        arguments = recorded_arguments(original, [region for region, _ in pairs], inputs)
     except Exception:  # noqa: BLE001 -- forward may raise anything, and the reason for not proving the whole is told already
         return None
     proofs = []
-    for name, new, part_map in restricted(original, changed, key_map, names):
-        part, changed_part = original.get_submodule(name), changed.get_submodule(new)
-        if name not in arguments:
+    for part in restricted(original, changed, key_map, pairs):
+        if part.region not in arguments:
             return None
-        proof = _guarded(part, changed_part, arguments[name], part_map, plan)
+        side = SIDE if part.region.stop is None else SLICE_SIDE
+        proof = _guarded(part.original, part.changed, arguments[part.region], part.key_map, replace(plan, side=side))
         if not proof.equal:
-            return replace(proof, reason=f"in {name}: {proof.reason}")
+            return replace(proof, reason=f"in {part.region}: {proof.reason}")
         proofs.append(proof)
-    if len(proofs) != len(names):
+    if len(proofs) != len(pairs):
         return None
     modes = tuple(mode for mode in proofs[0].modes if all(mode in proof.modes for proof in proofs))
-    what = f"{proofs[0].what} of {', '.join(names)}, which hold all that was changed,"
-    return replace(
-        proofs[0], modes=modes, what=what, draws=min(proof.draws for proof in proofs), worst=max(proof.worst for proof in proofs)
-    )
+    named = [str(region) for region, _ in pairs]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    what = f"{proofs[0].what.removesuffix(',')} of {', '.join(named[:_NAMED])}{more}, which hold all that was changed,"
+    draws, worst = min(proof.draws for proof in proofs), max(proof.worst for proof in proofs)
+    return replace(proofs[0], modes=modes, what=what, draws=draws, worst=worst)
 
 
-def _whole(original: nn.Module, changed: nn.Module, inputs: Arguments, key_map: KeyMap, plan: _Plan) -> Proof:
+def _whole(original: nn.Module, changed: nn.Module, inputs: Arguments, key_map: KeyMap, plan: Plan) -> Proof:
     first, second = _copied(original, inputs), _copied(changed, inputs)
     randomise(first, plan.seed)
     if problem := carry(first, second, key_map):
         return Proof(equal=False, reason=problem)
     one, other = Subject(first), Subject(second)
     modes = ("train", "eval", "as it is") if one.is_mixed else ("train", "eval")
-    shape = _shape(one, modes, inputs, plan.memory - weight_bytes(original, changed))
+    shape = _shape(one, modes, inputs, replace(plan, memory=plan.memory - weight_bytes(original, changed)))
     if isinstance(shape, str):
-        return _unprovable(shape)
-    return _draws(_Pair(one, other, key_map, plan), modes, inputs, shape)
+        return unprovable(shape)
+    return compared(Pair(one, other, key_map, plan), modes, inputs, shape)
 
 
 def _copied(model: nn.Module, inputs: Arguments) -> nn.Module:
@@ -184,108 +169,34 @@ def _copied(model: nn.Module, inputs: Arguments) -> nn.Module:
     return copied
 
 
-def _shape(subject: Subject, modes: Sequence[str], inputs: Arguments, memory: int) -> Shape | str:
+def _shape(subject: Subject, modes: Sequence[str], inputs: Arguments, plan: Plan) -> Shape | str:
     """The first shape that the model runs on in all modes; why there is none, in words.
 
     Args:
         subject: the original.
         modes: how it has to run.
         inputs: the given ones.
-        memory: bytes for what a pass keeps.
+        plan: with the memory for what a pass keeps.
 
     """
     reason = ""
-    for shape in shapes(inputs):
+    for shape in shapes(inputs, plan.side):
         args, kwargs = draw(inputs, shape, 0)
         for mode in modes:
             try:
                 with counted_activations(subject.model) as kept:
                     finite = subject.try_out(mode, args, kwargs)
             except Exception as error:  # noqa: BLE001 -- forward is the user's code
-                reason = f"forward of the original fails {MODES[mode]}: {_told(error)}"
+                reason = f"forward of the original fails {MODES[mode]}: {told(error)}"
                 break
             if not finite:
                 reason = f"it gives values that are not finite {MODES[mode]}"
                 break
-            if kept.bytes > memory:
-                reason = f"a pass keeps {kept.bytes / 2**30:.1f} GiB, and {memory / 2**30:.1f} GiB may be used; --memory allows for more"
+            if kept.bytes > plan.memory:
+                reason = (
+                    f"a pass keeps {kept.bytes / 2**30:.1f} GiB, and {plan.memory / 2**30:.1f} GiB may be used; --memory allows for more"
+                )
                 break
         else:
             return shape
     return reason
-
-
-@dataclass(slots=True)
-class _Pair:
-    """Two models that should compute the same."""
-
-    original: Subject
-    changed: Subject
-    key_map: KeyMap
-    plan: _Plan
-
-    def compare(self, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any], seed: int) -> tuple[float, bool, Proof | None]:
-        """One pass of each: the worst difference, whether there were gradients, and a verdict if it is that they differ."""
-        observed = self.original.observe(mode, args, kwargs, seed)
-        try:
-            found = self.changed.observe(mode, args, kwargs, seed)
-        except Exception as error:  # noqa: BLE001 -- forward is the user's code
-            return 0.0, True, Proof(equal=False, reason=f"the changed model fails {MODES[mode]}: {_told(error)}")
-        compared = list(differences(expected(observed, self.key_map), found, copied=self._copied()))
-        if mode != "eval":
-            compared += gradients_lost(observed, self.key_map)
-        del found  # its gradients take as much memory as the model
-        worst = max((each.error for each in compared), default=0.0)
-        if worst <= self.plan.tolerance:
-            return worst, observed.differentiable, None
-        return worst, observed.differentiable, self._judged(mode, (args, kwargs), seed, observed, compared)
-
-    def _copied(self) -> dict[str, str]:
-        return {new: self.key_map.new_name(old) or old for new, old in self.key_map.copied.items()}
-
-    def _judged(
-        self, mode: str, arguments: tuple[tuple[Any, ...], dict[str, Any]], seed: int, observed: Observed, compared: Sequence[Compared]
-    ) -> Proof | None:
-        """Whether differences beyond the tolerance can be put down to rounding; the verdict if not."""
-        again = list(differences(observed, self.original.observe(mode, *arguments, seed)))
-        if any(each.error > self.plan.tolerance for each in again):
-            return _unprovable(f"two runs of the original on the same inputs differ {MODES[mode]}")
-        own = expected(observed, self.key_map)
-        reactions = differences(own, expected(self.original.observe(mode, *arguments, seed, disturbed=True), self.key_map))
-        allowed = {(each.kind, each.name): each.error for each in reactions}
-        wrong = [each for each in compared if each.error > self._limit(allowed.get((each.kind, each.name), 0.0))]
-        if not wrong:
-            return None
-        # Outputs come first, and say most to a reader.
-        return Proof(equal=False, worst=max(each.error for each in wrong), reason=f"{wrong[0]} {MODES[mode]}")
-
-    def _limit(self, reaction: float) -> float:
-        return max(self.plan.tolerance, min(_MULTIPLE * reaction, LIMIT))
-
-
-def _draws(pair: _Pair, modes: tuple[str, ...], inputs: Arguments, shape: Shape) -> Proof:
-    worst, differentiable, made = 0.0, True, 0
-    for error, has_gradients, verdict, made in _passes(pair, modes, inputs, shape):
-        if verdict is not None:
-            return replace(verdict, modes=modes, draws=made)
-        worst, differentiable = max(worst, error), differentiable and has_gradients
-    what = "outputs, gradients and buffers" if differentiable else "outputs and buffers"
-    return Proof(equal=True, modes=modes, draws=made, worst=worst, what=what)
-
-
-def _passes(
-    pair: _Pair, modes: tuple[str, ...], inputs: Arguments, shape: Shape
-) -> Iterator[tuple[float, bool, Proof | None, int]]:
-    """Every mode on every draw, until time is up."""
-    plan, started = pair.plan, time.monotonic()
-    for index in range(plan.draws):
-        if index:
-            randomise(pair.original.model, plan.seed + index)
-            carry(pair.original.model, pair.changed.model, pair.key_map)
-        pair.original.keep()
-        pair.changed.keep()
-        args, kwargs = draw(inputs, shape, plan.seed + index)
-        for mode in modes:
-            yield *pair.compare(mode, args, kwargs, plan.seed + index), index + 1
-        if time.monotonic() - started > plan.seconds:
-            return

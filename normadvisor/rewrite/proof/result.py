@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-__all__ = ["Proof"]
+__all__ = ["Proof", "unprovable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,3 +48,8 @@ class Proof:
 
         """
         return cls(**{**data, "modes": tuple(data["modes"])})
+
+
+def unprovable(reason: str) -> Proof:
+    """That nothing could be compared."""
+    return Proof(equal=False, provable=False, reason=f"equality cannot be proven: {reason}")

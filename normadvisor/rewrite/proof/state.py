@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 if TYPE_CHECKING:
     from normadvisor.rewrite.keys import KeyMap
 
-__all__ = ["carry", "fill_empty", "hidden", "load", "named_modules", "parameters", "randomise", "state"]
+__all__ = ["carry", "fill_empty", "hidden", "load", "named_modules", "parameters", "randomise", "shape_of", "state"]
 
 _SPREAD = 0.1
 """Noise on weights that have values of their own, relative to their root mean square: small enough to keep the scale of activations."""
@@ -57,8 +58,15 @@ def _buffers(model: nn.Module, *, kept: bool) -> dict[str, torch.Tensor]:
 
 
 def state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and saved buffers by the keys of ``state_dict``; the model's own tensors, detached."""
-    return {**{key: value.detach() for key, value in parameters(model).items()}, **_buffers(model, kept=True)}
+    """Parameters and saved buffers by the keys of ``state_dict``; the model's own tensors, detached but for those without a shape."""
+    weights: dict[str, torch.Tensor] = dict(parameters(model))
+    weights = {key: value if is_lazy(value) else value.detach() for key, value in weights.items()}
+    return {**weights, **_buffers(model, kept=True)}
+
+
+def shape_of(tensor: torch.Tensor) -> tuple[int, ...] | None:
+    """``None`` for one that gets its shape in the first forward pass."""
+    return None if is_lazy(tensor) else tuple(tensor.shape)
 
 
 def hidden(model: nn.Module) -> dict[str, torch.Tensor]:

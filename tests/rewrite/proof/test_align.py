@@ -156,6 +156,4 @@ def test_several_changes_at_once_in_several_lists() -> None:
 def test_an_edit_that_did_something_else_is_told_by_classes_and_shapes() -> None:
     original = nn.Sequential(conv(), norm(), nn.Conv2d(3, 5, 1), nn.ReLU())
     changed = nn.Sequential(norm(), nn.Conv2d(3, 5, 1), nn.ReLU())
-    assert aligned(original, changed) == KeyMap(
-        renamed=renamed("1", "0", NORM) | renamed("2", "1", LINEAR), dropped=("0.weight", "0.bias")
-    )
+    assert aligned(original, changed) == KeyMap(renamed=renamed("1", "0", NORM) | renamed("2", "1", LINEAR), dropped=("0.weight", "0.bias"))
