@@ -12,7 +12,7 @@ from normadvisor.graph.canonical import module_op
 from normadvisor.rewrite.model.build import Like
 from normadvisor.rewrite.model.change import Change, demand_initialized
 from normadvisor.rewrite.model.refusal import CannotChange
-from normadvisor.types import JSONValue, Operation
+from normadvisor.types import GROUPS, JSONValue, Operation
 from normadvisor.types.words import nearest
 
 __all__ = ["set_argument"]
@@ -32,6 +32,9 @@ def set_argument(operation: Operation, change: Change) -> None:
         CannotChange: the class has no such argument, does not take the value, or what it is built with cannot be told.
 
     """
+    if _holds_what_a_call_takes(operation, change):
+        _leave_out(operation.part.module, operation.argument, change)
+        return
     name, layer = operation.part.module, change.layer(operation.part)
     demand_initialized(name, layer)
     known = module_op(type(layer))
@@ -44,6 +47,24 @@ def set_argument(operation: Operation, change: Change) -> None:
     old, new = _template(known[1], given, torch.device("meta")), _template(known[1], {**given, operation.argument: value}, like.device)
     _attributes(layer, old, new, change)
     _tensors(name, layer, old, new, like, change)
+
+
+def _holds_what_a_call_takes(operation: Operation, change: Change) -> bool:
+    """Whether a class of one's own hands a parameter to a function that its ``forward`` calls: ``F.conv2d(x, self.weight, self.bias)``."""
+    part = operation.part
+    if part.is_layer or operation.value is not False or part.op not in GROUPS["linear_map"] or part.module not in change.layers:
+        return False
+    layer = change.named(part.module)
+    return module_op(type(layer)) is None and layer._parameters.get(operation.argument) is not None  # noqa: SLF001
+
+
+def _leave_out(name: str, key: str, change: Change) -> None:
+    """Let a layer have no such parameter, as ``register_parameter(key, None)`` does."""
+    layer = change.named(name)
+    demand_initialized(name, layer)
+    live = vars(layer)["_parameters"]
+    change.kept.append(live[key])
+    change.journal.set_item(live, key, None)
 
 
 def _set_plain(name: str, layer: nn.Module, argument: str, value: JSONValue, change: Change) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from normadvisor.rewrite.keys import Fold, KeyMap
 from normadvisor.rewrite.model import CannotChange, change_model, put_layers
+from normadvisor.types import Operation, OperationKind, Part
 
 X = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -533,6 +534,44 @@ def test_a_layer_is_wrapped_in_a_layer(follow, operation):
     assert not change.key_map
     with pytest.raises(CannotChange, match=r"torch\.nn\.functional\.relu does not take the layer"):
         change_model(model, [operation("wrap_layer", graph, "2", layer="torch.nn.functional.relu")], graph)
+
+
+# -- calls in forward ----------------------------------------------------------------------------------------------------------
+
+
+class Standardized(nn.Conv2d):
+    """A class of torch with a forward of its own."""
+
+    def forward(self, x):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+class Own(nn.Module):
+    """A convolution that nobody calls one."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.rand(8, 3, 3, 3)), nn.Parameter(torch.rand(8))
+
+    def forward(self, x):
+        return nn.functional.conv2d(x, self.weight, self.bias)
+
+
+@pytest.mark.parametrize("make", [lambda: Standardized(3, 8, 3), Own])
+def test_the_bias_that_forward_hands_to_a_function_is_left_out(make, follow, operation, snapshot):
+    model = trained(nn.Sequential(make(), nn.BatchNorm2d(8)))
+    expected, graph = model.eval()(X), follow(model.train(), X)
+    part = next(node for node in graph.nodes if node.op == "conv")
+    assert not part.cls
+    before = snapshot(model.eval())
+    wanted = Operation(kind=OperationKind.SET_ARGUMENT, part=Part("0", part.name, "conv", is_layer=False), argument="bias", value=False)
+    change = change_model(model, [wanted], graph)
+    assert model[0].bias is None
+    assert change.key_map == KeyMap(dropped=("0.bias",), folded=(Fold("0.bias", "1.running_mean"),))
+    close(model(X), expected)
+    change.undo()
+    assert snapshot(model) == before
 
 
 # -- put -----------------------------------------------------------------------------------------------------------------------
