@@ -18,7 +18,7 @@ from normadvisor.files.folders import python_files
 from normadvisor.files.source import read_text
 from normadvisor.rewrite.source.place import Refused, SourceFiles, SourceTree, WriteContext
 
-__all__ = ["class_nodes", "defined_in", "indexed_at", "named_at", "names_of_class"]
+__all__ = ["called_by_others", "class_nodes", "defined_in", "indexed_at", "named_at", "names_of_class"]
 
 _MOST_FILES = 2000
 """Files searched for names; a project beyond that is searched in part."""
@@ -117,6 +117,20 @@ def named_at(context: WriteContext, owner: torch.nn.Module, name: str, allowed: 
                 if id(item) not in gone and (_is_own_attribute(item, name) or _is_lookup(tree, item, name)):
                     return _place(tree, item)
     return _named_outside(context, owner, name, gone)
+
+
+def called_by_others(context: WriteContext, owner: torch.nn.Module, name: str, allowed: Collection[ast.AST], home: str = "") -> bool:
+    """Whether a method of the class of a module, or of one related to it, calls a layer by its name, calls that are about to go aside.
+
+    The arguments are those of :func:`named_at`.
+    """
+    gone = {id(inner) for node in allowed for inner in ast.walk(node)}
+    for cls in _relatives(type(owner), home):
+        for _, node in class_nodes(context, cls):
+            called = (item.func for item in ast.walk(node) if isinstance(item, ast.Call))
+            if any(id(func) not in gone and _is_own_attribute(func, name) for func in called):
+                return True
+    return False
 
 
 def _named_outside(context: WriteContext, owner: torch.nn.Module, name: str, gone: set[int]) -> str | None:

@@ -13,7 +13,7 @@ from normadvisor.graph.model import NodeInfo
 from normadvisor.rewrite.source.allies import with_allies
 from normadvisor.rewrite.source.calls import Use, all_covered, is_container_call, runs_of, unwrapped, use_of
 from normadvisor.rewrite.source.imports import is_bound_locally, name_for
-from normadvisor.rewrite.source.mentions import defined_in, indexed_at, named_at
+from normadvisor.rewrite.source.mentions import called_by_others, defined_in, indexed_at, named_at
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.sequence import Slot, built_under, frames_of, reason_for_none, slots, without
 from normadvisor.rewrite.source.spans import joined
@@ -117,7 +117,7 @@ def _planned(context: WriteContext, functions: Iterable[NodeInfo], layers: set[s
         place = places[key]
         if place is None:
             plan.statements[statement] = tree
-        else:
+        elif not called_by_others(context, holder, attribute, going_nodes, home):
             failed[name] = Refused(f"`{attribute}` is also named at {place}")
     return plan, failed
 

@@ -116,6 +116,8 @@ def _several_times(name: str, use: Use, nodes: Sequence[NodeInfo]) -> str:
             places = " and ".join(dict.fromkeys(place_of(frame.location) for frame in frames))
             runs = f"`{frames[0].function}` runs `{owner}` {len(nodes)} times, at {places}"
             return f"{runs}, and the call at {where} runs `{name}` each time"
+    if any(isinstance(item, _LOOPS) for item in use.tree.around(use.call)):
+        return f"the call at {where} runs `{name}` {len(nodes)} times in a loop: it takes an `nn.ModuleList` with one layer for each turn"
     return f"the call at {where} runs `{name}` several times"
 
 

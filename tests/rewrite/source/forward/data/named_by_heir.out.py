@@ -7,11 +7,11 @@ class Net(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
         self.act = nn.ReLU()
-        self.act2 = nn.Identity()
+        self.act2 = nn.ReLU()
 
     def forward(self, x):
         x = self.act(self.conv(x))
-        return self.act2(x)
+        return x
 
 
 class Heir(Net):

@@ -1,5 +1,5 @@
 # fix: separate_layers norm
-# refused: the call at net.py:14 runs `norm` several times
+# refused: the call at net.py:14 runs `norm` 3 times in a loop: it takes an `nn.ModuleList` with one layer for each turn
 from torch import nn
 
 
