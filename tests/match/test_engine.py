@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from normadvisor.graph import trace
+from normadvisor.match import engine, match
+from normadvisor.rulebook import load_rules
+from normadvisor.targets.inputs.spec import Inputs
+from normadvisor.types import RunContext
+
+
+def test_a_rule_is_made_ready_once(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def compiled(rule, compile_rule=engine.compile_rule):
+        made.append(rule)
+        return compile_rule(rule)
+
+    monkeypatch.setattr(engine, "compile_rule", compiled)
+    monkeypatch.setattr(engine, "_COMPILED", {})
+    rule = next(rule for rule in load_rules() if rule.id == "NA102")
+    other = replace(rule, message="another message")
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    graph = trace(model, Inputs((torch.randn(2, 3, 8, 8),), given=True), target="net", sites={})
+    messages = [finding.message for given in (rule, rule, other, rule) for finding in match(graph, [given], RunContext(), tmp_path)]
+    expected = "the bias of 0 has no effect: 1 subtracts the mean of every channel right after it"
+    assert messages == [expected, expected, "another message", expected]
+    assert [id(item) for item in made] == [id(rule), id(other)]
