@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 import torch
 from torch import nn
 
@@ -13,7 +12,7 @@ from normadvisor.targets.inputs.spec import Inputs
 from normadvisor.types import RunContext
 
 
-def test_a_rule_is_made_ready_once(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_is_made_ready_once(tmp_path, monkeypatch) -> None:
     made = []
 
     def compiled(rule, compile_rule=engine.compile_rule):
