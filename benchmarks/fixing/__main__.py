@@ -6,14 +6,15 @@ import argparse
 import json
 import random
 import sys
+import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.fixing.files import Source, package_sources, rule_sources, script_sources
-from benchmarks.fixing.measure import Row, known_findings, measure
+from benchmarks.fixing.files import Source, own_sources, package_sources, rule_sources, script_sources
+from benchmarks.fixing.measure import Row, known_findings, measure, measure_all
 from benchmarks.fixing.plant import Plant, plants
 from benchmarks.report import header
 
@@ -26,12 +27,23 @@ def main() -> int:
     tasks = list(_sources(arguments.families))
     if arguments.only:
         tasks = [source for source in tasks if arguments.only in source.name]
+    random.Random(arguments.seed).shuffle(tasks)  # what a time limit cuts off is then a fair share of everything
+    until = time.monotonic() + 60 * arguments.minutes
+    reached = 0
+
+    def work(source: Source) -> list[Row]:
+        nonlocal reached
+        if time.monotonic() > until:
+            return []
+        reached += 1
+        return _of_source(source, arguments.plants, arguments.seed)
+
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        rows = [row for found in pool.map(lambda source: _of_source(source, arguments.plants, arguments.seed), tasks) for row in found]
+        rows = [row for found in pool.map(work, tasks) for row in found]
     if arguments.rows:
         arguments.rows.write_text("".join(json.dumps(row.to_dict()) + "\n" for row in rows), encoding="utf-8")
     command = "python -m benchmarks.fixing " + " ".join(sys.argv[1:])
-    text = header("Fixes on planted mistakes", command.strip()) + _text(rows, len(tasks))
+    text = header("Fixes on planted mistakes", command.strip()) + _text(rows, reached, len(tasks))
     print(text)
     if arguments.output:
         arguments.output.write_text(text, encoding="utf-8")
@@ -40,9 +52,10 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fixing", description=__doc__)
-    parser.add_argument("families", nargs="*", default=["rules", "scripts", "torchvision", "timm"], help="default: all four")
+    parser.add_argument("families", nargs="*", default=["corpus", "rules", "scripts", "torchvision", "timm"], help="default: all five")
     parser.add_argument("--plants", type=int, default=4, help="mistakes planted in each sound file, at most one of a kind")
     parser.add_argument("--jobs", type=int, default=3, help="files worked on side by side")
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin no further source after that long; sources come in random order")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="sources whose name holds this")
     parser.add_argument("--rows", type=Path, help="write a line of JSON for every mistake")
@@ -52,13 +65,15 @@ def _arguments() -> argparse.Namespace:
 
 def _sources(families: Sequence[str]) -> Iterator[Source]:
     for family in families:
-        own = {"rules": rule_sources, "scripts": script_sources}
+        own = {"corpus": own_sources, "rules": rule_sources, "scripts": script_sources}
         yield from own[family]() if family in own else package_sources(family)
 
 
 def _of_source(source: Source, most: int, seed: int) -> list[Row]:
     """Rows of one source; a failure of the measurement itself is a row that says so."""
     try:
+        if source.path is not None:
+            return measure_all(source)
         if source.rule:
             return [measure(source, None, frozenset(), source.inputs)]
         known, inputs = known_findings(source)
@@ -84,14 +99,14 @@ def _chosen(source: Source, most: int, seed: int) -> list[Plant]:
     return [draw.choice(kinds[name]) for name in names]
 
 
-def _text(rows: Sequence[Row], sources: int) -> str:
+def _text(rows: Sequence[Row], reached: int, sources: int) -> str:
     planted = [row for row in rows if row.status in _STATUSES]
     fixable = [row for row in planted if row.status != "in words"]
     fixed = [row for row in fixable if row.status == "fixed"]
     compared = [row for row in fixed if row.restored is not None]
     safe = [row for row in fixed if row.safe]
     lines = [
-        f"{sources} files; {len(planted)} findings, {len(fixable)} with a fix that can be applied.",
+        f"{reached} of {sources} sources; {len(planted)} findings, {len(fixable)} with a fix that can be applied.",
         "",
         f"- fixed: {_share(len(fixed), len(fixable))} of the fixable",
         f"- of the planted ones that were fixed, back to the function of the sound file: {_share(_count(compared), len(compared))}",

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from benchmarks.scripts.labels import corpus
 
-__all__ = ["Source", "package_sources", "rule_sources", "script_sources"]
+__all__ = ["CORPUS", "Source", "own_sources", "package_sources", "rule_sources", "script_sources"]
 
+CORPUS = Path(__file__).with_name("corpus")
+"""Model files written for this, in many styles, by an author who did not know how fixes are made."""
 _MOST_TRIED = 6
 """Factories of a file that are built to find the smallest."""
 _FETCHING = ("torchvision.models.detection", "torchvision.models.segmentation", "torchvision.models.quantization")
@@ -36,6 +38,8 @@ class Source:
     mended: str = ""
     """The same without the mistake, where its author wrote that down."""
     script: bool = False
+    path: Path | None = None
+    """A file or folder of the corpus, whose mistakes stand in it already."""
 
 
 def package_sources(package: str) -> Iterator[Source]:
@@ -126,3 +130,10 @@ def script_sources() -> Iterator[Source]:
         if len(script.files) == 1 and script.files[0].suffix == ".py":
             text = script.files[0].read_text(encoding="utf-8")
             yield from (Source(f"{script.name} {rule}", text, "", rule=rule, script=True) for rule in rules)
+
+
+def own_sources() -> Iterator[Source]:
+    """The model files of the corpus; a folder is one source."""
+    for path in sorted(CORPUS.iterdir()):
+        if path.suffix == ".py" or (path.is_dir() and any(path.glob("*.py"))):
+            yield Source(path.stem, "", "", path=path)

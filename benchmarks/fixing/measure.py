@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,7 @@ from normadvisor.api.fixing import Candidate, Choice, Fixer, FixOptions, Trial
 from normadvisor.config import Settings, load_settings, parse_context
 from normadvisor.types import Applicability, Edit, Finding
 
-__all__ = ["Row", "known_findings", "measure"]
+__all__ = ["Row", "known_findings", "measure", "measure_all"]
 
 _TIMEOUT = 240.0
 _COMPARING = 300
@@ -100,6 +102,37 @@ def measure(source: Source, plant: Plant | None, known: frozenset[str], inputs: 
     return row
 
 
+def measure_all(source: Source) -> list[Row]:
+    """Every finding of a file or folder whose author put mistakes there, each tried alone; then all together, twice."""
+    if source.path is None:
+        raise AssertionError
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / source.path.name
+        (shutil.copytree if source.path.is_dir() else shutil.copyfile)(source.path, path)
+        with Fixer([str(path)], _settings, FixOptions(check=CheckOptions(jobs=1))) as fixer:
+            for candidate in fixer.candidates():
+                begin = time.monotonic()
+                row = Row(source=source.name, rule=candidate.finding.rule, kind="corpus", status="in words", reason=candidate.reason)
+                if any(fix.refused for fix in candidate.others):
+                    row.status = "refused"
+                for fix in candidate.fixes:
+                    trial = fixer.try_choices([Choice(candidate.finding, fix)])
+                    if trial.held:
+                        _judge(row, trial, trial.changes[0].before, [edit for edit in fix.edits if edit.path == str(trial.changes[0].path)])
+                        break
+                    row.status, row.reason = "rolled back", trial.rolled_back[0].reason if trial.rolled_back else "waits for another"
+                row.seconds = time.monotonic() - begin
+                rows.append(row)
+            run = fixer.fix_all(unsafe=True)
+        run.write()
+        with Fixer([str(path)], _settings, FixOptions(check=CheckOptions(jobs=1))) as fixer:
+            again = fixer.fix_all(unsafe=True)
+        if again.changes and rows:
+            rows[0].idempotent = False
+    return rows
+
+
 def _try(fixer: Fixer, found: list[Finding], row: Row, path: Path, compared: Callable[[Path], str] | None) -> None:
     keys = {_key(finding) for finding in found}
     candidates = [candidate for candidate in fixer.candidates() if candidate.finding.rule == row.rule and _key(candidate.finding) in keys]
@@ -132,10 +165,24 @@ def _judge(row: Row, trial: Trial, before: bytes, edits: Sequence[Edit]) -> None
     row.safe = trial.held[0].fix.applicability is Applicability.SAFE
     row.proven = bool(trial.held[0].proofs) and all(proven.proof.equal for proven in trial.held[0].proofs)
     try:
-        ast.parse(after.decode())
-    except SyntaxError:
+        ast.parse(after)
+    except (SyntaxError, ValueError):
         row.parses = False
-    row.exact = _exact(before.decode(), after.decode(), edits)
+    row.exact = _exact(_text(before), _text(after), edits) and _endings(before) >= _endings(after)
+
+
+def _text(data: bytes) -> str:
+    """Every byte as one character where the file is not UTF-8; line endings are looked at apart."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _endings(data: bytes) -> set[bytes]:
+    """The kinds of line endings in a file."""
+    return set(re.findall(rb"\r\n|\r|\n", data))
 
 
 def _exact(before: str, after: str, edits: Sequence[Edit]) -> bool:
