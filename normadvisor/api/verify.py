@@ -129,11 +129,14 @@ def _compared(
     original: _Version | Proof, edited: _Version, request: ProofRequest, phase: Callable[[str], None], seconds: float
 ) -> _Compared:
     """The proof where one is asked, and how the keys changed where that can be told."""
-    from normadvisor.rewrite.proof import align, prove
+    from normadvisor.rewrite.proof import align, prove, unchanged
+    from normadvisor.rewrite.proof.words import told
 
     if isinstance(original, Proof):
         return _Compared(original)
     before, after = original.built.model, edited.built.model
+    if not request.changes and unchanged(before, after, (original.traced.graph, edited.traced.graph)):
+        return _Compared(unchanged=True)
     untouched = not request.changes and _is_same(original, edited)
     if untouched and _is_large(before):
         return _Compared(unchanged=True)
@@ -145,15 +148,14 @@ def _compared(
             return _Compared(key_map=key_map)
         if original.traced.inputs is None:
             return _Compared(None if untouched else _unprovable("it was traced without inputs"), key_map, untouched)
-        parts = [_parts(change) for change in request.changes]
+        parts = [_parts([operation]) for operation in _operations(request)]
         proof = prove(
             before, after, original.traced.inputs, key_map, parts=parts, draws=request.draws, seed=request.seed, seconds=seconds
         )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - the target's code may raise anything; what cannot be compared is not proven
         if untouched:
             return _Compared(unchanged=True)
-        words = " ".join(str(error).split())[:200]
-        return _Compared(_unprovable(f"comparing it failed: {type(error).__name__}: {words}") if request.equal else None, key_map)
+        return _Compared(_unprovable(f"comparing it failed: {told(error)}") if request.equal else None, key_map)
     else:
         # What cannot be compared by running it, and has the same graph as before, is not what the edits are about.
         return _Compared(unchanged=True) if untouched and not proof.provable else _Compared(proof, key_map)
@@ -187,9 +189,9 @@ def _operations(request: ProofRequest) -> list[Operation]:
     return found
 
 
-def _parts(change: Sequence[Operation]) -> list[str]:
-    """The modules that a fix changes."""
-    parts = (part for operation in change for part in (operation.part, operation.other) if part is not None)
+def _parts(operations: Sequence[Operation]) -> list[str]:
+    """The modules that operations change."""
+    parts = (part for operation in operations for part in (operation.part, operation.other) if part is not None)
     return list(dict.fromkeys(part.module for part in parts))
 
 

@@ -23,9 +23,11 @@ from normadvisor.api.live_fix import fix
 from normadvisor.api.selection import load_selected
 from normadvisor.config import Settings
 from normadvisor.graph import trace
-from normadvisor.match import match
+from normadvisor.match import engine, match
+from normadvisor.match.compiled import CompiledRule, compile_rule
 from normadvisor.rewrite.model import CannotChange, change_model
 from normadvisor.rewrite.proof import prove
+from normadvisor.rulebook.model import Rule
 from normadvisor.targets.inputs.spec import Inputs
 from normadvisor.types import Applicability, RunContext
 
@@ -173,6 +175,21 @@ SEEN: Counter[str] = Counter()
 @functools.cache
 def rules():
     return load_selected(Settings())[1]
+
+
+COMPILED: dict[int, tuple[Rule, CompiledRule]] = {}
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check compiles each rule once; here the same ones are matched with hundreds of networks."""
+
+    def compiled(rule: Rule) -> CompiledRule:
+        if id(rule) not in COMPILED:
+            COMPILED[id(rule)] = rule, compile_rule(rule)
+        return COMPILED[id(rule)][1]
+
+    monkeypatch.setattr(engine, "compile_rule", compiled)
 
 
 def inputs_of(net: Network) -> Inputs:

@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from normadvisor.rewrite.proof.align import align
-    from normadvisor.rewrite.proof.prove import prove
+    from normadvisor.rewrite.proof.alignment import align
+    from normadvisor.rewrite.proof.outside import unchanged
+    from normadvisor.rewrite.proof.proving import prove
     from normadvisor.rewrite.proof.result import Proof
 
-__all__ = ["Proof", "align", "prove"]
+__all__ = ["Proof", "align", "prove", "unchanged"]
 
-_HOMES = {"Proof": "result", "align": "align", "prove": "prove"}
+_HOMES = {"Proof": "result", "align": "alignment", "prove": "proving", "unchanged": "outside"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from normadvisor.graph.values import tensors_in
-from normadvisor.rewrite.proof.prove import prove
+from normadvisor.rewrite.proof.proving import prove
 from normadvisor.rewrite.proof.result import Proof, unprovable
 from normadvisor.rewrite.proof.state import named_modules
 from normadvisor.rewrite.proof.words import told
