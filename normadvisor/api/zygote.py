@@ -29,6 +29,9 @@ __all__ = ["HEADER", "main", "send_job"]
 HEADER = struct.Struct(">Q")
 """Length of the pickle that follows."""
 
+_SEVERAL = 2
+"""Children after which more are to be expected."""
+
 _BECOME_SUBREAPER = 36
 """``PR_SET_CHILD_SUBREAPER`` of Linux's ``prctl``: processes whose parent died become our children rather than init's."""
 
@@ -46,6 +49,13 @@ _NEEDED = (
     "normadvisor.targets.build",
 )
 """Modules that children need and need not each import again."""
+
+_LATER = (
+    ("normadvisor.rewrite.source.writer", "write_source"),
+    ("normadvisor.rewrite.proof", "prove"),
+    ("normadvisor.rewrite.proof", "align"),
+)
+"""Names that some children need: those that write edits, and those that compare. Where there is one child it may need none of them."""
 
 
 def send_job(connection: socket.socket, message: tuple[Any, ...], descriptors: tuple[int, ...] = ()) -> None:
@@ -99,6 +109,7 @@ class _Server:
         self._rules: list[Any] = []
         self._running: dict[int, int] = {}
         """Job number by process id."""
+        self._forked = 0
         self._wake, self._wake_write = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._wake_write, False)
@@ -115,10 +126,21 @@ class _Server:
                     self._reap()
                 if self._connection.fileno() in ready and not self._take_message():
                     return
+                if self._forked == _SEVERAL:
+                    self._forked += 1
+                    self._import_more()
         except (BrokenPipeError, ConnectionResetError):
             return  # the parent is gone
         finally:
             self._kill_everything()
+
+    @staticmethod
+    def _import_more() -> None:
+        """Import what children of a longer session would each import, while those that run are at work."""
+        with contextlib.suppress(Exception):  # a child that needs what cannot be imported tells so
+            for module, name in _LATER:
+                getattr(importlib.import_module(module), name)
+        gc.freeze()
 
     def _take_message(self) -> bool:
         header, descriptors, _, _ = socket.recv_fds(self._connection, HEADER.size, 4)
@@ -148,6 +170,7 @@ class _Server:
             self._become_child(job, limits, output, log)
         os.close(output)
         os.close(log)
+        self._forked += 1
         self._running[pid] = number
         self._answer({"kind": "started", "job": number, "pid": pid})
 

@@ -16,6 +16,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from normadvisor.files.overlay import overlay_of, overlay_paths
+from normadvisor.files.real import RealPaths
 from normadvisor.files.source import text_of
 
 __all__ = ["forget_modules", "importing_overlaid", "is_installed"]
@@ -126,8 +127,9 @@ def forget_modules(since: Iterable[str], keep: Callable[[ModuleType], bool] = is
     before = frozenset(since)
     everything: dict[str, Any] = dict(sys.modules)  # a module may have put an object of another class in its place
     loaded = {name: module for name, module in everything.items() if isinstance(module, ModuleType)}
-    files = overlay_paths()
-    overlaid = {name for name, module in loaded.items() if _source_of(module) in files} if files else set()
+    files = frozenset(map(str, overlay_paths()))
+    real = RealPaths()
+    overlaid = {name for name, module in loaded.items() if _source_of(module, real) in files} if files else set()
     gone = overlaid | {name for name, module in loaded.items() if name not in before and not keep(module)}
     gone |= _holders(loaded, gone)
     gone = {name for name in gone if name != "__main__" and not _is_compiled(loaded[name])}
@@ -165,14 +167,11 @@ def _attributes(value: object) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _source_of(module: ModuleType) -> Path | None:
+def _source_of(module: ModuleType, real: RealPaths) -> str | None:
     file = vars(module).get("__file__")
     if not isinstance(file, str) or "\0" in file:
         return None
-    try:
-        return Path(file).resolve()
-    except (OSError, RuntimeError):
-        return None
+    return real.of(file)
 
 
 def _is_compiled(module: ModuleType) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normadvisor.api.fixing.choices import Choice, FixOptions, Proven
+from normadvisor.api.fixing.memory import Memory
 from normadvisor.api.fixing.offers import SCRIPTS, Offer
 from normadvisor.api.fixing.shift import Places, pairs
 from normadvisor.api.job import CONVERT, Conversion, Job, ProofRequest
@@ -102,6 +103,7 @@ class Verifier:
         self._session = session
         self._options = options
         self._began = time.time_ns()
+        self._memory = Memory()
         self.progress = progress
         self.disk: dict[Path, bytes] = {}
         """What edited files held before anything was changed."""
@@ -135,21 +137,31 @@ class Verifier:
         with overlaid(contents):
             reading = self._session.scripts.reread(base.reading, changed)
         concerned = list(_concerned(base, self._session.plan.jobs, changed))
-        found = self._session.run([self._job(base, contents, attempts, model) for model in concerned], self.progress)
+        found = self._outcomes(base, {model: self._job(base, contents, attempts, model) for model in concerned})
         outcomes = [list(of_job) for of_job in base.outcomes]
         failures = list(_script_failures(base.reading, reading, attempts, places))
         proofs: list[Proven] = []
         key_maps: dict[str, KeyMap] = {}
-        for (job, model), after in zip(concerned, found, strict=True):
-            before, outcomes[job][model] = outcomes[job][model], after[0]
-            failures += _model_failures((job, model), before, after[0], attempts, places)
-            target = after[0].summary.target
-            if after[0].proof is not None and after[0].proof.equal:
-                proofs.append(Proven(target, after[0].proof))
-            if after[0].key_map:
-                key_maps[target] = after[0].key_map
+        for (job, model), after in found.items():
+            before, outcomes[job][model] = outcomes[job][model], after
+            failures += _model_failures((job, model), before, after, attempts, places)
+            target = after.summary.target
+            if after.proof is not None and after.proof.equal:
+                proofs.append(Proven(target, after.proof))
+            if after.key_map:
+                key_maps[target] = after.key_map
         state = State(contents=contents, reading=reading, outcomes=outcomes)
         return Verdict(state=state, failures=tuple(failures), proofs=tuple(proofs), key_maps=key_maps)
+
+    def _outcomes(self, base: State, jobs: Mapping[tuple[int, int], Job]) -> dict[tuple[int, int], Outcome]:
+        """What comes of models; those that were compared in the same way before are not compared again."""
+        known = {model: self._memory.outcome(model, job) for model, job in jobs.items()}
+        missing = [model for model, outcome in known.items() if outcome is None]
+        ran = self._session.run([jobs[model] for model in missing], self.progress)
+        for model, outcomes in zip(missing, ran, strict=True):
+            known[model] = outcomes[0]
+            self._memory.keep(model, jobs[model], base.outcomes[model[0]][model[1]], outcomes[0])
+        return {model: outcome for model, outcome in known.items() if outcome is not None}
 
     def _remember(self, paths: Iterable[Path]) -> None:
         """Note what files hold, so that all trials are about the same.
