@@ -6,7 +6,6 @@ import ast
 from typing import TYPE_CHECKING
 
 from normadvisor.script.anchors import FUNCTIONS, around, expression_at, imported_as, place_in, removed, replaced
-from normadvisor.script.leftovers import unused_imports
 from normadvisor.script.library.syntax import argument
 from normadvisor.types import Edit
 
@@ -31,15 +30,9 @@ def remove_activation(event: Event, module: SourceModule) -> list[Edit | None]:
         module: the file of the event.
 
     Returns:
-        Nothing where the value is needed elsewhere, or where the source does not show what to take out. Imports that served the
-        activation alone go as well.
+        Nothing where the value is needed elsewhere, or where the source does not show what to take out.
 
     """
-    edits = [edit for edit in _removed_activation(event, module) if edit is not None]
-    return [*edits, *unused_imports(module, edits)]
-
-
-def _removed_activation(event: Event, module: SourceModule) -> list[Edit | None]:
     call = expression_at(module, event.location)
     given = argument(call, 0, "input") if isinstance(call, ast.Call) else None
     found = _activation_input(given)

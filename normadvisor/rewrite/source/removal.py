@@ -18,11 +18,10 @@ from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, 
 from normadvisor.rewrite.source.sequence import Slot, built_under, frames_of, reason_for_none, slots, without
 from normadvisor.rewrite.source.spans import joined
 from normadvisor.rewrite.source.statements import without_statements
-from normadvisor.script.leftovers import unused_imports
 from normadvisor.types import Edit
 from normadvisor.types.operation import Operation, OperationKind
 
-__all__ = ["is_held", "remove", "statement_of", "taken_out"]
+__all__ = ["is_held", "remove", "statement_of"]
 
 
 @dataclass(slots=True)
@@ -44,7 +43,7 @@ def remove(operations: Sequence[Operation], context: WriteContext) -> list[Edit]
     """Take layers and function calls out.
 
     A layer leaves its sequence, or its attribute goes with the calls of it. Where other code needs its place or its name
-    (``features[3]``, ``hasattr``), an ``nn.Identity`` is built instead. Imports that served nothing else go as well.
+    (``features[3]``, ``hasattr``), an ``nn.Identity`` is built instead.
 
     Args:
         operations: of kind ``remove_layer``: all that a fix takes out.
@@ -54,19 +53,7 @@ def remove(operations: Sequence[Operation], context: WriteContext) -> list[Edit]
         Refused: the source does not show what would go, or it serves layers that stay.
 
     """
-    edits = taken_out(with_allies(operations, context), context)
-    for path in dict.fromkeys(edit.path for edit in edits):
-        edits += unused_imports(context.files.tree(path).module, [edit for edit in edits if edit.path == path])
-    return joined(edits)
-
-
-def taken_out(operations: Sequence[Operation], context: WriteContext) -> list[Edit]:
-    """What :func:`remove` does to layers and calls; imports stay.
-
-    Raises:
-        Refused: as there.
-
-    """
+    operations = with_allies(operations, context)
     layers = {operation.part.module: operation for operation in operations if operation.part.is_layer}
     functions = [context.node(operation.part) for operation in operations if not operation.part.is_layer]
     nodes = {operation.part.node for operation in operations if operation.part.node}

@@ -15,7 +15,7 @@ from normadvisor.rewrite.source.exchange import swapped_units
 from normadvisor.rewrite.source.insertion import insert
 from normadvisor.rewrite.source.layers import like_layer
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
-from normadvisor.rewrite.source.removal import taken_out
+from normadvisor.rewrite.source.removal import remove
 from normadvisor.rewrite.source.sequence import Slot, built_under, reason_for_none, receiver, slots
 from normadvisor.rewrite.source.spans import Text, joined
 from normadvisor.rewrite.source.statements import in_common_block, swapped_statements
@@ -233,7 +233,7 @@ def _moved(context: WriteContext, operations: Sequence[Operation]) -> list[Edit]
             raise Refused(f"{refused.reason}: {_why_apart(context, operations)}") from refused
         removals.append(Operation(kind=OperationKind.REMOVE_LAYER, part=part))
         insertions.append(replace(operation, kind=OperationKind.INSERT_LAYER, part=other, other=None, layer=layer, arguments=arguments))
-    return [*taken_out(removals, context), *insert(insertions, context)]
+    return [*remove(removals, context), *insert(insertions, context)]
 
 
 def _why_apart(context: WriteContext, operations: Sequence[Operation]) -> str:

@@ -3,6 +3,8 @@
 # fix: remove_layer :sigmoid
 # fix: remove_layer :tanh
 # fix: remove_layer :dropout
+import torch
+import torch.nn.functional as F
 from torch import nn
 
 

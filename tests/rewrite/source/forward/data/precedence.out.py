@@ -3,6 +3,7 @@
 # fix: remove_layer c
 # fix: remove_layer d
 # fix: remove_layer :sigmoid
+import torch
 from torch import nn
 
 
