@@ -168,7 +168,7 @@ class _Discovery:
     # factories and instances
 
     def _is_factory(self, node: ast.FunctionDef) -> bool:
-        if node.name.startswith(("_", *_SCRIPT_NAMES)) or _required(node, skip=0):
+        if node.name.startswith(("_", *_SCRIPT_NAMES)) or _required(node, skip=0) or _is_made_of_arguments(node):
             return False
         decorators = [self.names.dotted(d.func if isinstance(d, ast.Call) else d) for d in node.decorator_list]
         if any("fixture" in name or name.startswith("torch.jit") or "contextmanager" in name for name in decorators):
@@ -322,6 +322,15 @@ def _reachable(start: str, uses: dict[str, set[str]]) -> set[str]:
 
 def _method(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
     return next((part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == name), None)
+
+
+def _is_made_of_arguments(node: ast.FunctionDef) -> bool:
+    """Whether a function takes any number of things and nothing else, and makes something of each: called with none it gives nothing."""
+    given = node.args.vararg
+    if given is None or node.args.kwarg or [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]:
+        return False
+    passed_on = {id(part.value) for part in walk(node) if isinstance(part, ast.Starred)}
+    return any(isinstance(part, ast.Name) and part.id == given.arg and id(part) not in passed_on for part in walk(node))
 
 
 def _required(node: ast.FunctionDef, skip: int) -> list[str]:

@@ -174,3 +174,9 @@ def test_a_star_gives_no_names_that_the_file_has_of_its_own(tmp_path):
     own = "class Module:\n    pass\n"
     assert names(tmp_path, "from torch.nn import *\nfrom torch import nn\n" + own + NET.replace("nn.Module", "Module")) == []
     assert names(tmp_path, "from torch.nn import *\nfrom torch import nn\n" + NET.replace("nn.Module", "ValueError")) == []
+
+
+def test_what_makes_something_of_each_argument_is_no_model_without_any(tmp_path):
+    made = "def mlp(*sizes):\n    return nn.Sequential(*[nn.Linear(a, b) for a, b in zip(sizes, sizes[1:])])\n"
+    passed = "def make(*args):\n    return Net(*args)\ndef more(*args, n=1):\n    return nn.Sequential(nn.Linear(n, len(args)))\n"
+    assert names(tmp_path, "from torch import nn\n" + NET.replace("self)", "self, n=1)", 1) + made + passed) == ["make", "more"]
