@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -26,6 +27,8 @@ __all__ = ["LIMIT", "TOLERANCE", "prove"]
 
 _LARGE = 1 << 25
 """Parameters from which on the modules that hold the changes are run rather than the whole model, which would take minutes."""
+_SMALL = 1 << 20
+"""Parameters up to which a model runs on one thread."""
 _CONTEXTS = (0, 2, None)
 """Elements of a sequence that are run on either side of a change, from least to most; ``None`` for the sequence as a whole."""
 _NAMED = 3
@@ -97,9 +100,24 @@ def _guarded(original: nn.Module, changed: nn.Module, inputs: Arguments, key_map
     if (needed := weight_bytes(original, changed)) > plan.memory:
         return _too_large(needed, plan)
     try:
-        return _whole(original, changed, inputs, key_map, plan)
+        with _threads(original):
+            return _whole(original, changed, inputs, key_map, plan)
     except Exception as error:  # noqa: BLE001 -- copying and running code that is not ours may raise anything
         return unprovable(told(error))
+
+
+@contextmanager
+def _threads(model: nn.Module) -> Iterator[None]:
+    """One thread for a small model, whose operations take less time than sharing them out does."""
+    before = torch.get_num_threads()
+    if before == 1 or _parameters(model) > _SMALL:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _by_parts(
