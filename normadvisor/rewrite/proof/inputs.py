@@ -21,7 +21,7 @@ _SMALL = 1 << 14
 """Elements up to which a sample is small."""
 SIDE = 64
 """Height and width that larger maps are reduced to; five halvings leave a map that still has more than one value."""
-SLICE_SIDE = 16
+SLICE_SIDE = 8
 """The same for a few layers in a row, few of which halve it."""
 _STEP = 32
 """Sizes are multiples of this where they can be: what was halved five times can be doubled again to what it was."""
