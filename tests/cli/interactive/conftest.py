@@ -127,6 +127,11 @@ class Terminal:
                 raise AssertionError(f"no {pattern!r} on the screen:\n{self.screen.history}")
         return self.screen.text
 
+    def rest(self) -> None:
+        """Read what is still on its way, such as the end of a line."""
+        while self._read(0.2):
+            pass
+
     def _read(self, seconds: float) -> bool:
         if seconds <= 0 or not select.select([self._master], [], [], seconds)[0]:
             return False

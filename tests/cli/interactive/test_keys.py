@@ -104,6 +104,7 @@ def test_a_program_that_was_stopped_takes_the_terminal_again(terminal):
 def test_a_dumb_terminal_gives_lines(terminal):
     found = terminal("-c", LOOP, TERM="dumb")
     found.wait("LineKeys")
+    found.rest()  # else the echo may come before the end of the line
     found.type("yes\n")
     found.wait("'y'")
     found.type("\x04")
