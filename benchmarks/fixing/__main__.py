@@ -29,24 +29,28 @@ def main() -> int:
         tasks = [source for source in tasks if arguments.only in source.name]
     random.Random(arguments.seed).shuffle(tasks)  # what a time limit cuts off is then a fair share of everything
     until = time.monotonic() + 60 * arguments.minutes
+    kept = _kept(arguments.rows)
     reached = 0
 
     def work(source: Source) -> list[Row]:
         nonlocal reached
-        if time.monotonic() > until:
+        if source.name not in kept and time.monotonic() > until:
             return []
         reached += 1
-        return _of_source(source, arguments.plants, arguments.seed)
+        if source.name not in kept:
+            kept[source.name] = _of_source(source, arguments.plants, arguments.seed)
+            if arguments.rows:
+                with arguments.rows.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"source": source.name, "rows": [row.to_dict() for row in kept[source.name]]}) + "\n")
+        return kept[source.name]
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
         rows = [row for found in pool.map(work, tasks) for row in found]
-    if arguments.rows:
-        arguments.rows.write_text("".join(json.dumps(row.to_dict()) + "\n" for row in rows), encoding="utf-8")
     command = "python -m benchmarks.fixing " + " ".join(sys.argv[1:])
     text = header("Fixes on planted mistakes", command.strip()) + _text(rows, reached, len(tasks))
     print(text)
-    if arguments.output:
-        arguments.output.write_text(text, encoding="utf-8")
+    if arguments.write:
+        arguments.write.write_text(text, encoding="utf-8")
     return int(any(not (row.parses and row.exact and row.idempotent) for row in rows))
 
 
@@ -58,9 +62,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no further source after that long; sources come in random order")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="sources whose name holds this")
-    parser.add_argument("--rows", type=Path, help="write a line of JSON for every mistake")
-    parser.add_argument("--output", type=Path, help="write the report to a file as well")
+    parser.add_argument("--rows", type=Path, help="keep what was measured, and go on from there")
+    parser.add_argument("--write", type=Path, help="keep the report in a file as well")
     return parser.parse_args()
+
+
+def _kept(path: Path | None) -> dict[str, list[Row]]:
+    """What an earlier run measured, by source."""
+    if path is None or not path.is_file():
+        return {}
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {line["source"]: [Row(**row) for row in line["rows"]] for line in lines}
 
 
 def _sources(families: Sequence[str]) -> Iterator[Source]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,16 +22,19 @@ _TOLERANCE = 1e-6
 def same_function(first: Path, second: Path, target: str, inputs: Sequence[str]) -> str:
     """An empty string if the models of two files agree in train and in eval mode, else what differs.
 
-    State is handed over in the order of the keys, which are compared by shape: the files may name their layers differently.
+    State is handed over by the names of the keys, or in their order where the files name their layers differently.
     """
     torch.set_num_threads(1)
     one, other = (_model(path, target) for path in (first, second))
     state = _random_state(one)
-    keys, names = list(state), list(other.state_dict())
-    if [tuple(state[key].shape) for key in keys] != [tuple(value.shape) for value in other.state_dict().values()]:
-        return f"other parameters: {len(keys)} and {len(names)} entries"
-    one.load_state_dict(state)
-    other.load_state_dict(dict(zip(names, state.values(), strict=True)))
+    wanted = other.state_dict()
+    if not (keys := _aligned(state, wanted)):
+        return f"other parameters: {len(state)} and {len(wanted)} entries"
+    # Written into the tensors: some models refuse states without a version.
+    for key, value in one.state_dict().items():
+        value.copy_(state[key])
+    for key, value in zip(keys, wanted.values(), strict=True):
+        value.copy_(state[key])
     for training in (True, False):
         results = []
         for model in (one, other):
@@ -44,10 +47,26 @@ def same_function(first: Path, second: Path, target: str, inputs: Sequence[str])
         words = _difference(*results)
         if words:
             return f"{'train' if training else 'eval'} mode: {words}"
-        words = _difference(list(one.state_dict().values()), list(other.state_dict().values()))
+        after = one.state_dict()
+        words = _difference([after[key] for key in keys], list(other.state_dict().values()))
         if words:
             return f"buffers after {'train' if training else 'eval'} mode: {words}"
     return ""
+
+
+def _aligned(state: dict[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> list[str]:
+    """The keys of the first state for each of the second, in its order; none if they do not match.
+
+    Keys are paired by name where the second has the names of the first but for biases, which are then set to zero in the first: the running
+    means of two files are the same only then. Else they are paired in order.
+    """
+    missing = [key for key in state if key not in other]
+    if len(missing) + len(other) == len(state) and all(key.endswith(".bias") for key in missing):
+        for key in missing:
+            state[key].zero_()
+        return list(other)
+    keys = list(state)
+    return keys if [state[key].shape for key in keys] == [value.shape for value in other.values()] else []
 
 
 def _model(path: Path, target: str) -> Any:

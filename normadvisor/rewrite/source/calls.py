@@ -144,13 +144,14 @@ def runs_of(context: WriteContext, name: str) -> list[NodeInfo]:
     return known.get(name, [])
 
 
-def all_covered(context: WriteContext, location: Location, names: Iterable[str]) -> None:
+def all_covered(context: WriteContext, location: Location, names: Iterable[str], *, idle: frozenset[str] = frozenset()) -> None:
     """Check that everything a call runs is among the nodes of a fix.
 
     Args:
         context: the model.
         location: the call.
         names: of the nodes that the fix is about.
+        idle: operations that it may run beside them.
 
     Raises:
         Refused: the call also runs another layer.
@@ -158,7 +159,7 @@ def all_covered(context: WriteContext, location: Location, names: Iterable[str])
     """
     covered = set(names)
     for node in called_at(context, location):
-        if node.name not in covered:
+        if node.name not in covered and node.op not in idle:
             what = f"`{node.module}`" if node.cls else f"{node.op} in `{node.module or context.graph.target}`"
             raise Refused(f"the call at {place_of(location)} also runs {what}, to which the fix does not apply")
 

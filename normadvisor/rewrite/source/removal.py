@@ -23,6 +23,9 @@ from normadvisor.types.operation import Operation, OperationKind
 
 __all__ = ["is_held", "remove", "statement_of"]
 
+_IDLE = frozenset({"identity"})
+"""Operations that a call may run as well: without the call the same comes out."""
+
 
 @dataclass(slots=True)
 class _Plan:
@@ -64,8 +67,11 @@ def remove(operations: Sequence[Operation], context: WriteContext) -> list[Edit]
         plan, failed = _planned(context, functions, kept, going)
         if not failed:
             break
-        replaced.update({name: layers[name] for name in _same_place(context, failed, kept)})
         last = next(iter(failed.values()))
+        together = _same_place(context, failed, kept)
+        if any(node.name not in nodes for name in together for node in runs_of(context, name)):
+            raise last  # an nn.Identity would take the other runs as well
+        replaced.update({name: layers[name] for name in together})
     edits = _edits(plan)
     if replaced:
         edits += _identities(context, list(replaced.values()), last)
@@ -175,7 +181,7 @@ def _layer(context: WriteContext, name: str, removed: set[str], going: set[str])
     uses = {}
     for node in covered:
         use = use_of(context, node)
-        all_covered(context, use.location, going)
+        all_covered(context, use.location, going, idle=_IDLE)
         uses[use.call] = use
     return _Plan(uses=uses), len(covered) == len(runs)
 
