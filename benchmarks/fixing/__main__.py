@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import sys
 import time
 import traceback
@@ -18,6 +19,8 @@ from benchmarks.fixing.measure import Row, known_findings, measure, measure_all
 from benchmarks.fixing.plant import Plant, plants
 from benchmarks.report import header
 
+_STANDING = ("corpus", "example")
+"""Mistakes that stand in a file as its author wrote it: there is no sound file to compare with."""
 _STATUSES = ("fixed", "rolled back", "refused", "in words")
 
 
@@ -115,6 +118,7 @@ def _text(rows: Sequence[Row], reached: int, sources: int) -> str:
     planted = [row for row in rows if row.status in _STATUSES]
     fixable = [row for row in planted if row.status != "in words"]
     fixed = [row for row in fixable if row.status == "fixed"]
+    planted_fixable = [row for row in fixable if row.kind not in _STANDING]
     compared = [row for row in fixed if row.restored is not None]
     safe = [row for row in fixed if row.safe]
     lines = [
@@ -122,6 +126,7 @@ def _text(rows: Sequence[Row], reached: int, sources: int) -> str:
         "",
         f"- fixed: {_share(len(fixed), len(fixable))} of the fixable",
         f"- of the planted ones that were fixed, back to the function of the sound file: {_share(_count(compared), len(compared))}",
+        f"- of all that were planted and have a fix: {_share(_count(compared), len(planted_fixable))}",
         f"- safe fixes that held and were proven: {_share(sum(row.proven for row in safe), len(safe))}",
         f"- rolled back: {_number(fixable, 'rolled back')}; refused with a reason: {_number(fixable, 'refused')}",
         f"- do not parse: {sum(not row.parses for row in fixed)}",
@@ -143,10 +148,15 @@ def _text(rows: Sequence[Row], reached: int, sources: int) -> str:
         ]  # fmt: skip
         lines.append(f"| {rule} | {kind} | {' | '.join(map(str, cells))} |")
     lines += ["", "Why fixes were not applied, and how fixed files differ from the sound ones:", ""]
-    reasons = Counter(f"{row.rule}, {row.status}: {' '.join(row.reason.split())[:160]}" for row in fixable if row.status != "fixed")
+    reasons = Counter(f"{row.rule}, {row.status}: {_brief(row.reason)}" for row in fixable if row.status != "fixed")
     reasons += Counter(f"{row.rule}, fixed otherwise ({row.kind}): {row.difference[:120]}" for row in compared if not row.restored)
     lines += [f"- {count} x {reason}" for reason, count in reasons.most_common()]
     return "\n".join(lines) + "\n"
+
+
+def _brief(reason: str) -> str:
+    """A reason without the temporary folder that the files stood in."""
+    return re.sub(r"\S*/(?=\w+\.py)", "", " ".join(reason.split()))[:160]
 
 
 def _number(rows: Sequence[Row], status: str) -> int:
