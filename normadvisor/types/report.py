@@ -7,6 +7,7 @@ from typing import Self
 
 from normadvisor.types.finding import Finding, Severity
 from normadvisor.types.location import Location
+from normadvisor.types.measurements import Measurements, Withdrawn
 from normadvisor.types.summary import ModelSummary
 
 __all__ = ["Problem", "Report"]
@@ -41,6 +42,10 @@ class Report:
     """Files that were read and checked as scripts."""
     static: bool = False
     """Whether nothing was to be imported or run, so that there are no models."""
+    measurements: tuple[Measurements, ...] = ()
+    """What was measured, of the models that were probed."""
+    withdrawn: tuple[Withdrawn, ...] = ()
+    """Findings that measurements contradict."""
 
     @property
     def active(self) -> tuple[Finding, ...]:
@@ -65,4 +70,6 @@ class Report:
             unused_noqa=self.unused_noqa + other.unused_noqa,
             files=self.files + other.files,
             static=self.static or other.static,
+            measurements=self.measurements + other.measurements,
+            withdrawn=self.withdrawn + other.withdrawn,
         )

@@ -1,0 +1,183 @@
+"""What a probe measured on one model: plain numbers per layer and step, as stored and as read by rules and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any, Self, TypeAlias
+
+from normadvisor.types.finding import Finding, JSONValue
+from normadvisor.types.location import Location
+
+__all__ = ["CURVES", "LAYER_FACTS", "LAYER_SERIES", "RUN_FACTS", "RUN_SERIES", "LayerMeasurements", "Measurements", "Series", "Withdrawn"]
+
+Series: TypeAlias = tuple[float | None, ...]
+"""One number per step, ``None`` where nothing was measured. Numbers may be infinite or not a number."""
+
+LAYER_SERIES: dict[str, str] = {
+    "grad_norm": "L2 norm of the gradient of the layer's own parameters, loss scale undone, before clipping",
+    "grad_rms": "root mean square of that gradient",
+    "act_grad_norm": "L2 norm of the gradient of the loss with respect to the layer's output",
+    "act_grad_rms": "root mean square of that gradient",
+    "weight_norm": "L2 norm of the layer's own parameters before the step",
+    "update_ratio": "norm of the step's change of the layer's parameters over their norm",
+    "act_mean": "mean of the layer's output",
+    "act_std": "standard deviation of the layer's output",
+    "act_abs_max": "largest magnitude of the layer's output",
+    "dead_share": "share of units whose output is zero (or, of a bounded activation, its bound) for the whole batch",
+    "zero_share": "share of output values that are exactly zero",
+    "saturated_share": "share of output values in the flat part of a saturating activation",
+    "nonfinite": "output values that are infinite or not a number",
+    "grad_nonfinite": "parameter gradient values that are infinite or not a number",
+    "bn_mean_gap": "BatchNorm: distance of the batch's mean from the running mean in running standard deviations, RMS over channels",
+    "bn_var_gap": "BatchNorm: natural logarithm of the batch's variance over the running variance, RMS over channels",
+}
+"""What is measured of a layer in each step, with its meaning."""
+
+LAYER_FACTS: dict[str, str] = {
+    "dead_share": "share of units that were dead in every step",
+    "no_gradient": "trainable parameters got no gradient, or one of zeros, in every step",
+    "frozen": "no parameter is trainable",
+    "bn_noise": "BatchNorm: how far a sample's output moves with the rest of its batch, RMS over values, in standard deviations",
+    "bn_mean_noise": "BatchNorm: standard deviation of the batch mean between batches, in standard deviations, RMS over channels",
+    "bn_var_noise": "BatchNorm: relative standard deviation of the batch variance between batches, RMS over channels",
+    "bn_tracks": "BatchNorm: the running statistics moved as the momentum says",
+    "bn_rank_gap": "BatchNorm: distance of the batch means of different ranks, in standard deviations, RMS over channels",
+    "noise_scale": "gradient noise scale of the layer in samples (McCandlish et al., 2018)",
+    "train_eval_gap": "relative RMS difference of the layer's output between train and eval mode on the same batch",
+}
+"""What is measured of a layer once, with its meaning."""
+
+RUN_SERIES: dict[str, str] = {
+    "loss": "loss of the step, before its update",
+    "grad_norm": "L2 norm of the gradient of all parameters, loss scale undone, before clipping",
+    "update_ratio": "norm of the step's change of all parameters over their norm",
+    "loss_scale": "factor of the loss in mixed precision",
+    "seconds": "duration of the step",
+}
+"""What is measured of the run in each step, with its meaning."""
+
+RUN_FACTS: dict[str, str] = {
+    "initial_loss": "loss of the first step",
+    "expected_initial_loss": "loss of a model that knows nothing: log K for K classes",
+    "classes": "number of classes that the loss tells apart",
+    "train_eval_similarity": "cosine similarity of train and eval outputs on the same batch, after the running statistics settled",
+    "train_eval_gap": "relative RMS difference of these outputs",
+    "eval_repeat_gap": "relative RMS difference of two eval passes on the same batch: randomness that eval mode does not switch off",
+    "eval_batch_gap": "relative RMS difference of a sample's eval output alone and within its batch",
+    "noise_scale": "gradient noise scale in samples (McCandlish et al., 2018): batches much smaller than it give noisy steps",
+    "overfit_first": "loss of one batch before training on it",
+    "overfit_last": "loss of that batch after training on it",
+    "overfit_floor": "smallest loss that this batch admits, 0 where nothing is known",
+    "nonfinite_step": "first step whose loss or gradient was not finite",
+    "nonfinite_layer": "first layer in order of execution whose output was not finite in that step",
+    "real_data": "batches came from the user",
+    "restored": "everything was left as it was found, compared bit by bit",
+    "peak_memory": "MiB at the peak",
+}
+"""What is measured of the run once, with its meaning."""
+
+CURVES: dict[str, str] = {"overfit": "loss of one batch while training on it, by iteration"}
+"""Series of the run that do not count its steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerMeasurements:
+    """One layer: a module that holds parameters itself, normalizes, or is an activation."""
+
+    name: str
+    """Qualified name of the module; empty for the model itself."""
+    cls: str
+    op: str | None = None
+    """Canonical operation, as in :data:`normadvisor.types.OPS`."""
+    order: int = 0
+    """Position in order of first execution, from 0; layers that never ran stand behind the others."""
+    calls: int = 1
+    """Runs per forward pass; the numbers of several runs are joined as of one larger output. 0 where it never ran."""
+    parameters: int = 0
+    trainable: int = 0
+    units: int | None = None
+    """Channels or features of its output."""
+    location: Location | None = None
+    """Where it is constructed."""
+    series: Mapping[str, Series] = field(default_factory=dict)
+    """By key of :data:`LAYER_SERIES`; what was not measured is missing."""
+    facts: Mapping[str, JSONValue] = field(default_factory=dict)
+    """By key of :data:`LAYER_FACTS`."""
+
+    def typical(self, key: str) -> float | None:
+        """Median over the steps in which it was measured; ``None`` where it never was."""
+        known = [value for value in self.series.get(key, ()) if value is not None]
+        return median(known) if known else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurements:
+    """One probed model."""
+
+    target: str
+    layers: tuple[LayerMeasurements, ...] = ()
+    """In order of first execution."""
+    series: Mapping[str, Series] = field(default_factory=dict)
+    """By key of :data:`RUN_SERIES`."""
+    curves: Mapping[str, Series] = field(default_factory=dict)
+    """By key of :data:`CURVES`."""
+    facts: Mapping[str, JSONValue] = field(default_factory=dict)
+    """By key of :data:`RUN_FACTS`."""
+    setup: Mapping[str, JSONValue] = field(default_factory=dict)
+    """How it was measured: ``device, precision, steps, batch_size, inputs, data, loss, optimizer, lr, seed, world_size, torch``; words or
+    numbers, for people and for comparing two runs."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Why something was not measured, by key."""
+    notes: tuple[str, ...] = ()
+    """What the reader should know: what was inferred, smaller batches after running out of memory ..."""
+
+    @property
+    def steps(self) -> int:
+        """Steps that were run."""
+        return max((len(values) for values in self.series.values()), default=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The measurements as JSON, numbers that are not finite included."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read back what :meth:`to_dict` wrote, also after ``json`` made lists of tuples.
+
+        Raises:
+            KeyError, TypeError, ValueError: ``data`` holds no measurements.
+
+        """
+        layers = tuple(
+            LayerMeasurements(
+                **{
+                    **layer,
+                    "location": layer["location"] and Location(**layer["location"]),
+                    "series": _read_series(layer["series"]),
+                }
+            )
+            for layer in data["layers"]
+        )
+        return cls(
+            **{
+                **data,
+                "layers": layers,
+                "series": _read_series(data["series"]),
+                "curves": _read_series(data["curves"]),
+                "notes": tuple(data["notes"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """A finding that a measurement contradicts, and the measurement."""
+
+    finding: Finding
+    reason: str
+
+
+def _read_series(data: Mapping[str, Any]) -> dict[str, Series]:
+    return {str(key): tuple(None if value is None else float(value) for value in values) for key, values in data.items()}
