@@ -15,6 +15,7 @@ __all__ = [
     "ExpressionError",
     "InputError",
     "NormAdvisorError",
+    "RankError",
     "RewriteError",
     "RuleError",
     "TargetError",
@@ -79,6 +80,10 @@ class InputError(TargetError):
 
 class TraceError(TargetError):
     """A model was built but neither tracer could follow its ``forward``."""
+
+
+class RankError(NormAdvisorError):
+    """A process of several that run together has failed, hangs or is gone; the message names its rank."""
 
 
 class RewriteError(NormAdvisorError):

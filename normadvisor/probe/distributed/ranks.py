@@ -1,0 +1,77 @@
+"""What a probe asks of the processes it runs in; alone, nothing of it does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from normadvisor.types import Measurements
+
+__all__ = ["ALONE", "Ranks"]
+
+
+class Ranks:
+    """One process by itself. :class:`GroupRanks` is one of several.
+
+    All ranks call the same methods in the same order; only :meth:`at` and :meth:`samples` are free.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+
+    def at(self, where: str) -> None:
+        """Tell what this rank is about to do, in words that finish "rank 1 is late: it is at ..."."""
+
+    def any(self, flag: bool) -> bool:  # noqa: FBT001 - the very value that is joined
+        """Whether any rank says so: for decisions that all must take alike (the budget is used up, memory ran out ...).
+
+        Raises:
+            RankError: a rank is gone, or does not answer in time.
+
+        """
+        return flag
+
+    def same_weights(self, model: nn.Module) -> None:
+        """Give parameters and buffers the values of rank 0, in place; sharded ones are left alone.
+
+        Raises:
+            RankError: a rank is gone, does not answer in time, or has another model.
+
+        """
+
+    def average_gradients(self, model: nn.Module) -> None:
+        """Replace every gradient by its mean over the ranks, as ``DistributedDataParallel`` does; wrapped models have done so.
+
+        A parameter without a gradient on some ranks counts as zero there.
+
+        Raises:
+            RankError: a rank is gone, or does not answer in time.
+
+        """
+
+    def bare(self, model: nn.Module) -> nn.Module:
+        """The model whose forward and backward passes wait for no other rank, where there is one (FSDP: there is none)."""
+        return model
+
+    def samples(self, number: int) -> None:
+        """Tell how many samples this rank's batch of a recorded step has."""
+
+    @contextmanager
+    def watching(self, model: nn.Module) -> Iterator[None]:
+        """Compare what BatchNorm layers get on different ranks during the recorded steps."""
+        yield
+
+    def joined(self, measurements: Measurements, model: nn.Module) -> Measurements:
+        """What all ranks measured, as of one batch that is the batches of all: the same on every rank.
+
+        Raises:
+            RankError: a rank is gone, does not answer in time, or measured another model.
+
+        """
+        return measurements
+
+
+ALONE = Ranks()
+"""The only process."""
