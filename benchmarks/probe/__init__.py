@@ -1,0 +1,1 @@
+"""What a probe of a model costs, and how good its findings are."""
