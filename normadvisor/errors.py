@@ -15,6 +15,7 @@ __all__ = [
     "ExpressionError",
     "InputError",
     "NormAdvisorError",
+    "ProbeError",
     "RankError",
     "RewriteError",
     "RuleError",
@@ -84,6 +85,10 @@ class TraceError(TargetError):
 
 class RankError(NormAdvisorError):
     """A process of several that run together has failed, hangs or is gone; the message names its rank."""
+
+
+class ProbeError(TargetError):
+    """A model was built but cannot be probed: it, its loss or its batches do not run."""
 
 
 class RewriteError(NormAdvisorError):
