@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from normadvisor.errors import RuleError
 from normadvisor.match.compiled_fix import CompiledFix, compile_fixes
 from normadvisor.match.conditions import CompiledAdjustment, Condition, Text, place_of
-from normadvisor.rulebook.model import Chain, Clause, ModulePattern, Pattern, Relation, Rule
+from normadvisor.rulebook.model import Chain, Clause, ModulePattern, Pattern, ProbePattern, Relation, Rule
 from normadvisor.types import OPS, expand
 
 __all__ = [
@@ -189,14 +189,19 @@ class _Compiler:
     def main_pattern(self) -> CompiledPattern | CompiledModulePattern:
         """Compile the pattern of the rule itself."""
         pattern = self.rule.pattern
+        if isinstance(pattern, ProbePattern):
+            # Such a rule never gets here: it is of scope `probe`.
+            raise RuleError(f"{self.rule.id}: a measured layer is no part of a graph", location=place_of(self.rule.source, pattern.where))
         if isinstance(pattern, ModulePattern):
             where = self.condition(f"where of `{pattern.module}`", pattern.where)
             return CompiledModulePattern(pattern.module, self.ops(pattern.op), where)
         return self.pattern(pattern)
 
 
-def _bound(pattern: Pattern | ModulePattern | Relation | Clause) -> list[str]:
+def _bound(pattern: Pattern | ModulePattern | ProbePattern | Relation | Clause) -> list[str]:
     """Names that a pattern can bind."""
+    if isinstance(pattern, ProbePattern):
+        return []
     if isinstance(pattern, ModulePattern):
         return [pattern.module]
     names = [] if isinstance(pattern, Clause) else [pattern.node]

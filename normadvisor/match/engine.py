@@ -11,6 +11,7 @@ from normadvisor.match.findings import FindingMaker
 from normadvisor.match.fingerprints import fingerprinted
 from normadvisor.match.matcher import GraphIndex, Matcher
 from normadvisor.match.places import Places
+from normadvisor.match.silenced import without_silenced
 from normadvisor.rulebook.model import Rule
 from normadvisor.types import Finding, RunContext
 
@@ -52,7 +53,7 @@ def match_indexed(index: GraphIndex, rules: Sequence[Rule], root: Path) -> list[
         if rule.scope == "graph":
             compiled = _compiled(rule)
             findings += FindingMaker(index.graph, compiled, places).findings(Matcher(index, compiled).matches())
-    findings = _without_silenced(findings, rules)
+    findings = without_silenced(findings, rules)
     return fingerprinted(sorted(findings, key=_order))
 
 
@@ -69,18 +70,3 @@ def _compiled(rule: Rule) -> CompiledRule:
 
 def _order(finding: Finding) -> tuple[bool, str, int, int, str]:
     return (finding.path is None, finding.path or "", finding.line or 0, finding.column or 0, finding.rule)
-
-
-def _without_silenced(findings: Sequence[Finding], rules: Sequence[Rule]) -> list[Finding]:
-    """Drop findings of an event that a more precise rule reports: on a shared module, or anywhere for one finding per model."""
-    by_id = {rule.id: rule for rule in rules}
-    concerned: dict[str, set[str]] = {}
-    for finding in findings:
-        concerned.setdefault(finding.rule, set()).update(finding.modules)
-
-    def silenced(finding: Finding) -> bool:
-        rule = by_id[finding.rule]
-        speaking = [concerned[other] for other in rule.silenced_by if other in concerned]
-        return bool(speaking) if rule.report == "model" else any(not modules.isdisjoint(finding.modules) for modules in speaking)
-
-    return [finding for finding in findings if not silenced(finding)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from normadvisor.match.compiled_fix import CompiledFix, compile_fixes
 from normadvisor.match.conditions import CompiledAdjustment, Condition, Text
-from normadvisor.rulebook.model import Clause, ModulePattern, Rule, ScriptSide
+from normadvisor.rulebook.model import Clause, Pattern, Rule, ScriptSide
 from normadvisor.rulebook.script_values import of_graph
 from normadvisor.types import RunContext, Severity
 
@@ -79,7 +79,7 @@ def script_rules(rules: Sequence[Rule], kinds: Iterable[str]) -> list[ScriptRule
     found = []
     for rule in rules:
         side = _side(rule)
-        if side is None or isinstance(side.pattern, ModulePattern) or wanted.isdisjoint(_kinds(side.pattern.op)):
+        if side is None or not isinstance(side.pattern, Pattern) or wanted.isdisjoint(_kinds(side.pattern.op)):
             continue
         known = _COMPILED.get(id(rule))
         if known is None or known[0] is not rule:
@@ -102,7 +102,7 @@ def _kinds(op: str | list[str]) -> frozenset[str]:
 def _compile(rule: Rule, side: Rule | ScriptSide) -> ScriptRule | None:
     """One side made ready."""
     pattern = side.pattern
-    if isinstance(pattern, ModulePattern):
+    if not isinstance(pattern, Pattern):
         return None
 
     def condition(what: str, text: str | None) -> Condition | None:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from normadvisor.errors import RuleError
 from normadvisor.rulebook.check_fixes import check_fix
+from normadvisor.rulebook.check_measured import check_measured_side, check_probe_side
 from normadvisor.rulebook.check_script import check_script_side
 from normadvisor.rulebook.expression import Expression
 from normadvisor.rulebook.language import RESERVED, Names
-from normadvisor.rulebook.model import Chain, Clause, Example, ModulePattern, Pattern, Relation, Rule
+from normadvisor.rulebook.model import Chain, Clause, Example, ModulePattern, Pattern, ProbePattern, Relation, Rule
 from normadvisor.rulebook.template import Template
 from normadvisor.rulebook.vocabulary import CHAIN, CONTEXT, MODEL, MODULE, NODE
 from normadvisor.rulebook.yamlfile import Document, KeyPath
@@ -35,6 +36,10 @@ _CHOICES = {"task": TASKS, "loss": LOSSES, "precision": PRECISIONS, "distributed
 ALL_HITS = "_all"
 """``NAME_all`` is the list of all nodes that the relation ``NAME`` reached, one per path."""
 _COUNTS = ("batch_size", "world_size")
+PROBING: dict[str, type | tuple[type, ...]] = {
+    "batch_size": int, "loss": str, "lr": (int, float), "optimizer": str, "precision": str, "seed": int, "steps": int,
+}  # fmt: skip
+"""Settings of a probe that an example may give, with their types; see :class:`normadvisor.types.ProbeOptions`."""
 
 
 def check_rule(rule: Rule, document: Document) -> list[RuleError]:
@@ -65,11 +70,14 @@ class _Checker:
         if rule.scope == "script":
             self.value_names()
             check_script_side(self, rule, ())
+        elif rule.scope == "probe":
+            check_probe_side(self, rule)
         else:
             self.definitions()
             self.graph_side()
             if rule.script is not None:
                 check_script_side(self, rule.script, ("script",))
+        check_measured_side(self, rule)
         self.examples()
 
     def graph_side(self) -> None:
@@ -161,8 +169,11 @@ class _Checker:
             self.errors.append(error)
             return None
 
-    def pattern(self, pattern: Pattern | ModulePattern, path: KeyPath, ground: Names) -> Names:
+    def pattern(self, pattern: Pattern | ModulePattern | ProbePattern, path: KeyPath, ground: Names) -> Names:
         """Check a pattern; return the names it captures beside those of ``ground``."""
+        if isinstance(pattern, ProbePattern):
+            self.error("a traced model has nodes and modules, not measured layers", path, "write 'scope: probe', or name a node", key=True)
+            return ground
         label = "module" if isinstance(pattern, ModulePattern) else "node"
         name = pattern.module if isinstance(pattern, ModulePattern) else pattern.node
         self.new_name(name, (*path, label), ground)
@@ -262,11 +273,23 @@ class _Checker:
     def scope(self, example: Example, path: KeyPath) -> None:
         """An example is for a side that the rule has; what is read as a script is not built."""
         scope = example.scope or self.rule.scope
-        sides = {self.rule.scope, *(["script"] if self.rule.script is not None else [])}
+        sides = {
+            self.rule.scope,
+            *(["script"] if self.rule.script is not None else []),
+            *(["probe"] if self.rule.measured is not None else []),
+        }
         if scope not in sides:
             self.error(f"the rule has no side for '{scope}'", (*path, "scope"))
         if scope == "script" and (example.model is not None or example.inputs):
             self.error("a script needs no model and no inputs", path, "leave 'model' and 'inputs' out")
+        for key, value in example.probe.items():
+            place = (*path, "probe", key)
+            if scope != "probe":
+                self.error("only examples of scope 'probe' are probed", place, "write 'scope: probe' in the example", key=True)
+            elif key not in PROBING:
+                self.error(f"unknown setting of a probe '{key}'", place, nearest(key, PROBING) or f"one of {', '.join(PROBING)}", key=True)
+            elif not isinstance(value, PROBING[key]) or isinstance(value, bool) is not (PROBING[key] is bool):
+                self.error(f"'{key}' cannot be '{value}'", place)
 
     def expect(self, example: Example, path: KeyPath, kind: str) -> None:
         """``LINE`` or ``LINE:severity``."""

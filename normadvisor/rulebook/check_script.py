@@ -9,7 +9,7 @@ from typing import Protocol
 from normadvisor.errors import ExpressionError, RuleError
 from normadvisor.rulebook.expression import Expression
 from normadvisor.rulebook.language import Names
-from normadvisor.rulebook.model import Clause, FixTemplate, ModulePattern, Pattern, Rule, ScriptSide
+from normadvisor.rulebook.model import Clause, FixTemplate, ModulePattern, Pattern, ProbePattern, Rule, ScriptSide
 from normadvisor.rulebook.script_values import of_graph
 from normadvisor.rulebook.template import Template
 from normadvisor.rulebook.vocabulary import CONTEXT, event_attributes
@@ -86,9 +86,12 @@ class _ScriptChecker:
             self.expression(text, ("define", "values", name), known)
             known[name] = None
 
-    def pattern(self, pattern: Pattern | ModulePattern, path: KeyPath, ground: Names) -> Names:
+    def pattern(self, pattern: Pattern | ModulePattern | ProbePattern, path: KeyPath, ground: Names) -> Names:
         """An event and conditions on it; returns the names that are known afterwards."""
         error = self.checker.error
+        if isinstance(pattern, ProbePattern):
+            error("a script has events, not measured layers", path, "name the event with 'node'", key=True)
+            return ground
         if isinstance(pattern, ModulePattern):
             error("a script has events, not modules", (*path, "module"), "name the event with 'node'", key=True)
             return ground

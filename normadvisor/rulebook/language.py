@@ -39,7 +39,7 @@ FUNCTIONS: dict[str, tuple[int, int | None]] = {
 }  # fmt: skip
 """Functions by name, with the fewest and the most arguments they take."""
 
-RESERVED = frozenset({"context", "matches", "model", "via"}) | frozenset(FUNCTIONS)
+RESERVED = frozenset({"context", "matches", "model", "probe", "via"}) | frozenset(FUNCTIONS)
 """Names a rule may not give to its own nodes and values."""
 
 Names = Mapping[str, Collection[str] | None]

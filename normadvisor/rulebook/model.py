@@ -14,8 +14,8 @@ from annotated_types import Ge, Le, MinLen
 from normadvisor.types import Applicability, Confidence, OperationKind, Severity
 
 __all__ = [
-    "Adjustment", "Chain", "Change", "Clause", "Definitions", "Example", "Examples", "FixTemplate", "ModulePattern", "Pattern", "Reference",
-    "Relation", "Rule", "ScriptSide", "Value",
+    "Adjustment", "Chain", "Change", "Clause", "Definitions", "Example", "Examples", "FixTemplate", "MeasuredSide", "ModulePattern",
+    "Pattern", "ProbePattern", "Reference", "Relation", "Rule", "ScriptSide", "Value",
 ]  # fmt: skip
 
 Names = str | list[str]
@@ -123,6 +123,20 @@ class ModulePattern:
     """Operations or groups that match."""
     where: str | None = None
     """Condition on this module."""
+
+
+@dataclass(kw_only=True)
+class ProbePattern:
+    """A measured layer of a model; without a name for the layer, the whole run."""
+
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}
+
+    where: str
+    """Condition on the layer and the run."""
+    layer: str | None = None
+    """Name for the layer in expressions."""
+    op: Names = field(default_factory=lambda: ["any"])
+    """Operations or groups that the layer may be; ``any`` for all, containers with parameters of their own included."""
 
 
 @dataclass(kw_only=True)
@@ -234,8 +248,10 @@ class Example:
     """Bad examples: ``LINE`` or ``LINE:severity`` of every finding of this rule, in order; not compared when empty."""
     note: str | None = None
     """What the reader should see in it."""
-    scope: Literal["graph", "script"] | None = None
-    """Which side of the rule it is for: the traced model or the source; the rule's own scope when left out."""
+    scope: Literal["graph", "script", "probe"] | None = None
+    """Which side of the rule it is for: the traced model, the source or a measurement; the rule's own scope when left out."""
+    probe: dict[str, Any] = field(default_factory=dict)
+    """How the model is probed, e.g. ``batch_size: 64``; the probe's own choice when empty."""
 
 
 @dataclass(kw_only=True)
@@ -283,6 +299,24 @@ class ScriptSide:
 
 
 @dataclass(kw_only=True)
+class MeasuredSide:
+    """What a probe of the model says about findings of a rule on the graph: whether they hold."""
+
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}
+
+    confirm: str | None = None
+    """Condition over ``found``, the measured layers of the finding, and ``probe``; where it holds the finding is confirmed."""
+    withdraw: str | None = None
+    """Condition; where it holds, and ``confirm`` does not, the finding is taken back."""
+    evidence: dict[str, str] = field(default_factory=dict)
+    """Name: expression. The numbers that decide it; they join the evidence of the finding."""
+    message: str | None = None
+    """Template: a sentence that is added to the message of a confirmed finding."""
+    reason: str | None = None
+    """Template: why the finding is taken back, with the numbers."""
+
+
+@dataclass(kw_only=True)
 class Rule:
     """One rule, one file."""
 
@@ -302,7 +336,7 @@ class Rule:
     """The reason, with numbers."""
     references: Annotated[list[Reference], MinLen(1)]
     """Sources of what ``why`` claims."""
-    pattern: Pattern | ModulePattern
+    pattern: Pattern | ModulePattern | ProbePattern
     """What to look for."""
     message: str
     """Template of the finding's sentence; ``{expression}`` is replaced by its value."""
@@ -330,6 +364,10 @@ class Rule:
     """Other ways to mend it; the first that is offered stands in where ``fix`` is not."""
     script: ScriptSide | None = None
     """Rules on the graph: the same mistake in scripts."""
+    measured: MeasuredSide | None = None
+    """Rules on the graph: what a probe says about their findings."""
+    explained_by: list[str] = field(default_factory=list)
+    """Rules of scope ``probe``: static rules that name the cause; where one of them speaks on the same layers the finding refers to it."""
     silenced_by: list[str] = field(default_factory=list)
     """Rules that say the same more precisely: where one of them speaks on the same module, this one is silent."""
     exempt: list[str] = field(default_factory=list)

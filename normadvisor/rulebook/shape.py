@@ -18,8 +18,10 @@ from normadvisor.rulebook.model import (
     Example,
     Examples,
     FixTemplate,
+    MeasuredSide,
     ModulePattern,
     Pattern,
+    ProbePattern,
     Reference,
     Relation,
     Rule,
@@ -34,18 +36,20 @@ if TYPE_CHECKING:
 __all__ = ["SHORTHANDS", "normalise", "rule_adapter", "shape_rule"]
 
 SHORTHANDS = frozenset({
-    "alternatives", "any_of", "broken_by", "change", "exempt", "expect", "follows", "inputs", "op", "precedes", "related", "silenced_by",
-    "through", "until", "without",
+    "alternatives", "any_of", "broken_by", "change", "exempt", "expect", "explained_by", "follows", "inputs", "op", "precedes", "related",
+    "silenced_by", "through", "until", "without",
 })  # fmt: skip
 """Keys whose list of one may be written as its only member."""
 
-_FREE = frozenset({"arguments", "context", "evidence", "values"})
+_FREE = frozenset({"arguments", "context", "evidence", "probe", "values"})
 """Mappings whose keys the author chooses."""
+
+_PATTERNS = {kind.__name__ for kind in (Pattern, ModulePattern, ProbePattern)}
 
 _CLASSES: dict[str, type[Any]] = {
     "adjust": Adjustment, "alternatives": FixTemplate, "any_of": Clause, "bad": Example, "chain": Chain, "change": Change,
     "define": Definitions, "examples": Examples, "fix": FixTemplate, "fixed": Example, "follows": Relation,
-    "good": Example, "precedes": Relation, "references": Reference, "script": ScriptSide, "without": Clause,
+    "good": Example, "measured": MeasuredSide, "precedes": Relation, "references": Reference, "script": ScriptSide, "without": Clause,
 }  # fmt: skip
 """What the key of a mapping says about its class."""
 
@@ -109,12 +113,11 @@ def _explained(document: Document, written: dict[str, Any]) -> Rule | list[RuleE
 
 def _errors(document: Document, data: dict[str, Any], found: list[Any]) -> list[RuleError]:
     """Errors in the order of the file, one per place; errors of the alternative that was not meant are left out."""
-    pattern = data.get("pattern")
-    unmeant = "Pattern" if isinstance(pattern, dict) and "module" in pattern and "node" not in pattern else "ModulePattern"
+    meant = _pattern_class(data.get("pattern"), data).__name__
     errors: dict[tuple[KeyPath, str], RuleError] = {}
     for detail in found:
         loc = detail["loc"]
-        if loc[:1] == ("pattern",) and len(loc) > 1 and loc[1] == unmeant:
+        if loc[:1] == ("pattern",) and len(loc) > 1 and loc[1] in _PATTERNS - {meant}:
             continue
         path, rest = _path(data, loc)
         if "str" in rest:
@@ -128,6 +131,16 @@ def _errors(document: Document, data: dict[str, Any], found: list[Any]) -> list[
         else:
             errors.setdefault((path, ""), _value_error(document, path, detail))
     return sorted(errors.values(), key=lambda error: (error.location.line, error.location.column) if error.location else (0, 0))
+
+
+def _pattern_class(pattern: Any, rule: Any) -> type[Any]:
+    """Which kind of pattern was meant: by the name it gives, then by the scope of the rule."""
+    keys = pattern if isinstance(pattern, dict) else {}
+    if "node" in keys:
+        return Pattern
+    if "module" in keys:
+        return ModulePattern
+    return ProbePattern if "layer" in keys or (isinstance(rule, dict) and rule.get("scope") == "probe") else Pattern
 
 
 def _path(data: Any, loc: tuple[str | int, ...]) -> tuple[KeyPath, list[str | int]]:
@@ -154,7 +167,7 @@ def _class_at(path: KeyPath, data: Any) -> type[Any]:
         holder = data
         for part in path:
             holder = holder[part]
-        return ModulePattern if isinstance(holder, dict) and "module" in holder and "node" not in holder else Pattern
+        return Pattern if "patterns" in names else _pattern_class(holder, data)
     return _CLASSES.get(names[-1], Rule)
 
 

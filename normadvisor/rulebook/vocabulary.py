@@ -6,11 +6,12 @@ not have is ``None``. The graph and the matcher fill them; tests hold both to th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from normadvisor.types import LAYER_FACTS, LAYER_SERIES, RUN_FACTS, RUN_SERIES
 from normadvisor.types.events import EVENT, EVENTS
 
-__all__ = ["ATTRIBUTES", "CHAIN", "CHANGES", "CONTEXT", "MODEL", "MODULE", "NODE", "event_attributes"]
+__all__ = ["ATTRIBUTES", "CHAIN", "CHANGES", "CONTEXT", "LAYER", "MODEL", "MODULE", "NODE", "RUN", "event_attributes"]
 
 _SHARED = {
     "calls": "how often the module runs in one forward pass",
@@ -182,6 +183,56 @@ MODEL: dict[str, str] = {
     "weight_layers": "layers with weights on the longest path",
 }
 """What ``model`` knows."""
+
+_PARTS = {"": "", "_first": " in the first step", "_last": " in the last step", "_min": ", smallest", "_max": ", largest"}
+
+
+def _of_steps(series: Mapping[str, str]) -> dict[str, str]:
+    """A word for the typical value of every series, its median over the steps, and for its first, last, smallest and largest."""
+    return {f"{key}{end}": f"{meaning}{words}" for key, meaning in series.items() for end, words in _PARTS.items()}
+
+
+LAYER_DERIVED: dict[str, str] = {}
+"""What follows from comparing a layer with the others."""
+
+RUN_DERIVED: dict[str, str] = {}
+"""What follows from all layers together."""
+
+LAYER: dict[str, str] = {
+    **_of_steps(LAYER_SERIES),
+    **{("always_dead" if key == "dead_share" else key): meaning for key, meaning in LAYER_FACTS.items()},
+    **LAYER_DERIVED,
+    "calls": "runs per forward pass",
+    "cls": "class name of the module",
+    "name": "qualified name of the module",
+    "op": "canonical operation; `None` of a module that is none of them",
+    "order": "position in order of first execution, from 0",
+    "parameters": "number of parameters it holds itself",
+    "trainable": "how many of them are trained",
+    "units": "channels or features of its output",
+}
+"""What the name of a measured layer knows."""
+
+RUN: dict[str, str] = {
+    **_of_steps(RUN_SERIES),
+    **RUN_FACTS,
+    **RUN_DERIVED,
+    "batch_size": "samples per step",
+    "data": "where the batches came from",
+    "device": "such as `cpu`",
+    "inputs": "the inputs in words",
+    "layers": "all measured layers, in order of execution",
+    "loss_name": "the loss function in words",
+    "lr": "learning rate",
+    "measured_steps": "number of steps",
+    "optimizer": "name of the optimizer",
+    "precision": "`fp32`, `bf16`, `fp16` or `amp`",
+    "seed": "seed of what was drawn",
+    "steps": "number of steps that were asked for",
+    "torch": "version of torch",
+    "world_size": "number of devices",
+}
+"""What ``probe`` knows; ``None`` where something was not measured."""
 
 
 CHANGES: dict[str, str] = {
