@@ -113,6 +113,8 @@ def summary(report: Report, elapsed: float | None = None) -> str:
     if hidden := suppressed(report):
         ways = ", ".join(way if len(hidden) == 1 else f"{number} {way}" for way, number in hidden.items())
         parts.append(f"{sum(hidden.values())} suppressed ({ways})")
+    if report.withdrawn:
+        parts.append(f"{len(report.withdrawn)} withdrawn after measuring")
     if report.problems:
         parts.append(f"{counted(len(report.problems), 'target')} could not be checked")
     time = "" if elapsed is None else f" ({elapsed:.1f} s)"

@@ -14,7 +14,7 @@ from normadvisor.report.modules import listed
 from normadvisor.report.options import RenderOptions
 from normadvisor.report.paths import place_of, place_of_finding, place_of_related
 from normadvisor.report.tally import by_importance, rule_counts, summary
-from normadvisor.types import Applicability, Finding, Location, Problem, Report, Severity
+from normadvisor.types import Applicability, Finding, Location, Problem, Report, Severity, Withdrawn
 
 __all__ = ["blocks"]
 
@@ -31,6 +31,7 @@ def blocks(report: Report, options: RenderOptions, width: int) -> Iterator[list[
     writer = _Writer(options, width, several=len(report.models) > 1)
     yield from (writer.graph(graph) for graph in report.graphs)
     yield from (writer.finding(finding) for finding in by_importance(report.active))
+    yield from (writer.withdrawn(item) for item in report.withdrawn)
     yield from (writer.problem(problem) for problem in report.problems)
     if report.unused_noqa:
         yield [writer.unused(location) for location in report.unused_noqa]
@@ -80,6 +81,13 @@ class _Writer:
         if code:
             lines += [Text(), *code, Text()]
         return lines + self._facts(finding)
+
+    def withdrawn(self, item: Withdrawn) -> list[Text]:
+        """A finding that does not hold, and the measurement that says so."""
+        where = one_line(place_of_finding(item.finding, self.options.root))
+        lines = [Text.assemble(where, "  ", (f"{one_line(item.finding.rule)} {one_line(item.finding.name)}  [withdrawn]", "dim"))]
+        lines += self._wrapped(Text(one_line(item.reason)), INDENT)
+        return lines + (self._fact("in", [listed(item.finding.modules)]) if item.finding.modules else [])
 
     def _header(self, finding: Finding) -> list[Text]:
         where = place_of_finding(finding, self.options.root)

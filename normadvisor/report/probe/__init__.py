@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from normadvisor.report.clean import encodable
 from normadvisor.report.options import RenderOptions
 from normadvisor.types import Measurements, Report
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from normadvisor.report.probe.section import Paper
 
 __all__ = ["render_audit", "render_probe"]
 
 
 def render_probe(report: Report, options: RenderOptions, *, compare: Measurements | Sequence[Measurements] | None = None) -> str:
-    """Findings and measurements of every probed model as text that ends with a line feed.
+    """Measurements of every probed model, then findings and the summary, as text that ends with a line feed.
 
     Args:
         report: with ``measurements``, one entry per model.
@@ -19,10 +26,14 @@ def render_probe(report: Report, options: RenderOptions, *, compare: Measurement
         compare: an earlier run, or several: each model is compared with the one of its target, a single one with any.
 
     """
-    from normadvisor.report.registry import render  # noqa: PLC0415
+    from normadvisor.report.printer import columns, printed  # noqa: PLC0415 - rich is loaded when there is something to print
+    from normadvisor.report.probe.section import Paper  # noqa: PLC0415 - as above
+    from normadvisor.report.textual import blocks  # noqa: PLC0415 - as above
 
-    del compare
-    return render(report, "text", options=options)
+    width = columns(options)
+    paper = Paper(options, width)
+    found = [*_models(report, paper, compare), *blocks(report, options, width)]
+    return encodable(printed(found, options), options.encoding)
 
 
 def render_audit(report: Report, options: RenderOptions, *, go: bool, reasons: Sequence[str], seconds: float | None) -> str:
@@ -36,5 +47,24 @@ def render_audit(report: Report, options: RenderOptions, *, go: bool, reasons: S
         seconds: duration of the audit.
 
     """
-    del reasons, seconds
-    return f"{'GO' if go else 'NO-GO'}\n" + render_probe(report, options)
+    from normadvisor.report.printer import columns, printed  # noqa: PLC0415 - rich is loaded when there is something to print
+    from normadvisor.report.probe.section import Paper  # noqa: PLC0415 - as above
+    from normadvisor.report.probe.verdict import verdict  # noqa: PLC0415 - as above
+    from normadvisor.report.textual import blocks  # noqa: PLC0415 - as above
+
+    width = columns(options)
+    paper = Paper(options, width)
+    said = verdict(report, paper, go=go, reasons=reasons, seconds=seconds)
+    found = [*said, *_models(report, paper, None), *blocks(report, options, width)]
+    return encodable(printed(found, options), options.encoding)
+
+
+def _models(report: Report, paper: Paper, compare: Measurements | Sequence[Measurements] | None) -> Iterator[list[Text]]:
+    from normadvisor.report.measured.compare import compare_runs, other_run  # noqa: PLC0415 - as above
+    from normadvisor.report.probe.differences import comparison_section  # noqa: PLC0415 - as above
+    from normadvisor.report.probe.section import model_section  # noqa: PLC0415 - as above
+
+    for measured in report.measurements:
+        yield from model_section(report, measured, paper)
+        if (other := other_run(measured, compare)) is not None:
+            yield from comparison_section(compare_runs(measured, other), paper)

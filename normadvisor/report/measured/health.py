@@ -1,0 +1,115 @@
+"""Which layers findings speak of, and which layers a reader should see first. Nothing is judged here: that is the rules' business."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from normadvisor.types import Finding, LayerMeasurements, Measurements, Report, Severity, Withdrawn
+
+__all__ = ["Health", "Zone", "findings_of", "health_of", "withdrawn_of", "worst_first", "zones"]
+
+MEASURED = "NA6"
+"""Rules about measurements begin with it."""
+WORST_RANK = Severity.ERROR.rank
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What findings say about the layers of one model."""
+
+    by_layer: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    """Findings that name the layer, by its name, the worst first; layers without any are missing."""
+
+    def severity(self, name: str) -> Severity | None:
+        """The worst that is said of a layer."""
+        found = self.by_layer.get(name)
+        return found[0].severity if found else None
+
+    def rules(self, name: str) -> list[str]:
+        """Ids of the rules that speak of a layer, the worst first."""
+        return list(dict.fromkeys(finding.rule for finding in self.by_layer.get(name, ())))
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A run of layers, by position, that one finding speaks of."""
+
+    first: int
+    last: int
+    severity: Severity
+    rule: str
+
+
+def findings_of(report: Report, measured: Measurements) -> tuple[Finding, ...]:
+    """Findings about a model; those that name no model belong to all of them. The worst first, measured ones before others."""
+    found = [finding for finding in report.active if finding.model in {measured.target, None}]
+    return tuple(sorted(found, key=lambda finding: (-finding.severity.rank, not finding.rule.startswith(MEASURED), finding.rule)))
+
+
+def withdrawn_of(report: Report, measured: Measurements) -> tuple[Withdrawn, ...]:
+    """Findings about a model that its measurements contradict."""
+    return tuple(item for item in report.withdrawn if item.finding.model in {measured.target, None})
+
+
+def health_of(findings: Iterable[Finding]) -> Health:
+    """Findings by the layers they name, in their order."""
+    by_layer: dict[str, list[Finding]] = {}
+    for finding in findings:
+        for name in dict.fromkeys(finding.modules):
+            by_layer.setdefault(name, []).append(finding)
+    return Health({name: tuple(found) for name, found in by_layer.items()})
+
+
+def zones(layers: Sequence[LayerMeasurements], findings: Iterable[Finding]) -> list[Zone]:
+    """Runs of layers that warnings and errors speak of; layers without parameters do not interrupt a run."""
+    place = {layer.name: position for position, layer in enumerate(layers)}
+    found = []
+    for finding in findings:
+        if finding.severity is Severity.INFO:
+            continue
+        positions = sorted({place[name] for name in finding.modules if name in place})
+        runs: list[list[int]] = []
+        for position in positions:
+            if runs and not any(layer.parameters for layer in layers[runs[-1][1] + 1 : position]):
+                runs[-1][1] = position
+            else:
+                runs.append([position, position])
+        found += [Zone(first, last, finding.severity, finding.rule) for first, last in runs]
+    return found
+
+
+def worst_first(measured: Measurements, health: Health) -> list[LayerMeasurements]:
+    """Layers in the order a reader should see them: by what findings say, then by how far their numbers are from the other layers'."""
+    middle = _median_log(layer.typical("grad_rms") for layer in measured.layers)
+
+    def key(layer: LayerMeasurements) -> tuple[int, float, int]:
+        severity = health.severity(layer.name)
+        return (-1 if severity is None else severity.rank) * -1, -_oddness(layer, middle), layer.order
+
+    return sorted(measured.layers, key=key)
+
+
+def _oddness(layer: LayerMeasurements, middle: float | None) -> float:
+    """How unusual a layer's numbers are, 1 for about as far from usual as rules begin to look at; serves for ordering alone."""
+    if any(value and value > 0 for key in ("nonfinite", "grad_nonfinite") for value in layer.series.get(key, ())):
+        return math.inf
+    odd = [value for key in ("dead_share", "saturated_share") if (value := layer.typical(key)) is not None]
+    gradient, update = layer.typical("grad_rms"), layer.typical("update_ratio")
+    if middle is not None and _is_loggable(gradient):
+        odd.append(abs(math.log10(gradient or 1) - middle) / 3)
+    if _is_loggable(update):
+        # log10 of a healthy update ratio is about -3, and between -4 and -1 nearly always.
+        odd.append(abs(math.log10(update or 1) + 3) / 2)
+    return max((value for value in odd if math.isfinite(value)), default=-1.0)
+
+
+def _median_log(found: Iterable[float | None]) -> float | None:
+    logs = [math.log10(value) for value in found if value is not None and _is_loggable(value)]
+    return median(logs) if logs else None
+
+
+def _is_loggable(value: float | None) -> bool:
+    return value is not None and math.isfinite(value) and value > 0

@@ -1,0 +1,138 @@
+"""The table of layers, the worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from normadvisor.report.clean import one_line
+from normadvisor.report.measured.health import Health, worst_first
+from normadvisor.report.measured.numbers import number, share
+from normadvisor.report.probe.drawing import spark
+from normadvisor.report.tally import counted
+from normadvisor.report.textual import COLORS
+from normadvisor.types import LayerMeasurements, Measurements
+
+__all__ = ["Column", "clipped", "layer_table", "rows_of"]
+
+MOST_ROWS = 16
+"""Layers without findings are cut there; those with some are always shown up to :data:`MOST_BAD_ROWS`."""
+MOST_BAD_ROWS = 40
+SPARK = 12
+LEAST_NAME = 14
+MOST_NAME = 44
+
+
+class Column(NamedTuple):
+    """One column beside the name."""
+
+    title: str
+    text: Callable[[LayerMeasurements], str]
+    worth: int
+    """The column of the smallest worth goes first where there is no room."""
+    right: bool = True
+
+
+def layer_table(measured: Measurements, health: Health, *, width: int, unicode: bool) -> list[Text]:
+    """Rows with the typical numbers of each layer; columns that say nothing of any shown layer, or do not fit, are left out."""
+    ordered = worst_first(measured, health)
+    bad = sum(health.severity(layer.name) is not None for layer in ordered)
+    shown = ordered[: max(MOST_ROWS, min(bad, MOST_BAD_ROWS))]
+    if not shown:
+        return []
+    lines = rows_of(shown, _columns(shown, health, unicode=unicode), health, width=width, unicode=unicode)
+    rest = ordered[len(shown) :]
+    if rest:
+        still = sum(health.severity(layer.name) is not None for layer in rest)
+        words = f", {still} of them with findings" if still else " without findings"
+        lines.append(Text(f"and {counted(len(rest), 'more layer')}{words}; --html and --json have all", style="dim"))
+    return lines
+
+
+def _columns(shown: Sequence[LayerMeasurements], health: Health, *, unicode: bool) -> list[Column]:
+    def typical(key: str) -> Callable[[LayerMeasurements], str]:
+        return lambda layer: _known(layer.typical(key), number)
+
+    columns = [
+        Column("by step", lambda layer: spark(layer.series.get("grad_norm", ()), SPARK, unicode=unicode), 5, right=False),
+        Column("grad norm", typical("grad_norm"), 9),
+        Column("grad rms", typical("grad_rms"), 4),
+        Column("weights", typical("weight_norm"), 1),
+        Column("update", typical("update_ratio"), 7),
+        Column("out std", typical("act_std"), 3),
+        Column("dead", lambda layer: _known(layer.typical("dead_share"), share), 6),
+        Column("saturated", lambda layer: _known(layer.typical("saturated_share"), share), 6),
+        Column("bn noise", lambda layer: _known(_float(layer.facts.get("bn_noise")), number), 2),
+        Column("not finite", lambda layer: f"{count:.0f}" if (count := _nonfinite(layer)) else "", 8),
+        Column("findings", lambda layer: " ".join(map(one_line, health.rules(layer.name))), 10, right=False),
+    ]
+    return [column for column in columns if any(column.text(layer).strip() for layer in shown)]
+
+
+def rows_of(
+    shown: Sequence[LayerMeasurements], columns: Sequence[Column], health: Health, *, width: int, unicode: bool
+) -> list[Text]:
+    """A header and a row per layer, none wider than ``width``."""
+    wanted = max(LEAST_NAME, min(MOST_NAME, max(cell_len(_name(layer)) for layer in shown)))
+    cells = {column: [column.text(layer) for layer in shown] for column in columns}
+    sizes = {column: max(cell_len(text) for text in (column.title, *cells[column])) for column in columns}
+    kept = list(columns)
+    while kept and LEAST_NAME + sum(sizes[column] + 2 for column in kept) > width:
+        kept.remove(min(kept, key=lambda column: column.worth))
+    room = max(LEAST_NAME, min(wanted, width - sum(sizes[column] + 2 for column in kept)))
+    lines = [_row("layer", [(column, column.title) for column in kept], sizes, room, unicode=unicode)]
+    lines[0].stylize("dim")
+    for index, layer in enumerate(shown):
+        line = _row(_name(layer), [(column, cells[column][index]) for column in kept], sizes, room, unicode=unicode)
+        severity = health.severity(layer.name)
+        if severity is not None:
+            line.stylize(COLORS[severity], 0, len(clipped(_name(layer), room, unicode=unicode)))
+        lines.append(line)
+    return lines
+
+
+def _row(name: str, cells: Sequence[tuple[Column, str]], sizes: dict[Column, int], room: int, *, unicode: bool) -> Text:
+    def pieces() -> Iterator[str]:
+        yield set_cell_size(clipped(name, room, unicode=unicode), room)
+        for column, text in cells:
+            padding = " " * (sizes[column] - cell_len(text))
+            yield "  " + (padding + text if column.right else text + padding)
+
+    line = Text("".join(pieces()))
+    line.rstrip()
+    return line
+
+
+def clipped(name: str, room: int, *, unicode: bool) -> str:
+    """A name in at most ``room`` cells; the middle goes, since beginnings and ends tell layers apart."""
+    if cell_len(name) <= room:
+        return name
+    ellipsis = "\u2026" if unicode else "..."
+    left = (room - len(ellipsis)) // 3
+    right = room - len(ellipsis) - left
+    head = set_cell_size(name, left)
+    tail = name
+    while cell_len(tail) > right:
+        tail = tail[max(1, (cell_len(tail) - right) // 2) :]
+    return f"{head}{ellipsis}{tail}"
+
+
+def _name(layer: LayerMeasurements) -> str:
+    return f"{one_line(layer.name) or 'the model itself'} {one_line(layer.cls)}"
+
+
+def _known(value: float | None, words: Callable[[float | None], str]) -> str:
+    """Nothing where nothing was measured: most layers have no number in some column."""
+    return "" if value is None else words(value)
+
+
+def _nonfinite(layer: LayerMeasurements) -> float:
+    found = [value for key in ("nonfinite", "grad_nonfinite") for value in layer.series.get(key, ()) if value]
+    return max(found, default=0.0)
+
+
+def _float(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
