@@ -8,9 +8,10 @@ from typing import Protocol
 from normadvisor.errors import RuleError
 from normadvisor.rulebook.language import Names
 from normadvisor.rulebook.model import FixTemplate, MeasuredSide, ProbePattern, Rule
-from normadvisor.rulebook.vocabulary import CONTEXT, LAYER, RUN
+from normadvisor.rulebook.vocabulary import CONTEXT, LAYER, RUN, RUN_LAYERS
 from normadvisor.rulebook.yamlfile import KeyPath
 from normadvisor.types import Applicability
+from normadvisor.types.words import nearest
 
 __all__ = ["FOUND", "check_measured_side", "check_probe_side"]
 
@@ -113,7 +114,11 @@ def _no_graph(checker: Checker, rule: Rule) -> None:
     if rule.script is not None:
         checker.error("'script' is for rules on the graph", ("script",), key=True)
     if rule.at is not None:
-        checker.error("the finding points at the first layer that the pattern names", ("at",), "leave 'at' out", key=True)
+        if isinstance(rule.pattern, ProbePattern) and rule.pattern.layer is not None:
+            checker.error("the finding points at the first layer that the pattern names", ("at",), "leave 'at' out", key=True)
+        elif rule.at not in RUN_LAYERS:
+            hint = nearest(rule.at, RUN_LAYERS) or f"one of {', '.join(RUN_LAYERS)}"
+            checker.error(f"'at' names '{rule.at}', which holds no names of layers", ("at",), hint)
     if rule.related:
         checker.error("the other layers of the finding are related by themselves", ("related",), "leave 'related' out", key=True)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from normadvisor.types import LAYER_FACTS, LAYER_SERIES, RUN_FACTS, RUN_SERIES
 from normadvisor.types.events import EVENT, EVENTS
 
-__all__ = ["ATTRIBUTES", "CHAIN", "CHANGES", "CONTEXT", "LAYER", "MODEL", "MODULE", "NODE", "RUN", "event_attributes"]
+__all__ = ["ATTRIBUTES", "CHAIN", "CHANGES", "CONTEXT", "LAYER", "MODEL", "MODULE", "NODE", "RUN", "RUN_LAYERS", "event_attributes"]
 
 _SHARED = {
     "calls": "how often the module runs in one forward pass",
@@ -192,10 +192,27 @@ def _of_steps(series: Mapping[str, str]) -> dict[str, str]:
     return {f"{key}{end}": f"{meaning}{words}" for key, meaning in series.items() for end, words in _PARTS.items()}
 
 
-LAYER_DERIVED: dict[str, str] = {}
+LAYER_DERIVED: dict[str, str] = {
+    "act_growth": "`act_std` over that of the first layer with weights, smallest over the steps",
+    "depth": "place among the trained layers with weights, from 0 at the input to 1 at the output",
+    "downstream_influence": "largest influence of this layer and those after it over the largest of all, in its best step",
+    "influence": "norm of the weights times norm of their gradient: change of the loss per relative change of the weights",
+    "last": "no measured layer runs after it",
+    "relative_influence": "influence over the largest of all layers, in its best step",
+    "upstream_influence": "largest influence of this layer and those before it over the largest of all, in its best step",
+}
 """What follows from comparing a layer with the others."""
 
-RUN_DERIVED: dict[str, str] = {}
+RUN_DERIVED: dict[str, str] = {
+    "back_influence": "largest influence in the last third of the layers with weights over the largest of all, in its best step",
+    "fade": "influence of the first layer with weights over the largest, without the two sharpest steps between neighbours",
+    "front_influence": "largest influence in the first third of the layers with weights over the largest of all, in its best step",
+    "growth": "influence of the last layer with weights over the largest, without the two sharpest steps between neighbours",
+    "initial_loss_ratio": "initial loss over the loss of a model that knows nothing",
+    "learned": "share of its loss that one batch lost while training on it, down to the floor",
+    "loss_change": "loss of the last step minus that of the first",
+    "weight_layers": "trained layers with weights",
+}
 """What follows from all layers together."""
 
 LAYER: dict[str, str] = {
@@ -233,6 +250,9 @@ RUN: dict[str, str] = {
     "world_size": "number of devices",
 }
 """What ``probe`` knows; ``None`` where something was not measured."""
+
+RUN_LAYERS = ("nonfinite_layer", "train_in_eval", "eval_in_train")
+"""What ``probe`` knows that names layers: where a finding about the run may point."""
 
 
 CHANGES: dict[str, str] = {

@@ -86,7 +86,11 @@ class _Maker:
         if rule.when is not None and not rule.when(ground):
             return []
         if rule.layer is None:
-            return [self._finding(rule, [_hit(rule, None, {**ground, "matches": 1})])] if rule.where(ground) else []
+            if not rule.where(ground):
+                return []
+            named = _names(ground["probe"].get(rule.rule.at)) if rule.rule.at else []
+            about = [view for view in layers if view["name"] in named]
+            return [self._finding(rule, [_hit(rule, view, {**ground, "matches": 1}) for view in about or [None]])]
         suited = [view for view in layers if rule.ops is None or view["op"] in rule.ops]
         found = [view for view in suited if rule.where({**ground, rule.layer: view})]
         return [self._finding(rule, self._hits(rule, group, ground, found)) for group in self._groups(rule.rule, found)]
@@ -176,6 +180,13 @@ class _Maker:
             related=(*related[:_MOST_ELSEWHERE], *finding.related),
             evidence={**finding.evidence, "explained_by": explained},
         )
+
+
+def _names(value: object) -> list[str]:
+    """Names of layers: one or several."""
+    if isinstance(value, list | tuple):
+        return [str(item) for item in value]
+    return [] if value is None else [str(value)]
 
 
 def _hit(rule: CompiledProbe, layer: LayerView | None, scope: dict[str, Any]) -> _Hit:

@@ -1,12 +1,31 @@
-"""Numbers that compare the layers of one model with one another, so that neither the scale of the loss nor the depth decides."""
+"""Numbers that compare the layers of one model with one another, so that neither the scale of the loss nor the depth decides.
+
+The influence of a layer is the norm of its weights times the norm of their gradient: to first order the change of the loss when its weights
+change by their own size. In a network of positively homogeneous layers the product of weight and gradient is the same for every layer
+(Euler's theorem; Du et al., 2018, https://arxiv.org/abs/1806.00900), however the weights are scaled, so that influences can be compared
+between layers of any width, initialisation and loss. Gradients themselves cannot: those of a healthy ResNet-50 v2 differ by 120.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from math import ceil, inf, isfinite, prod
+from typing import Any, TypeAlias
 
-from normadvisor.types import LayerMeasurements, Measurements
+from normadvisor.types import LayerMeasurements, Measurements, expand
 
 __all__ = ["Profile"]
+
+_WEIGHTED = expand(("linear_map", "recurrent", "attention"))
+"""Operations whose weights stand in the way of the gradient; a table of an embedding is used in few rows, so that its norm says nothing."""
+_FEWEST = 3
+"""Weight layers below which there is no depth to speak of."""
+_STEPS = 2
+"""Sharp steps between neighbours that are no fading. With none the smallest number of 80 architectures of torchvision and timm with fresh
+weights is 3e-4, with one .028, with two .07, while ten layers without normalization that fade by a third each have .03."""
+Row: TypeAlias = list[float]
+"""Influence of every weight layer in one step."""
 
 
 class Profile:
@@ -14,11 +33,102 @@ class Profile:
 
     def __init__(self, measurements: Measurements) -> None:
         self._measurements = measurements
+        layers = [layer for layer in sorted(measurements.layers, key=lambda layer: layer.order) if _has_weights(layer)]
+        self._rows = [row for step in range(measurements.steps) if (row := _row(layers, step)) is not None and max(row, default=0.0) > 0]
+        self._position = {layer.name: position for position, layer in enumerate(layers)} if self._rows else {}
+        ran = [layer.order for layer in measurements.layers if layer.calls > 0]
+        self._last = max(ran, default=None)
+        self._first_std = layers[0].series.get("act_std", ()) if layers else ()
+        self._numbers = {name: self._of_position(position) for name, position in self._position.items()}
 
     def of_layer(self, layer: LayerMeasurements) -> dict[str, Any]:
-        """Derived numbers of one layer."""
-        return {}
+        """Derived numbers of one layer, by key of :data:`normadvisor.rulebook.vocabulary.LAYER_DERIVED`."""
+        found = {"last": layer.order == self._last, **self._numbers.get(layer.name, {})}
+        growth = [
+            own / first
+            for own, first in zip(layer.series.get("act_std", ()), self._first_std, strict=False)
+            if own is not None and first is not None and first > 0
+        ]
+        if growth:
+            found["act_growth"] = min(growth)
+        return found
 
     def of_run(self) -> dict[str, Any]:
-        """Derived numbers of the run."""
-        return {}
+        """Derived numbers of the run, by key of :data:`normadvisor.rulebook.vocabulary.RUN_DERIVED`."""
+        found: dict[str, Any] = {"weight_layers": len(self._position)}
+        losses = [value for value in self._measurements.series.get("loss", ()) if value is not None]
+        if losses and all(isfinite(value) for value in losses):
+            found["loss_change"] = losses[-1] - losses[0]
+        first, expected = self._measurements.facts.get("initial_loss"), self._measurements.facts.get("expected_initial_loss")
+        if isinstance(first, int | float) and isinstance(expected, int | float) and expected > 0:
+            found["initial_loss_ratio"] = first / expected
+        found["learned"] = _learned(self._measurements.facts)
+        if len(self._position) >= _FEWEST:
+            third = ceil(len(self._position) / 3)
+            found["fade"] = max(_gradual(row) for row in self._rows)
+            found["growth"] = max(_gradual(row[::-1]) for row in self._rows)
+            found["front_influence"] = max(max(row[:third]) / max(row) for row in self._rows)
+            found["back_influence"] = max(max(row[-third:]) / max(row) for row in self._rows)
+        return found
+
+    def _of_position(self, position: int) -> dict[str, Any]:
+        count = len(self._position)
+        found: dict[str, Any] = {"influence": _median([row[position] for row in self._rows])}
+        if count < _FEWEST:
+            return found
+        found["depth"] = position / (count - 1)
+        # Of several steps the best counts: a head that starts at zero lets no gradient through in the first one.
+        found["relative_influence"] = max(row[position] / max(row) for row in self._rows)
+        found["upstream_influence"] = max(max(row[: position + 1]) / max(row) for row in self._rows)
+        found["downstream_influence"] = max(max(row[position:]) / max(row) for row in self._rows)
+        return found
+
+
+def _has_weights(layer: LayerMeasurements) -> bool:
+    """Whether a layer runs and has weights that are trained."""
+    return layer.op in _WEIGHTED and layer.calls > 0 and layer.trainable > 0 and "weight_grad_norm" in layer.series
+
+
+def _row(layers: Sequence[LayerMeasurements], step: int) -> Row | None:
+    """Influences in one step; ``None`` where one of them is unknown or not finite."""
+    row: Row = []
+    for layer in layers:
+        gradients, weights = layer.series.get("weight_grad_norm", ()), layer.series.get("weight_norm", ())
+        gradient = gradients[step] if step < len(gradients) else None
+        weight = weights[step] if step < len(weights) else None
+        # No gradient at all is none that faded: the layer was not in the way of this step's loss.
+        product = (gradient or 0.0) * weight if weight is not None else None
+        if product is None or not isfinite(product):
+            return None
+        row.append(product)
+    return row
+
+
+def _learned(facts: Mapping[str, Any]) -> float | None:
+    """Share of the loss above its floor that training on one batch took off; below 0 where the loss rose."""
+    first, last, floor = (facts.get(f"overfit_{key}") for key in ("first", "last", "floor"))
+    if not isinstance(first, int | float) or not isinstance(last, int | float):
+        return None
+    above = first - (floor if isinstance(floor, int | float) else 0.0)
+    if not isfinite(first) or above <= 0:
+        return None
+    return (first - last) / above if isfinite(last) else -inf
+
+
+def _gradual(row: Row) -> float:
+    """Influence of the first layer over the largest, seen through the running maximum, without its two sharpest rises.
+
+    A sharp step is no vanishing gradient: it is where a branch that starts small joins, such as a layer scale, a position in front of all
+    others, or a head of zeros. A gradient vanishes by a factor in every layer.
+    """
+    reach = [value for value in accumulate(row, max) if value > 0]
+    rises = sorted((after / before for before, after in pairwise(reach)), reverse=True)
+    # Layers in front that got nothing at all are one step.
+    left_out = _STEPS - (len(reach) < len(row))
+    return reach[0] / reach[-1] * prod(rises[:left_out])
+
+
+def _median(values: list[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
