@@ -4,6 +4,8 @@
     for finding in report.active:
         print(finding.path, finding.line, finding.rule, finding.message)
 
+    print(normadvisor.audit(model, (images, labels), loss_fn))  # measures it for a few training steps as well: go or no-go
+
     normadvisor.fix("model.py").write()  # mends the source; what is called safe is proven
     result = normadvisor.fix(model, optimizer=optimizer)  # mends a model of this process
 
@@ -13,22 +15,41 @@ Names are loaded on demand, so that ``import normadvisor`` costs nothing and nev
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from normadvisor.api.audit import AuditReport, audit
     from normadvisor.api.check import check
     from normadvisor.api.fix import convert, fix
     from normadvisor.api.fixing import Fixer, FixOptions, FixRun
     from normadvisor.api.live_fix import FixResult
+    from normadvisor.api.probe import ProbeResult, probe
     from normadvisor.config import Settings, load_settings
-    from normadvisor.errors import NormAdvisorError
+    from normadvisor.errors import AuditError, NormAdvisorError
+    from normadvisor.integrations.healthy import assert_model_healthy
+    from normadvisor.integrations.watch import watch
     from normadvisor.rewrite.convert import ConversionResult, convert_norms
     from normadvisor.rewrite.keys import KeyMap
     from normadvisor.rulebook import RuleBook, load_rules
-    from normadvisor.types import Applicability, Confidence, Finding, Fix, Location, Report, RunContext, Severity
+    from normadvisor.types import (
+        Applicability,
+        Confidence,
+        Finding,
+        Fix,
+        Location,
+        Measurements,
+        ProbeOptions,
+        Report,
+        RunContext,
+        Severity,
+    )
 
 __all__ = [
     "Applicability",
+    "AuditError",
+    "AuditReport",
     "Confidence",
     "ConversionResult",
     "Finding",
@@ -39,24 +60,35 @@ __all__ = [
     "Fixer",
     "KeyMap",
     "Location",
+    "Measurements",
     "NormAdvisorError",
+    "ProbeOptions",
+    "ProbeResult",
     "Report",
     "RuleBook",
     "RunContext",
     "Settings",
     "Severity",
     "__version__",
+    "assert_model_healthy",
+    "audit",
     "check",
     "convert",
     "convert_norms",
     "fix",
     "load_rules",
     "load_settings",
+    "probe",
+    "watch",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "audit": "normadvisor.api.audit",
+    "AuditReport": "normadvisor.api.audit",
+    "probe": "normadvisor.api.probe",
+    "ProbeResult": "normadvisor.api.probe",
     "check": "normadvisor.api.check",
     "convert": "normadvisor.api.fix",
     "fix": "normadvisor.api.fix",
@@ -69,7 +101,10 @@ _HOMES = {
     "KeyMap": "normadvisor.rewrite.keys",
     "load_settings": "normadvisor.config",
     "Settings": "normadvisor.config",
+    "AuditError": "normadvisor.errors",
     "NormAdvisorError": "normadvisor.errors",
+    "assert_model_healthy": "normadvisor.integrations.healthy",
+    "watch": "normadvisor.integrations.watch",
     "load_rules": "normadvisor.rulebook",
     "RuleBook": "normadvisor.rulebook",
     "Applicability": "normadvisor.types",
@@ -77,6 +112,8 @@ _HOMES = {
     "Finding": "normadvisor.types",
     "Fix": "normadvisor.types",
     "Location": "normadvisor.types",
+    "Measurements": "normadvisor.types",
+    "ProbeOptions": "normadvisor.types",
     "Report": "normadvisor.types",
     "RunContext": "normadvisor.types",
     "Severity": "normadvisor.types",
@@ -91,3 +128,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class _Package(ModuleType):
+    """This package, in which ``probe`` is the function: importing the package of that name would put itself there."""
+
+    @property
+    def probe(self) -> Any:
+        return __getattr__("probe")
+
+    @probe.setter
+    def probe(self, value: object) -> None:
+        """Leave it as it is; modules of that package are imported by their full names."""
+
+
+sys.modules[__name__].__class__ = _Package

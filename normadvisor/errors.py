@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from normadvisor.types import Location
+    from normadvisor.types import Finding, Location, Problem
 
 __all__ = [
+    "AuditError",
     "ConfigError",
     "ExpressionError",
     "InputError",
@@ -89,6 +90,18 @@ class RankError(NormAdvisorError):
 
 class ProbeError(TargetError):
     """A model was built but cannot be probed: it, its loss or its batches do not run."""
+
+
+class AuditError(NormAdvisorError):
+    """An audit found what training must not start with; see :meth:`normadvisor.api.audit.AuditReport.raise_on`.
+
+    ``findings`` and ``problems`` are what it names.
+    """
+
+    def __init__(self, message: str, *, findings: tuple[Finding, ...] = (), problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(message)
+        self.findings = findings
+        self.problems = problems
 
 
 class RewriteError(NormAdvisorError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
-from normadvisor.api.job import CLOCK_STARTS, Job, Limits
+from normadvisor.api.job import Job, Limits
 from normadvisor.api.wire import MAX_LINE, decode
 
 __all__ = ["GRACE", "MAX_PRINTED", "Attempt", "Event", "read_lines"]
@@ -45,8 +45,12 @@ class Attempt:
     model: int = 0
     """The model being worked on."""
     phase: str = ""
+    part: str = ""
+    """What is being done within the phase."""
     deadline: float | None = None
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
+    partial: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What was found of a model before it was measured."""
     ended: bool = False
     """Whether the child said that it was done."""
     status: int | None = None
@@ -74,14 +78,19 @@ class Attempt:
                 self.dump += line
             return None
         kind = message["kind"]
-        if kind not in {"phase", "model"}:
+        if kind not in {"phase", "part", "partial", "model"}:
             index = 0
         if not isinstance(index, int) or not 0 <= index < len(self.job.models):
             return None
         if kind == "phase":
-            self.model, self.phase = index, str(message.get("phase"))
-            if self.phase in CLOCK_STARTS or self.deadline is None:
-                self.deadline = time.monotonic() + self.limits.timeout * CLOCK_STARTS.get(self.phase, 1.0) + GRACE
+            self.model, self.phase, self.part = index, str(message.get("phase")), ""
+            seconds = self.limits.seconds(self.phase)
+            if seconds is not None or self.deadline is None:
+                self.deadline = time.monotonic() + (self.limits.timeout if seconds is None else seconds) + GRACE
+        elif kind == "part":
+            self.part = str(message.get("part"))
+        elif kind == "partial":
+            self.partial[index] = message
         elif kind == "model":
             self.results[index] = message
         elif kind == "broken":

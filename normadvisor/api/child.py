@@ -15,12 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from normadvisor.api.job import CLOCK_STARTS, Job, Limits, ModelJob
-from normadvisor.api.wire import encode, write_problem
+from normadvisor.api.job import Job, Limits, ModelJob
+from normadvisor.api.wire import encode, write_problem, write_withdrawn
 
 if TYPE_CHECKING:
-    from normadvisor.api.examine import Examined
+    from normadvisor.api.examine import Examined, Traced
     from normadvisor.rulebook.model import Rule
+    from normadvisor.targets.load import Loaded
 
 __all__ = ["enter", "run_job"]
 
@@ -156,14 +157,15 @@ class _Run:
 
         def phase(name: str) -> None:
             self._send({"kind": "phase", "model": index, "phase": name})
-            if name in CLOCK_STARTS:
+            seconds = self._limits.seconds(name)
+            if seconds is not None:
                 # The parent kills a model that is over time a little later; until then its frames are on their way.
-                faulthandler.dump_traceback_later(self._limits.timeout * CLOCK_STARTS[name], file=self._output)
+                faulthandler.dump_traceback_later(seconds, file=self._output)
 
         model = self._job.models[index]
         phase("importing")
         try:
-            result, import_failed = self._check(model, phase)
+            result, import_failed = self._check(index, model, phase)
         except BaseException as error:  # noqa: BLE001 - the target's code may raise anything; a Ctrl-C of the user does not reach this session
             from normadvisor.api.examine import failed, problem_of
 
@@ -172,10 +174,9 @@ class _Run:
         self._send(_message(index, result) | {"import_failed": import_failed})
         return import_failed
 
-    def _check(self, model: ModelJob, phase: Callable[[str], None]) -> tuple[Examined, bool]:
-        from normadvisor.api.examine import examine, failed, problem_of
+    def _check(self, index: int, model: ModelJob, phase: Callable[[str], None]) -> tuple[Examined, bool]:
+        from normadvisor.api.examine import failed, problem_of
         from normadvisor.errors import NormAdvisorError
-        from normadvisor.targets.build import build
         from normadvisor.targets.load import load
 
         job, name = self._job, str(model.target)
@@ -185,26 +186,60 @@ class _Run:
             # A draw that began before this is over may take as long as all before it.
             return verify(model, self._rules, job, phase, edits=self._edits, seconds=self._limits.timeout), False
         try:
-            loaded = load(model.target)
+            loaded = load(model.target, real=model.probing is not None)
         except NormAdvisorError as error:
             # Without a cause it is our own judgement on this one name; with one, the file itself failed.
             return failed(name, problem_of(error, name)), error.__cause__ is not None
         gc.enable()
         phase("building")
         try:
-            built = build(loaded)
-            result = examine(
-                built.model, self._rules, target=name, inputs=model.inputs, context=model.context, root=model.root, sites=built.sites,
-                defined_at=built.defined_at, show_graph=job.show_graph, phase=phase, edits=self._edits, conversion=job.conversion,
-            )  # fmt: skip
+            result, known = self._examined(model, loaded, phase)
         except NormAdvisorError as error:
             return failed(name, problem_of(error, name)), False
+        if model.probing is not None:
+            from normadvisor.api.probing import Worker, probed
+
+            _use_threads(self._limits.threads)
+            self._send(_message(index, result) | {"kind": "partial"})
+            worker = Worker(phase, lambda part: self._send({"kind": "part", "model": index, "part": part}))
+            result = probed(model, loaded, result, known, self._rules, worker)
         files: tuple[str, ...] = ()
         if job.list_files:
             from normadvisor.api.imported import imported_files
 
             files = imported_files(model.root)
-        return replace(result, notes=(*built.notes, *result.notes), files=files), False
+        return replace(result, files=files), False
+
+    def _examined(self, model: ModelJob, loaded: Loaded, phase: Callable[[str], None]) -> tuple[Examined, Traced | None]:
+        """What comes of a model without running it, and its trace."""
+        from normadvisor.api.examine import examine, trace_built, untraced
+        from normadvisor.errors import TargetError
+        from normadvisor.targets.build import build
+
+        name = str(model.target)
+        built = build(loaded)
+        phase("tracing")
+        try:
+            known = trace_built(built, target=name, inputs=model.inputs, context=model.context)
+        except TargetError as error:
+            if model.probing is None or model.probing.data is None:
+                raise
+            # With batches of the user's it can be measured all the same.
+            return untraced(name, error), None
+        result = examine(
+            built.model, self._rules, target=name, inputs=model.inputs, context=model.context, root=model.root, sites=built.sites,
+            defined_at=built.defined_at, show_graph=self._job.show_graph, phase=phase, edits=self._edits, conversion=self._job.conversion,
+            known=known,
+        )  # fmt: skip
+        return replace(result, notes=(*built.notes, *result.notes)), known
+
+
+def _use_threads(threads: int | None) -> None:
+    """Let torch compute with several threads, here and in processes that the target starts."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def _message(index: int, result: Examined) -> dict[str, Any]:
@@ -221,4 +256,6 @@ def _message(index: int, result: Examined) -> dict[str, Any]:
         "key_map": None if result.key_map is None else result.key_map.to_dict(),
         "unchanged": result.unchanged,
         "files": list(result.files),
+        "measurements": None if result.measurements is None else result.measurements.to_dict(),
+        "withdrawn": [write_withdrawn(item) for item in result.withdrawn],
     }

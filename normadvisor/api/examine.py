@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normadvisor.errors import InputError, NormAdvisorError, TraceError
+from normadvisor.errors import InputError, NormAdvisorError, TargetError, TraceError
 from normadvisor.graph import trace
 from normadvisor.match import match
 from normadvisor.targets.inputs import candidate_inputs, parse_input
-from normadvisor.types import Finding, ModelSummary, Problem, RunContext, Site, TraceKind
+from normadvisor.types import Finding, Measurements, ModelSummary, Problem, RunContext, Site, TraceKind, Withdrawn
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from normadvisor.targets.build import Built
     from normadvisor.targets.inputs import Inputs
 
-__all__ = ["Examined", "Traced", "examine", "failed", "problem_of", "trace_built", "traced"]
+__all__ = ["Examined", "Traced", "examine", "failed", "problem_of", "trace_built", "traced", "untraced"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,10 @@ class Examined:
     """Whether it was not compared because the edits are plainly not about it."""
     files: tuple[str, ...] = ()
     """Files below the root that were imported, where that was asked."""
+    measurements: Measurements | None = None
+    """What was measured; ``None`` where nothing was."""
+    withdrawn: tuple[Withdrawn, ...] = ()
+    """Findings that measurements contradict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,8 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
         NormAdvisorError: malformed inputs, a model that cannot be traced, or a rule that fails on it.
 
     """
-    phase("tracing")
+    if known is None:
+        phase("tracing")
     found = known or traced(model, target=target, inputs=inputs, context=context, sites=sites, defined_at=defined_at)
     chosen, graph, notes = found.inputs, found.graph, found.notes
     phase("matching")
@@ -223,3 +228,11 @@ def failed(target: str, problem: Problem) -> Examined:
     """The result for a model that could not be checked."""
     summary = ModelSummary(target=target, trace=TraceKind.NONE, error=problem.message)
     return Examined(summary=summary, problems=(problem,))
+
+
+def untraced(target: str, error: TargetError) -> Examined:
+    """The result for a model that cannot be traced, though perhaps measured."""
+    summary = ModelSummary(target=target, trace=TraceKind.NONE)
+    hint = f" ({error.hint})" if error.hint else ""
+    words = error.brief if isinstance(error, InputError) else error.message
+    return Examined(summary=summary, notes=(f"it was not traced, so rules about its structure are silent: {words}{hint}",))

@@ -9,7 +9,7 @@ import sysconfig
 from pathlib import Path
 
 from normadvisor.api.attempt import MAX_PRINTED, Attempt
-from normadvisor.api.job import CLOCK_STARTS
+from normadvisor.api.job import PROBING
 from normadvisor.types import Location, Problem
 
 __all__ = ["explain"]
@@ -49,7 +49,11 @@ def _words(attempt: Attempt, target: str, doing: str) -> tuple[str, str | None]:
     if attempt.flooded:
         return f"{doing} {target} printed more than {MAX_PRINTED // 2**20} MiB", "is there a loop without end that prints?"
     if attempt.overdue:
-        message = f"{doing} {target} took longer than {attempt.limits.timeout * CLOCK_STARTS.get(doing, 1.0):g} s"
+        seconds = attempt.limits.seconds(doing)
+        message = f"{doing} {target} took longer than {attempt.limits.timeout if seconds is None else seconds:g} s"
+        if doing == PROBING:
+            during = f" ({attempt.part})" if attempt.part else ""
+            return f"{message}{during}", "a step does not end, or is too long: raise --budget, or lower --batch-size"
         guard = "move what runs as a script under if __name__ == '__main__':, or " if doing == "importing" else ""
         return message, f"{guard}raise the limit with --timeout"
     status = attempt.status

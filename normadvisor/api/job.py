@@ -9,10 +9,15 @@ from typing import TypeAlias
 
 from normadvisor.targets.parse import Target
 from normadvisor.types import Operation, RunContext
+from normadvisor.types.probing import ProbeOptions
 
-__all__ = ["CLOCK_STARTS", "CONVERT", "Contents", "Conversion", "Job", "Limits", "ModelJob", "ProofRequest"]
+__all__ = ["CONVERT", "LOADING_DATA", "PROBING", "Contents", "Conversion", "Job", "Limits", "ModelJob", "Probing", "ProofRequest"]
 
-CLOCK_STARTS: Mapping[str, float] = {"importing": 1.0, "building": 1.0, "proving": 3.0}
+LOADING_DATA = "loading the data for"
+"""Phase in which a function of the user's makes batches."""
+PROBING = "probing"
+"""Phase in which a model is trained for a few steps."""
+_CLOCK_STARTS: Mapping[str, float] = {"importing": 1.0, "building": 1.0, "proving": 3.0, LOADING_DATA: 1.0}
 """Phases that have a time limit to themselves and what follows them, in times :attr:`Limits.timeout`; a model is imported, built, traced
 and matched. Comparing runs it forward and backward several times in double precision."""
 
@@ -31,6 +36,28 @@ class Limits:
     """Seconds for importing its file, and again for building, tracing and matching it."""
     memory: int = 8192
     """MiB beyond what torch itself takes."""
+    probing: float = 180.0
+    """Seconds for measuring it."""
+    threads: int | None = None
+    """Threads that torch computes with where a model is measured; torch decides when ``None``. All else runs on one thread."""
+
+    def seconds(self, phase: str) -> float | None:
+        """Seconds for a phase and those that follow it; ``None`` where the clock of the phase before goes on."""
+        if phase == PROBING:
+            return self.probing
+        factor = _CLOCK_STARTS.get(phase)
+        return None if factor is None else self.timeout * factor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probing:
+    """How a model is measured, and the user's own functions for it."""
+
+    options: ProbeOptions = field(default_factory=ProbeOptions)
+    data: Target | None = None
+    """Returns batches; random ones are drawn when ``None``."""
+    loss: Target | None = None
+    """Is the loss; chosen by name or by the output when ``None``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +70,8 @@ class ModelJob:
     """As ``--input`` takes them; inferred when empty."""
     root: Path = field(default_factory=Path.cwd)
     """Findings point into files below it when they can."""
+    probing: Probing | None = None
+    """How it is measured; it is not when ``None``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from normadvisor.config import Settings
 from normadvisor.types import Report, RunContext
@@ -36,6 +36,11 @@ class CheckOptions:
     """Whether what reading files gave is kept for the next run."""
     cache_dir: Path | None = None
     """Where; takes precedence over the environment and the settings."""
+    probing: Mapping[str, Any] | None = None
+    """How to measure the models: fields of :class:`normadvisor.types.ProbeOptions`, which take precedence over the settings. Nothing is
+    measured when ``None``."""
+    static_rules: bool = True
+    """Whether findings that rest on the structure of models, and on scripts, are reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

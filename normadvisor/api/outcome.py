@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from normadvisor.api.job import Job
-from normadvisor.api.wire import read_finding, read_key_map, read_problem, read_proof, read_summary
-from normadvisor.types import Finding, ModelSummary, Problem, Report, TraceKind
+from normadvisor.api.wire import read_finding, read_key_map, read_measurements, read_problem, read_proof, read_summary, read_withdrawn
+from normadvisor.types import Finding, Measurements, ModelSummary, Problem, Report, TraceKind, Withdrawn
 
 if TYPE_CHECKING:
     from normadvisor.rewrite.keys import KeyMap
@@ -45,6 +45,14 @@ class Outcome:
     """Files below the root that were imported, where that was asked."""
     ended_in: str = ""
     """The phase in which its worker ended without an answer."""
+    measurements: Measurements | None = None
+    """What was measured; ``None`` where nothing was."""
+    withdrawn: tuple[Withdrawn, ...] = ()
+    """Findings that measurements contradict."""
+
+    def failed_later(self, problem: Problem, phase: str) -> Self:
+        """The same, where the worker ended after this was found."""
+        return replace(self, problems=(*self.problems, problem), ended_in=phase)
 
     def with_prints(self, lines: int, text: str) -> Self:
         """The same, with what was printed."""
@@ -72,6 +80,8 @@ def outcome_of(message: Mapping[str, Any], job: Job, index: int) -> Outcome:
             key_map=None if message["key_map"] is None else read_key_map(message["key_map"]),
             unchanged=message["unchanged"] is True,
             files=tuple(str(path) for path in message["files"]),
+            measurements=None if message["measurements"] is None else read_measurements(message["measurements"]),
+            withdrawn=tuple(read_withdrawn(item) for item in message["withdrawn"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"the worker's answer about {target} cannot be read"
@@ -102,6 +112,8 @@ def report_of(outcomes: list[Outcome], *, debug: bool = False) -> Report:
         problems=tuple(problem for outcome in outcomes for problem in outcome.problems),
         notes=tuple(notes),
         graphs=tuple(outcome.table for outcome in outcomes if outcome.table is not None),
+        measurements=tuple(outcome.measurements for outcome in outcomes if outcome.measurements is not None),
+        withdrawn=tuple(item for outcome in outcomes for item in outcome.withdrawn),
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from normadvisor.api.job import Job, ModelJob
 from normadvisor.api.survey import Surveys
@@ -131,7 +132,10 @@ class Planner:
         stem = self.cwd.joinpath(*module.split("."))
         return next((path for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py") if path.is_file()), None)
 
-    def plan(self, settings: Settings, *, inputs: Sequence[str] = (), flags: RunContext, show_graph: bool = False) -> Plan:
+    def plan(
+        self, settings: Settings, *, inputs: Sequence[str] = (), flags: RunContext, show_graph: bool = False,
+        probing: Mapping[str, Any] | None = None,
+    ) -> Plan:  # fmt: skip
         """Find every model.
 
         Args:
@@ -139,13 +143,14 @@ class Planner:
             inputs: from the command line; they take the place of configured ones.
             flags: context from the command line; it takes precedence over comments, and those over the configuration.
             show_graph: whether to render graphs.
+            probing: how models are measured, from the command line; they are not when ``None``.
 
         Raises:
             UsageError: there is nothing to check.
 
         """
         self.check_not_empty(settings)
-        maker = _Maker(self, settings, tuple(inputs), flags, show_graph)
+        maker = _Maker(self, settings, tuple(inputs), flags, show_graph, probing)
         maker.plan.problems += self.problems
         if self.texts:
             for target in self.targets:
@@ -168,6 +173,7 @@ class _Maker:
     inputs: tuple[str, ...]
     flags: RunContext
     show_graph: bool
+    probing: Mapping[str, Any] | None = None
     plan: Plan = field(default_factory=Plan)
     entries: list[tuple[Target, ModelConfig]] = field(default_factory=list)
     seen: set[Path] = field(default_factory=set)
@@ -251,7 +257,12 @@ class _Maker:
         context = self.settings.context.merged(entry.context if entry else RunContext())
         context = context.merged(self._pragma(target)).merged(self.flags)
         inputs = self.inputs or (entry.inputs if entry else ())
-        return ModelJob(target=target, context=context, inputs=inputs, root=self._root(target))
+        probing = None
+        if self.probing is not None:
+            from normadvisor.api.wanted import wanted_probing
+
+            probing = wanted_probing(self.probing, entry, self.settings, self.planner.cwd)
+        return ModelJob(target=target, context=context, inputs=inputs, root=self._root(target), probing=probing)
 
     def _pragma(self, target: Target) -> RunContext:
         path = target.path or self.planner.source_of(target.module)

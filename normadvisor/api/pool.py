@@ -134,6 +134,8 @@ class _Run:
         job = self._jobs[position]
         rest = replace(job, models=job.models[first:])
         number = self._pool._next_number()  # noqa: SLF001
+        # What is measured computes on every core, and would be measured wrong with others beside it.
+        alone = alone or any(model.probing is not None for model in rest.models)
         return Attempt(number=number, job=rest, limits=self._pool.limits, first=first, position=position, alone=alone)
 
     def _start_some(self) -> None:
@@ -159,8 +161,8 @@ class _Run:
             attempt.deadline = attempt.deadline or time.monotonic() + _START
         elif kind == "line":
             message = attempt.take(payload)
-            if message and message["kind"] == "phase":
-                self._tell(str(attempt.job.models[attempt.model].target), attempt.phase)
+            if message and message["kind"] in {"phase", "part"}:
+                self._tell(str(attempt.job.models[attempt.model].target), attempt.phase, attempt.part)
             if attempt.ended:
                 # Waiting until the process is gone would only cost time.
                 attempt.kill()
@@ -208,11 +210,19 @@ class _Run:
             if attempt.model in attempt.results:
                 # It ended between two models.
                 attempt.model = min(attempt.model + 1, len(attempt.job.models) - 1)
-            outcomes[attempt.first + attempt.model] = unusable(explain(attempt), attempt.phase)
+            outcomes[attempt.first + attempt.model] = self._ended_early(attempt)
             following = attempt.first + attempt.model + 1
             if following < len(self._jobs[attempt.position].models) and not importing_all(attempt):
                 self._waiting.appendleft(self._attempt(attempt.position, following, alone=attempt.alone))
         self._tell(attempt.job.label, "done")
+
+    @staticmethod
+    def _ended_early(attempt: Attempt) -> Outcome:
+        """What is known of the model that a child was working on when it ended."""
+        partial = attempt.partial.get(attempt.model)
+        if partial is None:
+            return unusable(explain(attempt), attempt.phase)
+        return outcome_of(partial, attempt.job, attempt.model).failed_later(explain(attempt), attempt.phase)
 
     def _note_prints(self, attempt: Attempt) -> None:
         if not self._keep_prints:
@@ -256,10 +266,10 @@ class _Run:
         self._running.clear()
         self._waiting.clear()
 
-    def _tell(self, target: str, phase: str) -> None:
+    def _tell(self, target: str, phase: str, part: str = "") -> None:
         if self._progress is not None:
             done = sum(len(outcomes) for outcomes in self._outcomes)
-            self._progress(Progress(done=done, total=self._total, target=target, phase=phase))
+            self._progress(Progress(done=done, total=self._total, target=target, phase=phase, part=part))
 
 
 def _without_torch(label: str, broken: dict[str, Any]) -> Outcome:

@@ -21,7 +21,9 @@ class Progress:
     """What is being worked on, or was finished by this step."""
     phase: str
     """``importing``, ``building``, ``tracing``, ``matching``, ``writing`` (edits) or ``done``; ``proving`` where a fix is tried;
-    ``reading`` for a file, ``starting`` while the worker imports torch."""
+    ``reading`` for a file, ``starting`` while the worker imports torch; ``loading the data for`` and ``probing`` where it is measured."""
+    part: str = ""
+    """What is being done within the phase, such as ``step 3 of 10``."""
 
 
 ProgressCallback: TypeAlias = Callable[[Progress], None]

@@ -106,7 +106,9 @@ class Scripts:
             files = [result.path for result in self.reading.results if result.path not in known]
             return Plan(problems=self._planner.static_problems(self._settings), files=files, notes=[self._untraced()])
         options = self._options
-        plan = self._planner.plan(self._settings, inputs=options.inputs, flags=options.context, show_graph=options.show_graph)
+        plan = self._planner.plan(
+            self._settings, inputs=options.inputs, flags=options.context, show_graph=options.show_graph, probing=options.probing
+        )
         learnt = self.reading.learnt(self._label)
 
         def completed(model: ModelJob) -> ModelJob:

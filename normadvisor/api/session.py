@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from normadvisor.api.job import Job, Limits
+from normadvisor.api.job import CONVERT, Job, Limits
 from normadvisor.api.options import Checked, CheckOptions
 from normadvisor.api.outcome import Outcome, report_of
 from normadvisor.api.plan import Plan, Planner
@@ -17,7 +18,7 @@ from normadvisor.api.progress import ProgressCallback
 from normadvisor.api.scripts import Scripts
 from normadvisor.api.selection import load_selected
 from normadvisor.config import Settings
-from normadvisor.types import Finding, Location, Report
+from normadvisor.types import Finding, Location, Problem, Report
 
 if TYPE_CHECKING:
     from normadvisor.api.pool import WorkerPool
@@ -62,6 +63,8 @@ class Session:
             self.settings = _rooted(find_settings(self._planner.start()), self._planner.cwd)
             if options.inputs:
                 _check_inputs(options.inputs)
+            if options.probing is not None:
+                _check_probing(options.probing, self._planner.cwd)
             self._planner.check_not_empty(self.settings)
             self._book: RuleBook
             self.rules: Sequence[Rule]
@@ -69,6 +72,8 @@ class Session:
             self.scripts = Scripts(self._planner, self.settings, self.rules, options)
             self.scripts.read(progress)
             self.plan = self.scripts.plan()
+            if options.probing is not None and not (self.plan.jobs or self.plan.problems):
+                self.plan.problems.append(_nothing_to_measure(targets))
             failing.pop_all()
 
     def __enter__(self) -> Self:
@@ -86,7 +91,7 @@ class Session:
         if not jobs:
             return []
         self._pool = self._pool or self._workers()
-        self._pool.limits = Limits(timeout=self.settings.timeout, memory=self.settings.memory)
+        self._pool.limits = self._limits()
         return self._pool.run(jobs, self.rules, progress, keep_prints=self._options.debug)
 
     def checked(self, outcomes: Sequence[Sequence[Outcome]], reading: Reading | None = None) -> Checked:
@@ -105,13 +110,55 @@ class Session:
         if plan.jobs:
             traced = report_of([outcome for of_job in outcomes for outcome in of_job], debug=self._options.debug)
             report = self.scripts.joined(report, traced)
-        report = _suppressed(_once(report), plan, settings, self._book, self.rules, use_baseline=self._options.use_baseline)
+        options = self._options
+        counted = [rule for rule in self.rules if (options.static_rules if rule.scope != "probe" else options.probing is not None)]
+        report = _suppressed(_once(_of(report, counted)), plan, settings, self._book, counted, use_baseline=options.use_baseline)
+        report = replace(report, probed=options.probing is not None)
         return Checked(report=report, settings=settings, rules={rule.id: rule for rule in self.rules})
+
+    def _limits(self) -> Limits:
+        limits = Limits(timeout=self.settings.timeout, memory=self.settings.memory)
+        if self._options.probing is None:
+            return limits
+        from normadvisor.api.threads import threads_to_use
+        from normadvisor.api.wanted import wanted_budget
+
+        # Measuring keeps its budget itself; a step that does not end is what this is for.
+        seconds = _LATE * wanted_budget(self._options.probing, self.settings) + limits.timeout
+        return replace(limits, probing=seconds, threads=threads_to_use())
 
     def _workers(self) -> WorkerPool:
         from normadvisor.api import pool
 
-        return self._stack.enter_context(pool.WorkerPool(jobs=self._options.jobs, fork=self._options.fork))
+        fork = self._options.fork
+        if fork is None and self._options.probing is not None and sys.platform == "darwin":
+            fork = False  # Metal does not work in a process that was forked
+        return self._stack.enter_context(pool.WorkerPool(jobs=self._options.jobs, fork=fork))
+
+
+_LATE = 1.5
+"""How often the budget of a measurement goes into the time after which it is ended from outside."""
+
+
+def _nothing_to_measure(targets: Sequence[str]) -> Problem:
+    label = ", ".join(targets) or "the configuration"
+    hint = "name one that builds without arguments, or file.py:Name(key=1)"
+    return Problem(target=label, message="there is no model to probe", hint=hint)
+
+
+def _check_probing(flags: Mapping[str, Any], cwd: Path) -> None:
+    """See whether the functions that flags name can be there, before anything is loaded.
+
+    Raises:
+        UsageError: they cannot.
+
+    """
+    from normadvisor.api.wanted import function_target, is_function
+
+    for name in ("data", "loss"):
+        text = flags.get(name)
+        if text is not None and (name == "data" or is_function(text)):
+            function_target(f"--{name}", text, cwd)
 
 
 def _rooted(settings: Settings, cwd: Path) -> Settings:
@@ -146,6 +193,12 @@ def _once(report: Report) -> Report:
     return replace(report, findings=tuple(findings.values()), problems=tuple(reversed(problems.values())), notes=notes)
 
 
+def _of(report: Report, rules: Sequence[Rule]) -> Report:
+    """The report with what some rules found."""
+    ids = {rule.id for rule in rules} | {CONVERT}
+    return replace(report, findings=tuple(finding for finding in report.findings if finding.rule in ids))
+
+
 def _suppressed(
     report: Report, plan: Plan, settings: Settings, book: RuleBook, rules: Sequence[Rule], *, use_baseline: bool
 ) -> Report:
@@ -170,6 +223,9 @@ def _suppressed(
         from normadvisor.suppress import Baseline
 
         baseline = Baseline.load(settings.baseline).apply(findings, root=settings.root, files=files)
+        # What did not run this time may still be there.
+        silent = set(book.rules) - {rule.id for rule in rules}
+        baseline = baseline._replace(stale=tuple(entry for entry in baseline.stale if entry.rule not in silent))
         findings = baseline.findings
         if note := baseline.note(settings.baseline):
             notes.append(note)

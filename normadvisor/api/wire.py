@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from normadvisor.types import Edit, Finding, Fix, Location, ModelSummary, Operation, Problem, TraceKind
+from normadvisor.types import Edit, Finding, Fix, Location, Measurements, ModelSummary, Operation, Problem, TraceKind, Withdrawn
 
 if TYPE_CHECKING:
     from normadvisor.rewrite.keys import KeyMap
@@ -24,10 +24,13 @@ __all__ = [
     "read_finding",
     "read_key_map",
     "read_location",
+    "read_measurements",
     "read_problem",
     "read_proof",
     "read_summary",
+    "read_withdrawn",
     "write_problem",
+    "write_withdrawn",
 ]
 
 MAX_LINE = 64 * 2**20
@@ -118,6 +121,46 @@ def read_finding(data: Mapping[str, Any]) -> Finding:
         if fix is not None:
             _check_fix(fix)
     return finding
+
+
+def read_measurements(data: Mapping[str, Any]) -> Measurements:
+    """Read back what :meth:`Measurements.to_dict` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: ``data`` holds no measurements.
+
+    """
+    found = Measurements.from_dict(data)
+    _text(found.target)
+    for note in found.notes:
+        _text(note)
+    for key, reason in found.missing.items():
+        _text(key), _text(reason)
+    for layer in found.layers:
+        _text(layer.name), _text(layer.cls)
+        for number in (layer.order, layer.calls, layer.parameters, layer.trainable):
+            _count(number)
+        if layer.location is not None:
+            read_location(asdict(layer.location))
+    for mapping in (found.facts, found.setup, *(layer.facts for layer in found.layers)):
+        if not isinstance(mapping, dict):
+            raise TypeError(mapping)
+    return found
+
+
+def write_withdrawn(withdrawn: Withdrawn) -> dict[str, Any]:
+    """A finding that was withdrawn as JSON."""
+    return {"finding": withdrawn.finding.to_dict(), "reason": withdrawn.reason}
+
+
+def read_withdrawn(data: Mapping[str, Any]) -> Withdrawn:
+    """Read back what :func:`write_withdrawn` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: ``data`` is no such finding.
+
+    """
+    return Withdrawn(finding=read_finding(data["finding"]), reason=_text(data["reason"]))
 
 
 def _check_fix(fix: Fix) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from normadvisor.cli import check, fix, rule
+from normadvisor.cli import audit, check, fix, probe, rule
 from normadvisor.cli.quick import QuickCommand, QuickGroup
 
 __all__ = ["app"]
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 app.command("check", cls=QuickCommand)(check.check_command)
 app.command("fix", cls=QuickCommand)(fix.fix_command)
+app.command("probe", cls=QuickCommand)(probe.probe_command)
+app.command("audit", cls=QuickCommand)(audit.audit_command)
 app.add_typer(rule.app, name="rule")
 
 

@@ -19,11 +19,13 @@ _CONTEXT = ("batch_size", "task", "loss", "world_size", "precision", "distribute
 _SETTINGS = ("select", "ignore", "extend_select", "severity", "rules", "baseline", "fail_on", "exclude", "timeout", "memory")
 
 
-def check_options(given: Mapping[str, Any]) -> CheckOptions:
+def check_options(given: Mapping[str, Any], *, probing: Mapping[str, Any] | None = None, static_rules: bool = True) -> CheckOptions:
     """How to check.
 
     Args:
         given: the parameters of the command, by name.
+        probing: how to measure; nothing is measured when ``None``.
+        static_rules: whether findings that rest on the structure of models are reported.
 
     Raises:
         UsageError: the value of a flag is wrong.
@@ -31,12 +33,12 @@ def check_options(given: Mapping[str, Any]) -> CheckOptions:
     """
     from normadvisor.api.check import CheckOptions
 
-    jobs = given["jobs"]
+    jobs = given.get("jobs")
     return CheckOptions(
         inputs=tuple(given["inputs"] or ()), context=o.context_of(**{key: given[key] for key in _CONTEXT}),
         show_graph=given.get("show_graph", False), debug=given["debug"], use_baseline=not given.get("write_baseline", False),
-        jobs=None if jobs is None else int(o.positive("--jobs", jobs, whole=True)), static=given["static"],
-        use_cache=not given["no_cache"], cache_dir=given["cache_dir"],
+        jobs=None if jobs is None else int(o.positive("--jobs", jobs, whole=True)), static=given.get("static", False),
+        use_cache=not given["no_cache"], cache_dir=given["cache_dir"], probing=probing, static_rules=static_rules,
     )  # fmt: skip
 
 

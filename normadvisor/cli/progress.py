@@ -48,7 +48,8 @@ class _Painter:
             self._start()
         if self._bar is None or self._task is None:
             return
-        words = f"{step.phase} {step.target}".strip()
+        part = f": {step.part}" if step.part else ""
+        words = f"{step.phase} {step.target}{part}".strip()
         self._bar.update(self._task, completed=step.done, total=step.total, description=words[-60:])
 
     def _start(self) -> None:

@@ -6,8 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from normadvisor.config.settings import Format
+from normadvisor.types import PRECISIONS, PROBE_OPTIMIZERS
 
-__all__ = ["MODEL_KEYS", "TABLE_KEYS", "plainly_right"]
+__all__ = ["LARGEST_COUNT", "LARGEST_RATE", "MODEL_KEYS", "MODEL_PROBE_KEYS", "PROBE_KEYS", "SEEDS", "TABLE_KEYS", "plainly_right"]
+
+LARGEST_COUNT = 1_000_000_000
+"""No batch is larger, and nobody takes more steps to measure."""
+LARGEST_RATE = 1e6
+SEEDS = 1 << 63
+"""Seeds that torch takes, from 0."""
 
 _LEVELS = ("info", "warning", "error")
 
@@ -44,7 +51,40 @@ def _models(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) and "target" in item and _right(item, _MODEL) for item in value)
 
 
-_MODEL: dict[str, Callable[[object], bool]] = {"target": _name, "inputs": _names}
+def _count(value: object) -> bool:
+    return type(value) is int and 1 <= value <= LARGEST_COUNT
+
+
+def _rate(value: object) -> bool:
+    return type(value) in {int, float} and 0 < value <= LARGEST_RATE  # type: ignore[operator]
+
+
+_PROBE: dict[str, Callable[[object], bool]] = {
+    "device": _name,
+    "steps": _count,
+    "optimizer": lambda value: value in PROBE_OPTIMIZERS,
+    "lr": _rate,
+    "seed": lambda value: type(value) is int and 0 <= value < SEEDS,
+    "budget": _seconds,
+    "exact": lambda value: type(value) is bool,
+    "data": _name,
+    "loss": _name,
+    "batch_size": _count,
+    "precision": lambda value: value in PRECISIONS,
+}
+PROBE_KEYS: tuple[str, ...] = tuple(_PROBE)
+"""Keys of the table ``probe``."""
+MODEL_PROBE_KEYS: tuple[str, ...] = tuple(key for key in _PROBE if key not in {"batch_size", "precision"})
+"""Those that a model's own table may hold; batch size and precision are part of its context there."""
+
+
+def _probe(value: object) -> bool:
+    return isinstance(value, dict) and _right(value, _PROBE)
+
+
+_MODEL: dict[str, Callable[[object], bool]] = {
+    "target": _name, "inputs": _names, **{key: _PROBE[key] for key in MODEL_PROBE_KEYS}
+}  # fmt: skip
 _TABLE: dict[str, Callable[[object], bool]] = {
     "select": _some_names,
     "ignore": _names,
@@ -60,6 +100,7 @@ _TABLE: dict[str, Callable[[object], bool]] = {
     "timeout": _seconds,
     "memory": _mebibytes,
     "models": _models,
+    "probe": _probe,
 }
 TABLE_KEYS: tuple[str, ...] = tuple(_TABLE)
 MODEL_KEYS: tuple[str, ...] = tuple(_MODEL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from normadvisor.types import Location, RunContext, Severity
 
@@ -28,6 +28,8 @@ class ModelConfig:
     """What this table says; :attr:`Settings.context` holds what is common to all models."""
     location: Location | None = None
     """Where ``target`` stands."""
+    probe: Mapping[str, Any] = field(default_factory=dict)
+    """How it is measured: some fields of :class:`normadvisor.types.ProbeOptions`, as its table says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,8 @@ class Settings:
     """How models are trained unless something more specific says otherwise."""
     models: tuple[ModelConfig, ...] = ()
     """Models to check beside those that are discovered."""
+    probe: Mapping[str, Any] = field(default_factory=dict)
+    """How models are measured unless something more specific says otherwise: some fields of :class:`normadvisor.types.ProbeOptions`."""
     root: Path = field(default_factory=Path.cwd)
     """Folder of the configuration file, or where the search for one began."""
     source: Path | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from normadvisor.config.context import CONTEXT_KEYS, parse_context
-from normadvisor.config.plain import MODEL_KEYS, TABLE_KEYS, plainly_right
+from normadvisor.config.plain import MODEL_KEYS, MODEL_PROBE_KEYS, PROBE_KEYS, TABLE_KEYS, plainly_right
 from normadvisor.config.settings import ModelConfig, Settings
 from normadvisor.config.suggest import did_you_mean
 from normadvisor.config.wording import mistake_error, one_line
@@ -51,14 +51,19 @@ def read_table(document: Document, base: tuple[str, ...]) -> Settings:
     for section in models:
         if section is not None and isinstance(section.values.get("inputs"), str):
             section.values["inputs"] = [section.values["inputs"]]
-    _check(top, models)
-    return _built(document, top, [section for section in models if section is not None])
+    measured = top.values.get("probe")
+    probe = _Section(document, top.path("probe"), measured, PROBE_KEYS, ()) if isinstance(measured, dict) else None
+    _check(top, models, probe)
+    return _built(document, top, [section for section in models if section is not None], {} if probe is None else probe.values)
 
 
 class _Section:
     """A table whose keys may be spelled with ``-`` or ``_``, its context keys set apart."""
 
-    def __init__(self, document: Document, base: tuple[str | int, ...], table: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    def __init__(
+        self, document: Document, base: tuple[str | int, ...], table: Mapping[str, Any], keys: tuple[str, ...],
+        context_keys: tuple[str, ...] = CONTEXT_KEYS,
+    ) -> None:  # fmt: skip
         self.document = document
         self.base = base
         self.written: dict[str, str] = {}
@@ -67,13 +72,15 @@ class _Section:
         context: dict[str, Any] = {}
         for key, value in table.items():
             name = key.replace("-", "_")
-            if name not in keys and name not in CONTEXT_KEYS:
-                known = [*keys, *CONTEXT_KEYS]
+            if name not in keys and name not in context_keys:
+                known = list(dict.fromkeys([*keys, *context_keys]))
                 raise ConfigError(f"unknown key '{one_line(key)}'", location=document.locate(*base, key), hint=did_you_mean(key, known))
             if name in self.written:
                 raise ConfigError(f"'{key}' and '{self.written[name]}' are the same key", location=document.locate(*base, key))
             self.written[name] = key
-            (context if name in CONTEXT_KEYS else self.values)[name] = value
+            # A loss may be a function of the user's, which is no part of the context.
+            is_function = name in keys and isinstance(value, str) and ":" in value
+            (context if name in context_keys and not is_function else self.values)[name] = value
         self.context: RunContext = parse_context(context, locate=self.locate)
 
     def path(self, name: str) -> tuple[str | int, ...]:
@@ -85,9 +92,11 @@ class _Section:
         return self.document.locate(*self.path(name), *rest)
 
 
-def _check(top: _Section, models: list[_Section | None]) -> None:
+def _check(top: _Section, models: list[_Section | None], probe: _Section | None) -> None:
     """Raise the first mistake in the order of the file."""
     table = dict(top.values)
+    if probe is not None:
+        table["probe"] = probe.values
     if isinstance(table.get("models"), list):
         table["models"] = [raw if section is None else section.values for raw, section in zip(table["models"], models, strict=True)]
     if plainly_right(table):
@@ -98,13 +107,18 @@ def _check(top: _Section, models: list[_Section | None]) -> None:
     for loc, kind, parameters in mistakes(table):
         name, rest = str(loc[0]), loc[1:]
         model = models[rest[0]] if name == "models" and rest and isinstance(rest[0], int) else None
-        place = model.locate(str(rest[1]), *rest[2:]) if model is not None and len(rest) > 1 else top.locate(name, *rest)
+        if model is not None and len(rest) > 1:
+            place = model.locate(str(rest[1]), *rest[2:])
+        elif name == "probe" and probe is not None and rest:
+            place = probe.locate(str(rest[0]), *rest[1:])
+        else:
+            place = top.locate(name, *rest)
         errors.append((place.line, place.column, mistake_error(loc, kind, parameters, place)))
     if errors:
         raise min(errors, key=lambda entry: entry[:2])[2]
 
 
-def _built(document: Document, top: _Section, models: list[_Section]) -> Settings:
+def _built(document: Document, top: _Section, models: list[_Section], probe: Mapping[str, Any]) -> Settings:
     """Settings from checked values."""
     values = top.values
     root = Path(os.path.abspath(document.path)).parent  # noqa: PTH100 - links stay as the user wrote them
@@ -114,6 +128,7 @@ def _built(document: Document, top: _Section, models: list[_Section]) -> Setting
     ignores = {pattern: tuple(rules) for pattern, rules in values.get("per_file_ignores", {}).items()}
     locations = {name: top.locate(name) for name in values}
     locations |= {f"severity.{rule}": top.locate("severity", rule) for rule in severity}
+    locations |= {f"probe.{name}": top.document.locate(*top.path("probe"), name) for name in probe}
     locations |= {f"per_file_ignores.{pattern}": top.locate("per_file_ignores", pattern) for pattern in ignores}
     plain: dict[str, Any] = {name: values[name] for name in ("format", "memory") if name in values}
     plain |= {name: tuple(values[name]) for name in ("select", "ignore", "extend_select", "exclude") if name in values}
@@ -135,9 +150,11 @@ def _built(document: Document, top: _Section, models: list[_Section]) -> Setting
                 inputs=tuple(section.values.get("inputs", ())),
                 context=section.context,
                 location=section.locate("target"),
+                probe={name: section.values[name] for name in MODEL_PROBE_KEYS if name in section.values},
             )
             for section in models
         ),
+        probe=dict(probe),
         root=root,
         source=document.path,
         locations=locations,

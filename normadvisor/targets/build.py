@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["Built", "build"]
+__all__ = ["Built", "build", "build_real"]
 
 
 @dataclass(slots=True)
@@ -71,6 +72,44 @@ def build(loaded: Loaded) -> Built:
         else:
             return _finish(loaded, model, memory, skipped)
     raise AssertionError
+
+
+def build_real(loaded: Loaded, *, seed: int) -> Built:
+    """Build what was loaded with weights as its code draws them, on the device that its code says; or take an instance as it is.
+
+    Args:
+        loaded: a class, a factory or an instance; its file was imported in real memory.
+        seed: of the random numbers that weights are drawn from.
+
+    Raises:
+        TargetError: the constructor failed, what it returned is not a ``torch.nn.Module``, or the weights have no values.
+
+    """
+    call = _call_of(loaded)
+    with translate_errors(loaded.target, "building"):
+        if call is None:
+            built = _finish(loaded, loaded.obj, None, [])
+        else:
+            _set_seeds(seed)
+            with offline() as skipped, loaded.recorder.recording():
+                model = call()
+            built = _finish(loaded, model, None, skipped)
+    if any(tensor.is_meta for tensor in (*built.model.parameters(), *built.model.buffers())):
+        where = loaded.defined_at.location if loaded.defined_at else None
+        message = f"weights of {loaded.target} are on the meta device, where they have no values"
+        raise TargetError(message, location=where, hint="build it in real memory")
+    return built
+
+
+def _set_seeds(seed: int) -> None:
+    import random
+
+    import torch
+
+    random.seed(seed)
+    torch.manual_seed(seed)
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed(seed % 2**32)
 
 
 def _attempt(loaded: Loaded, call: Callable[[], Any], memory: Memory) -> tuple[Any, list[str]]:

@@ -25,7 +25,7 @@ from normadvisor.targets.parse import Target
 from normadvisor.targets.sites import SiteRecorder, is_user_file, site_of_code
 from normadvisor.types import Location, Site
 
-__all__ = ["Loaded", "load", "translate_errors"]
+__all__ = ["Loaded", "find_object", "load", "translate_errors"]
 
 _PIP_NAMES = {
     "Bio": "biopython", "PIL": "pillow", "attr": "attrs", "bs4": "beautifulsoup4", "cv2": "opencv-python", "dateutil": "python-dateutil",
@@ -51,11 +51,15 @@ class Loaded:
     notes: list[str] = field(default_factory=list)
 
 
-def load(target: Target) -> Loaded:
+def load(target: Target, *, real: bool = False) -> Loaded:
     """Import the file or module of a target and look its object up.
 
     A file is imported as ``python file.py`` would see it: its folder first on ``sys.path``; a file inside a package is
     imported as the package's module, so that relative imports work.
+
+    Args:
+        target: a model, or what builds it.
+        real: whether a model that importing builds is going to be run, and so needs its weights.
 
     Raises:
         TargetError: the import failed (a package is missing, an import circle, an exception, ``sys.exit``), or the object
@@ -66,7 +70,7 @@ def load(target: Target) -> Loaded:
         message = f"{target} names no object"
         raise TargetError(message, hint=f"say {target}:Name")
     recorder = SiteRecorder()
-    obj = _import_and_find(target, recorder)
+    obj = _import_and_find(target, recorder, real=real)
     if inspect.ismodule(obj) or not (callable(obj) or _is_config(obj)):
         message = f"{target.name} is {_describe(obj)}, not a class, a factory or a torch.nn.Module"
         raise TargetError(message, location=_start_of(target), hint=f"name a torch.nn.Module of {_place(target)}")
@@ -74,8 +78,8 @@ def load(target: Target) -> Loaded:
     return Loaded(target, obj, recorder, site_of_code(inspect.unwrap(defined)))
 
 
-def _import_and_find(target: Target, recorder: SiteRecorder) -> Any:
-    if target.path is not None and _assigned_at_top(target):
+def _import_and_find(target: Target, recorder: SiteRecorder, *, real: bool) -> Any:
+    if not real and target.path is not None and _assigned_at_top(target):
         # A module-level instance: import under the meta device first, so that a large model costs no memory.
         import torch
 
@@ -169,6 +173,25 @@ def _assigned_at_top(target: Target) -> bool:
         if any(isinstance(name, ast.Name) and name.id == first for name in names):
             return True
     return False
+
+
+def find_object(target: Target) -> Any:
+    """What a target names, whatever it is; a file that was imported already is not imported again.
+
+    Raises:
+        TargetError: the import failed, or there is no such name.
+
+    """
+    known = None
+    if target.path is not None:
+        resolved = str(target.path.resolve())
+        known = next((module for module in list(sys.modules.values()) if _file_of(module) == resolved), None)
+    return _find(known or _import(target, SiteRecorder()), target)
+
+
+def _file_of(module: object) -> str | None:
+    file = getattr(module, "__dict__", {}).get("__file__")
+    return os.path.realpath(file) if isinstance(file, str) and "\0" not in file else None
 
 
 def _find(module: ModuleType, target: Target) -> Any:

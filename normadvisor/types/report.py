@@ -46,6 +46,8 @@ class Report:
     """What was measured, of the models that were probed."""
     withdrawn: tuple[Withdrawn, ...] = ()
     """Findings that measurements contradict."""
+    probed: bool = False
+    """Whether models were to be measured."""
 
     @property
     def active(self) -> tuple[Finding, ...]:
@@ -72,4 +74,5 @@ class Report:
             static=self.static or other.static,
             measurements=self.measurements + other.measurements,
             withdrawn=self.withdrawn + other.withdrawn,
+            probed=self.probed or other.probed,
         )

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from normadvisor.config import FORMATS, ModelConfig, Settings, load_settings
-from normadvisor.config.plain import MODEL_KEYS, TABLE_KEYS
+from normadvisor.config.plain import MODEL_KEYS, MODEL_PROBE_KEYS, PROBE_KEYS, TABLE_KEYS
 from normadvisor.errors import ConfigError
 from normadvisor.report import format_names
-from normadvisor.types import Location, RunContext, Severity
+from normadvisor.types import Location, ProbeOptions, RunContext, Severity
 
 FULL = """\
 [project]
@@ -107,7 +107,9 @@ def test_settings_can_be_sent_to_a_worker(in_folder):
 
 def test_every_key_is_a_field():
     assert set(TABLE_KEYS) == set(Settings.__dataclass_fields__) - {"context", "root", "source", "locations"}
-    assert set(MODEL_KEYS) == set(ModelConfig.__dataclass_fields__) - {"context", "location"}
+    assert set(MODEL_KEYS) == set(ModelConfig.__dataclass_fields__) - {"context", "location", "probe"} | set(MODEL_PROBE_KEYS)
+    assert set(PROBE_KEYS) == set(ProbeOptions.__dataclass_fields__) - {"memory", "static_only"}
+    assert set(PROBE_KEYS) - set(MODEL_PROBE_KEYS) == {"batch_size", "precision"}  # these are context of a model
 
 
 def test_formats_are_those_there_are():

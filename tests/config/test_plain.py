@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from normadvisor.config.plain import MODEL_KEYS, TABLE_KEYS, plainly_right
+from normadvisor.config.plain import MODEL_KEYS, PROBE_KEYS, TABLE_KEYS, plainly_right
 from normadvisor.config.schema import KEYS, mistakes
 
 TABLES: list[dict[str, Any]] = [
@@ -34,4 +34,4 @@ def test_agrees_with_the_schema(table: dict[str, Any]) -> None:
 
 def test_keys_are_those_of_the_schema() -> None:
     """Both know the same keys."""
-    assert (TABLE_KEYS, MODEL_KEYS) == KEYS
+    assert (TABLE_KEYS, MODEL_KEYS, PROBE_KEYS) == KEYS

@@ -11,7 +11,7 @@ from normadvisor.report.clean import finite
 from normadvisor.report.options import RenderOptions
 from normadvisor.report.paths import shown
 from normadvisor.report.tally import by_place, rule_counts, severity_counts, suppressed
-from normadvisor.types import Finding, Location, ModelSummary, Problem, Report, TraceKind
+from normadvisor.types import Finding, Location, Measurements, ModelSummary, Problem, Report, TraceKind
 
 __all__ = ["SCHEMA", "render"]
 
@@ -26,6 +26,7 @@ def render(report: Report, options: RenderOptions) -> str:
         "tool": {"name": "normadvisor", "version": __version__},
         "models": [model.to_dict() for model in _models(report)],
         "findings": [_finding(finding, options) for finding in by_place(report.findings)],
+        **({"probe": _probe(report, options)} if report.probed else {}),
         "summary": _summary(report, options),
     }
     return json.dumps(finite(data), indent=2, allow_nan=False) + "\n"
@@ -50,6 +51,22 @@ def _finding(finding: Finding, options: RenderOptions) -> dict[str, Any]:
     for fix in (data["fix"], *data["alternatives"]):
         for edit in fix["edits"] if fix else ():
             edit["path"] = shown(edit["path"], options.root)
+    return data
+
+
+def _probe(report: Report, options: RenderOptions) -> dict[str, Any]:
+    """What was measured; numbers that are not finite are the words ``nan``, ``inf`` and ``-inf``, as everywhere."""
+    return {
+        "measurements": [_measurements(item, options) for item in report.measurements],
+        "withdrawn": [{"finding": _finding(item.finding, options), "reason": item.reason} for item in report.withdrawn],
+    }
+
+
+def _measurements(item: Measurements, options: RenderOptions) -> dict[str, Any]:
+    data = item.to_dict()
+    for layer in data["layers"]:
+        if layer["location"] is not None:
+            layer["location"]["path"] = shown(layer["location"]["path"], options.root)
     return data
 
 

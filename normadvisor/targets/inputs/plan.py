@@ -66,4 +66,4 @@ class Plan:
         """
         args = tuple(make_tensors(value, device) for value in self.positional)
         kwargs = {name: make_tensors(value, device) for name, value in self.keyword.items()}
-        return Inputs(args, kwargs, self.text, given, self.why)
+        return Inputs(args, kwargs, self.text, given, self.why, lambda other: self.inputs(other, given=given))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -77,6 +78,17 @@ class Inputs:
     spec: str = ""
     given: bool = False
     why: str = ""
+    remake: Callable[[str], Inputs] | None = field(default=None, repr=False, compare=False)
+    """Makes the same inputs on another device; with values of their own where these have none."""
+
+    def on(self, device: str) -> Inputs:
+        """The same inputs on a device.
+
+        Raises:
+            InputError: a tensor does not fit into memory.
+
+        """
+        return self if self.remake is None else self.remake(device)
 
 
 def format_value(value: Value) -> str:

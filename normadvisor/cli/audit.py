@@ -1,0 +1,65 @@
+"""``normadvisor audit``."""
+
+from __future__ import annotations
+
+import typer
+
+from normadvisor.cli import options as o
+from normadvisor.cli import probe_options as p
+from normadvisor.cli.given import check_options, printing_of, settings_finder
+from normadvisor.cli.probing import Outputs, probe_targets
+
+__all__ = ["audit_command"]
+
+
+def audit_command(  # noqa: PLR0913 - one parameter per flag; all are read by name
+    *,
+    targets: o.Targets = None,
+    device: p.Device = None,
+    steps: p.Steps = None,
+    batch_size: o.BatchSize = None,
+    data: p.Data = None,
+    loss: p.Loss = None,
+    optimizer: p.Optimizer = None,
+    lr: p.LearningRate = None,
+    precision: o.Precision = None,
+    seed: p.Seed = None,
+    exact: p.Exact = False,
+    budget: p.Budget = None,
+    memory: o.Memory = None,
+    timeout: o.Timeout = None,
+    inputs: o.Inputs = None,
+    task: o.Task = None,
+    world_size: o.WorldSize = None,
+    distributed: o.Distributed = None,
+    fine_tune: o.FineTune = None,
+    html: p.Html = None,
+    json: p.Json = None,
+    log: p.Log = None,
+    select: o.Select = None,
+    ignore: o.Ignore = None,
+    extend_select: o.ExtendSelect = None,
+    severity: o.Severities = None,
+    rules: o.Rules = None,
+    format: o.Format = None,  # noqa: A002 - the name of the flag
+    output: o.Output = None,
+    fail_on: o.FailOn = None,
+    exit_zero: o.ExitZero = False,
+    baseline: o.Baseline = None,
+    config: o.Config = None,
+    exclude: o.Exclude = None,
+    no_cache: o.NoCache = False,
+    cache_dir: o.CacheDir = None,
+    color: o.Color = "auto",
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Say whether training may start: check models and measure them for a few steps, on one page.
+
+    Exit codes: 0 go, 1 no-go, 2 something could not be judged.
+    """
+    given = dict(locals())
+    outputs = Outputs.of(given, audit=True)
+    wanted = p.probe_options(given)
+    options = check_options({**given, **p.context_flags(given)}, probing=wanted)
+    raise typer.Exit(probe_targets(targets or [], settings_finder(given), options, printing_of(given), outputs))
