@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
-from normadvisor.types import Measurements
+    from normadvisor.types import Measurements
 
 __all__ = ["ALONE", "Ranks"]
 
 
 class Ranks:
-    """One process by itself. :class:`GroupRanks` is one of several.
+    """One process by itself; :class:`~normadvisor.probe.distributed.group.GroupRanks` is one of several.
 
-    All ranks call the same methods in the same order; only :meth:`at` and :meth:`samples` are free.
+    All ranks call the same methods in the same order; only :meth:`at`, :meth:`samples` and :meth:`bare` are free.
     """
 
     rank: int = 0
     world_size: int = 1
 
     def at(self, where: str) -> None:
-        """Tell what this rank is about to do, in words that finish "rank 1 is late: it is at ..."."""
+        """Tell what this rank is about to do, in words that finish "rank 1 does not go on: it is at ..."."""
 
     def any(self, flag: bool) -> bool:  # noqa: FBT001 - the very value that is joined
         """Whether any rank says so: for decisions that all must take alike (the budget is used up, memory ran out ...).
@@ -34,7 +36,9 @@ class Ranks:
         return flag
 
     def same_weights(self, model: nn.Module) -> None:
-        """Give parameters and buffers the values of rank 0, in place; sharded ones are left alone.
+        """Give parameters and buffers the values of rank 0, in place; of sharded ones each rank keeps its part.
+
+        Models that ``DistributedDataParallel`` or FSDP has wrapped have done so.
 
         Raises:
             RankError: a rank is gone, does not answer in time, or has another model.
@@ -59,11 +63,11 @@ class Ranks:
         """Tell how many samples this rank's batch of a recorded step has."""
 
     @contextmanager
-    def watching(self, model: nn.Module) -> Iterator[None]:
+    def watching(self, model: nn.Module) -> Iterator[None]:  # noqa: ARG002 - what several ranks look at
         """Compare what BatchNorm layers get on different ranks during the recorded steps."""
         yield
 
-    def joined(self, measurements: Measurements, model: nn.Module) -> Measurements:
+    def joined(self, measurements: Measurements, model: nn.Module) -> Measurements:  # noqa: ARG002 - what several ranks look at
         """What all ranks measured, as of one batch that is the batches of all: the same on every rank.
 
         Raises:

@@ -1,0 +1,226 @@
+"""How ranks come together and part: in a process of our own, or in the user's, where they have met already."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
+
+from normadvisor.config.ranks import RankEnvironment
+from normadvisor.errors import NormAdvisorError, RankError
+from normadvisor.probe.distributed.group import GroupRanks
+from normadvisor.probe.distributed.link import PATIENCE, Link
+from normadvisor.probe.distributed.lookout import BEAT, Lookout, Trouble, note_trouble
+from normadvisor.probe.distributed.ranks import Ranks
+
+__all__ = ["announce", "join", "live_group", "rank_device"]
+
+_LEAVING = 5.0
+"""Seconds rank 0 waits for others to leave where it serves the meeting point."""
+_ANNOUNCING = 5.0
+_LIVE = count(1)
+"""Probes of live models in this process: all ranks count alike."""
+_PACKAGE = str(Path(__file__).parents[2])
+
+
+def rank_device(environment: RankEnvironment, wanted: str = "auto") -> str:
+    """The device of this rank: a GPU of its own where there are any and they are wanted.
+
+    Args:
+        environment: where this process stands.
+        wanted: as ``--device``: ``auto``, ``cpu``, ``cuda``, or a device with a number, which is taken as it is.
+
+    """
+    if wanted == "cpu" or ":" in wanted or not torch.cuda.is_available():
+        return "cpu" if wanted == "auto" else wanted
+    return f"cuda:{environment.local_rank % torch.cuda.device_count()}"
+
+
+@contextmanager
+def join(
+    environment: RankEnvironment, *, run: str, device: str = "cpu", patience: float = PATIENCE,
+    on_trouble: Callable[[Trouble], None] | None = None,
+) -> Iterator[Ranks]:  # fmt: skip
+    """Make the process group of all ranks, for the length of the block.
+
+    Whatever fails on one rank ends the block on all of them: there with the exception itself, elsewhere with an error that names the rank.
+
+    Args:
+        environment: where this process stands.
+        run: what the ranks meet for; the same on all of them, and another one each time.
+        device: of the model: CUDA is spoken to through NCCL where each rank of a machine has a GPU of its own, else through gloo.
+        patience: seconds to wait for a rank that shows no progress.
+        on_trouble: called in a thread when a rank has failed. Code that hangs cannot be interrupted: a process that belongs to the probe
+            alone had better report the error and end itself.
+
+    Raises:
+        RankError: a rank has failed, hangs, does not come, or cannot be reached.
+
+    """
+    store, prefix = _connect(environment, patience), f"normadvisor/{environment.attempt}/{run}"
+    beats = _connect(environment, patience, server=False)
+    lookout = Lookout(PrefixStore(prefix, beats), environment.rank, environment.world_size, on_trouble)
+    lookout.start()
+    try:
+        _wait_for_all(lookout, patience)
+        link = Link(_group(environment, PrefixStore(f"{prefix}/group", store), device, patience), lookout, patience)
+        with _told(link):
+            yield GroupRanks(link)
+            link.together(None)
+        _leave(environment, PrefixStore(prefix, store))
+    finally:
+        lookout.stop()
+
+
+def announce(environment: RankEnvironment, *, run: str, text: str) -> None:
+    """Tell the other ranks that this one cannot go on: for a process that stands in for one that has crashed or was killed."""
+    with suppress(RuntimeError):  # they notice that it is gone, only later
+        store = TCPStore(
+            environment.address, environment.port, environment.world_size, is_master=False, timeout=timedelta(seconds=_ANNOUNCING)
+        )
+        found = PrefixStore(f"normadvisor/{environment.attempt}/{run}", store)
+        note_trouble(found, Trouble(environment.rank, f"rank {environment.rank}: {text}"))
+
+
+@contextmanager
+def live_group(*, patience: float) -> Iterator[Ranks]:
+    """Ranks over the default process group, which exists; see :func:`normadvisor.probe.distributed.live.live_ranks`.
+
+    Raises:
+        RankError: a rank has failed, hangs, or does not probe the model.
+
+    """
+    group = dist.distributed_c10d._get_default_group()  # noqa: SLF001 - dist.group.WORLD is typed as possibly None
+    store = dist.distributed_c10d._get_default_store()  # noqa: SLF001 - torch's own subpackages meet through it likewise
+    beats = PrefixStore(f"normadvisor/live/{next(_LIVE)}", store.clone() if hasattr(store, "clone") else store)
+    lookout = Lookout(beats, dist.get_rank(), dist.get_world_size())
+    lookout.start()
+    try:
+        _wait_for_all(lookout, patience, hint="probe the model on every rank, as its own forward passes are run")
+        with _patient(group, patience):
+            link = Link(group, lookout, patience)
+            with _told(link):
+                yield GroupRanks(link)
+                link.together(None)
+    finally:
+        lookout.stop()
+
+
+def _connect(environment: RankEnvironment, patience: float, *, server: bool = True) -> TCPStore:
+    """Connect to where the ranks meet.
+
+    Raises:
+        RankError: nothing answers there.
+
+    """
+    serves = server and environment.rank == 0 and not environment.agent_store
+    try:
+        return TCPStore(
+            environment.address, environment.port, environment.world_size, is_master=serves, timeout=timedelta(seconds=patience),
+            wait_for_workers=False, multi_tenant=serves,
+        )  # fmt: skip
+    except RuntimeError as error:
+        place = f"{environment.address}:{environment.port}"
+        message = f"rank {environment.rank} cannot reach the place where the ranks meet, {place}, within {patience:g} s"
+        raise RankError(message, hint="MASTER_ADDR and MASTER_PORT say where; rank 0 or torchrun must serve it") from error
+
+
+def _wait_for_all(lookout: Lookout, patience: float, hint: str | None = None) -> None:
+    """Wait until every rank has given a sign of life.
+
+    Raises:
+        RankError: one has not, or has failed.
+
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        if (found := lookout.heard()) is not None:
+            raise found.error()
+        present = lookout.standing()
+        if len(present) == lookout.world_size:
+            return
+        if time.monotonic() > deadline:
+            missing = [rank for rank in range(lookout.world_size) if rank not in present]
+            who = f"rank {missing[0]} has" if len(missing) == 1 else f"ranks {', '.join(map(str, missing[:8]))} have"
+            text = f"{who} not come to probe within {patience:g} s"
+            raise RankError(lookout.tell(text, rank=missing[0]).text, hint=hint)
+        time.sleep(BEAT / 10)
+
+
+def _group(environment: RankEnvironment, store: Store, device: str, patience: float) -> dist.ProcessGroup:
+    """The default process group: the target's own, where its file made one when it was imported."""
+    if not dist.is_initialized():
+        backend = "gloo"
+        if device.startswith("cuda"):
+            torch.cuda.set_device(device)
+            if dist.is_nccl_available() and environment.local_world_size <= torch.cuda.device_count():
+                backend = "nccl"
+        dist.init_process_group(
+            backend, store=store, rank=environment.rank, world_size=environment.world_size, timeout=timedelta(seconds=patience)
+        )
+    return dist.distributed_c10d._get_default_group()  # noqa: SLF001 - dist.group.WORLD is typed as possibly None
+
+
+@contextmanager
+def _told(link: Link) -> Iterator[None]:
+    """Tell the others of an exception, or find out which of them it comes from.
+
+    Raises:
+        RankError: another rank has failed.
+
+    """
+    try:
+        yield
+    except BaseException as error:
+        known = link.explained(error)
+        if known is None:
+            link.lookout.tell(f"rank {link.rank}: {_words(error)}")
+            raise
+        if known is error:
+            raise
+        raise known from error
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, NormAdvisorError):
+        return str(error)
+    words = " ".join(str(error).split())
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith((_PACKAGE, "<"))]
+    own = [frame for frame in frames if "/torch/" not in frame.filename] or frames
+    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno} in {own[-1].name})" if own else ""
+    return f"{type(error).__name__}{': ' if words else ''}{words}{place}"
+
+
+def _leave(environment: RankEnvironment, store: Store) -> None:
+    """End the process group; the rank that serves the meeting point is the last to go."""
+    dist.destroy_process_group()
+    with suppress(RuntimeError):
+        gone = store.add("gone", 1)
+        deadline = time.monotonic() + _LEAVING
+        while environment.rank == 0 and not environment.agent_store and gone < environment.world_size and time.monotonic() < deadline:
+            time.sleep(BEAT / 50)
+            gone = store.add("gone", 0)
+
+
+@contextmanager
+def _patient(group: dist.ProcessGroup, patience: float) -> Iterator[None]:
+    """Bound the waiting of exchanges that the model's wrapper makes by itself."""
+    set_timeout = getattr(dist, "set_timeout", None) or getattr(dist.distributed_c10d, "_set_pg_timeout", None)
+    backends = [group._get_backend(device) for device in group._device_types]  # noqa: SLF001 - no public way to the time limit in force
+    limits = [timeout for backend in backends if (timeout := getattr(getattr(backend, "options", None), "_timeout", None)) is not None]
+    if set_timeout is None or not limits:
+        yield
+        return
+    set_timeout(timedelta(seconds=patience), group)
+    try:
+        yield
+    finally:
+        set_timeout(limits[0], group)
