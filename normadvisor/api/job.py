@@ -40,6 +40,8 @@ class Limits:
     """Seconds for measuring it."""
     threads: int | None = None
     """Threads that torch computes with where a model is measured; torch decides when ``None``. All else runs on one thread."""
+    side_by_side: bool = False
+    """Whether a model may be measured while others are: what is measured stays the same, the time it takes does not."""
 
     def seconds(self, phase: str) -> float | None:
         """Seconds for a phase and those that follow it; ``None`` where the clock of the phase before goes on."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normadvisor.api.job import Job, Limits, ModelJob
+from normadvisor.api.job import Job, Limits, ModelJob, Probing
 from normadvisor.api.outcome import report_of
 from normadvisor.api.plan import problem_from
 from normadvisor.api.pool import WorkerPool
@@ -16,7 +16,7 @@ from normadvisor.api.survey import FileSurvey, Survey
 from normadvisor.errors import NormAdvisorError
 from normadvisor.files.source import read_source
 from normadvisor.targets.parse import Target, TargetKind, parse_target
-from normadvisor.types import Fix, Problem, Report, RunContext
+from normadvisor.types import LOSSES, Fix, ProbeOptions, Problem, Report, RunContext
 
 if TYPE_CHECKING:
     from normadvisor.rulebook.model import Rule
@@ -43,6 +43,8 @@ class SourceJob:
     """Takes precedence over comments in ``code``."""
     script: bool = False
     """Read it as a script, with the rules that look at scripts: nothing in it is imported or run."""
+    probing: ProbeOptions | None = None
+    """How its models are measured; they are not when ``None``. ``data`` and ``loss`` may name functions in ``code``."""
 
 
 def check_source(
@@ -53,9 +55,10 @@ def check_source(
     inputs: Sequence[str] = (),
     context: RunContext | None = None,
     script: bool = False,
+    probing: ProbeOptions | None = None,
 ) -> Report:
     """Check one program; see :class:`SourceJob`. For several use :func:`check_sources`, which imports torch once."""
-    job = SourceJob(code=code, rules=rules, model=model, inputs=inputs, context=context or RunContext(), script=script)
+    job = SourceJob(code=code, rules=rules, model=model, inputs=inputs, context=context or RunContext(), script=script, probing=probing)
     return check_sources([job])[0]
 
 
@@ -100,6 +103,8 @@ def _traced(jobs: Sequence[SourceJob], limits: Limits | None, workers: int | Non
     """Reports on programs whose models are built and traced."""
     if not jobs:
         return []
+    # Numbers are the same on one thread, and many small programs are done sooner side by side.
+    limits = limits or Limits(threads=1, side_by_side=True)
     with WorkerPool(limits, jobs=workers) as pool, tempfile.TemporaryDirectory(prefix="normadvisor-") as folder:
         rules: dict[int, Rule] = {id(rule): rule for job in jobs for rule in job.rules}
         positions = {key: index for index, key in enumerate(rules)}
@@ -126,13 +131,24 @@ def _plan(job: SourceJob, place: Path, rules: tuple[int, ...]) -> Job | Report:
         models = [
             ModelJob(
                 target=target, inputs=tuple(job.inputs), root=place,
-                context=survey.context_of(target.name.partition(".")[0]).merged(job.context),
+                context=survey.context_of(target.name.partition(".")[0]).merged(job.context), probing=_probing(job, place),
             )
             for target in targets
         ]  # fmt: skip
     except NormAdvisorError as error:
         return Report(problems=(problem_from(error, FILE),))
     return Job(label=FILE, models=tuple(models), rules=rules, cwd=place) if models else Report()
+
+
+def _probing(job: SourceJob, place: Path) -> Probing | None:
+    options = job.probing
+    if options is None:
+        return None
+    texts = {"data": options.data, "loss": None if options.loss in LOSSES else options.loss}
+    functions = {
+        name: None if text is None else parse_target(text if ":" in text else f"{FILE}:{text}", place) for name, text in texts.items()
+    }
+    return Probing(options=options, **functions)
 
 
 def _found(survey: Survey, path: Path) -> list[Target]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from normadvisor.cli import options as o
+from normadvisor.cli import probe_options as p
 from normadvisor.cli.given import check_options, printing_of, settings_finder
 from normadvisor.cli.printing import Printing, print_notes, print_report
 from normadvisor.errors import UsageError
@@ -54,6 +55,17 @@ def check_command(  # noqa: PLR0913 - one parameter per flag; all are read by na
     static: o.Static = False,
     no_cache: o.NoCache = False,
     cache_dir: o.CacheDir = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Measure models as well, as 'normadvisor probe' does: findings are confirmed or withdrawn.")
+    ] = False,
+    device: p.Device = None,
+    steps: p.Steps = None,
+    data: p.Data = None,
+    optimizer: p.Optimizer = None,
+    lr: p.LearningRate = None,
+    seed: p.Seed = None,
+    exact: p.Exact = False,
+    budget: p.Budget = None,
     fix_now: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely, as 'normadvisor fix' does.")] = False,
     unsafe_fixes: o.UnsafeFixes = False,
     interactive: o.Interactive = False,
@@ -69,7 +81,9 @@ def check_command(  # noqa: PLR0913 - one parameter per flag; all are read by na
     Exit codes: 0 clean, 1 findings, 2 something could not be checked.
     """
     given = dict(locals())
-    options, printing, find = check_options(given), printing_of(given), settings_finder(given)
+    probing = _probing(given)
+    context = given if probing is None else {**given, **p.context_flags(given)}
+    options, printing, find = check_options(context, probing=probing), printing_of(given), settings_finder(given)
 
     def settings(start: Path) -> Settings:
         found = find(start)
@@ -79,6 +93,8 @@ def check_command(  # noqa: PLR0913 - one parameter per flag; all are read by na
     if fix_now or diff or patch is not None or interactive:
         from normadvisor.cli.fixing import FixFlags, fix_targets
 
+        if probe:
+            raise UsageError("--probe does not go together with fixing", hint="measure in a run of its own")
         if write_baseline:
             raise UsageError("--write-baseline does not go together with fixing", hint="write the baseline in a run of its own")
         wanted = FixFlags(unsafe=unsafe_fixes, interactive=interactive, diff=diff, patch=patch, fix_only=fix_only)
@@ -87,6 +103,27 @@ def check_command(  # noqa: PLR0913 - one parameter per flag; all are read by na
         if is_given:
             raise UsageError(f"{flag} says how to fix, but nothing is to be fixed", hint="add --fix, --diff, --patch FILE or -i")
     raise typer.Exit(_run(targets or [], settings, options, printing, write_baseline=write_baseline))
+
+
+_OF_PROBE = ("device", "steps", "data", "optimizer", "lr", "seed", "exact", "budget")
+"""Flags that say how to measure."""
+
+
+def _probing(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How to measure; ``None`` where nothing is to be measured.
+
+    Raises:
+        UsageError: a flag is wrong, or has no sense here.
+
+    """
+    if not given["probe"]:
+        said = [name for name in _OF_PROBE if given[name] not in {None, False}]
+        if said:
+            raise UsageError(f"--{said[0]} says how to measure, but nothing is to be measured", hint="add --probe")
+        return None
+    if given["static"]:
+        raise UsageError("--static and --probe do not go together", hint="to measure a model is to run it")
+    return p.probe_options(given)
 
 
 def _check_baseline(settings: Settings, *, write: bool) -> None:
