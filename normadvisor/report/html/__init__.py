@@ -1,4 +1,8 @@
-"""What a probe measured, and the verdict of an audit, as one HTML file that needs no other."""
+"""What a probe measured, and the verdict of an audit, as one HTML file that needs no other.
+
+The pictures are SVG and made here; they are complete without the script, which only shows the numbers below the pointer. The page follows
+the reader's light or dark scheme, prints, and loads nothing.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,9 @@ def html_probe(report: Report, *, compare: Measurements | Sequence[Measurements]
         root: paths below this folder are shown relative to it.
 
     """
-    del report, compare, root
-    return "<!doctype html>\n"
+    from normadvisor.report.html.page import rendered  # noqa: PLC0415 - jinja2 is loaded when there is a page to make
+
+    return rendered("probe.html.j2", report, root=root, compare=compare)
 
 
 def html_audit(report: Report, *, go: bool, reasons: Sequence[str], root: Path) -> str:
@@ -33,5 +38,7 @@ def html_audit(report: Report, *, go: bool, reasons: Sequence[str], root: Path) 
         root: paths below this folder are shown relative to it.
 
     """
-    del report, go, reasons, root
-    return "<!doctype html>\n"
+    from normadvisor.report.html.page import rendered  # noqa: PLC0415 - as above
+
+    checked = [model for model in report.models if model.target not in {measured.target for measured in report.measurements}]
+    return rendered("audit.html.j2", report, root=root, go=go, reasons=list(reasons), unmeasured=checked)

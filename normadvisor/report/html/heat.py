@@ -1,0 +1,87 @@
+"""Heat maps: a share by layer and step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from normadvisor.report.html.axes import axis, fixed
+from normadvisor.report.html.depth import Depth, DepthPlot, frame
+from normadvisor.report.html.markup import EMPTY, joined, path, text
+
+__all__ = ["LEVELS", "heat_map"]
+
+LEVELS = (0.1, 0.3, 0.5, 0.7)
+"""Shares at which the shade changes; rules begin to speak of dead units between 0.5 and 0.7."""
+MOST_ROWS = 24
+"""Steps beyond which several share a row, which shows the largest of them."""
+ROW = 11
+"""Pixels per step."""
+
+
+class _Cell(NamedTuple):
+    left: float
+    right: float
+    row: int
+    level: int
+
+
+def heat_map(depth: Depth, key: str, description: str) -> DepthPlot | None:
+    """Shares by layer (across) and step (down); ``None`` where none was measured.
+
+    The width of a layer reaches to the middle between it and its neighbours that have a share, so that there are no gaps.
+    """
+    measured = [(index, layer.series.get(key, ())) for index, layer in enumerate(depth.layers)]
+    columns = [(index, _rows(series)) for index, series in measured if any(value is not None for value in series)]
+    rows = max((len(values) for _index, values in columns), default=0)
+    if not rows:
+        return None
+    steps = max(len(series) for _index, series in measured)
+    height = max(28, rows * ROW)
+    groups: dict[int, list[str]] = {}
+    for cell in _merged(columns, len(depth.layers)):
+        top, bottom = fixed(100 * cell.row / rows), fixed(100 * (cell.row + 1) / rows)
+        left, right = fixed(cell.left), fixed(cell.right)
+        groups.setdefault(cell.level, []).append(f"M{left} {top}H{right}V{bottom}H{left}Z")
+    shapes = joined(*(path(f"heat{level}", "".join(found)) for level, found in sorted(groups.items())))
+    labels = [text("step 1", "100%", 11, "tick", anchor="end")]
+    if rows > 1:
+        labels.append(text(str(steps), "100%", height - 1, "tick", anchor="end"))
+    return DepthPlot(axis(labels, height), frame(depth, shapes, EMPTY, description, height=height, scale=None))
+
+
+def _rows(series: Sequence[float | None]) -> list[float | None]:
+    """At most so many rows; the largest share of the steps that share one, and nothing where none of them has one."""
+    if len(series) <= MOST_ROWS:
+        return list(series)
+    edges = [index * len(series) // MOST_ROWS for index in range(MOST_ROWS + 1)]
+    found = []
+    for index in range(MOST_ROWS):
+        known = [value for value in series[edges[index] : edges[index + 1]] if value is not None]
+        found.append(max(known, default=None))
+    return found
+
+
+def _merged(columns: Sequence[tuple[int, Sequence[float | None]]], count: int) -> Iterator[_Cell]:
+    """Cells with equal neighbours to the right joined to one."""
+    centres = [index + 0.5 for index, _values in columns]
+    edges = [0.0, *((left + right) / 2 for left, right in pairwise(centres)), float(count)]
+    for row in range(max(len(values) for _index, values in columns)):
+        start, level = 0, -1
+        for column in range(len(columns) + 1):
+            found = _level(columns[column][1], row) if column < len(columns) else -1
+            if found == level:
+                continue
+            if level > 0:
+                yield _Cell(edges[start], edges[column], row, level)
+            start, level = column, found
+
+
+def _level(values: Sequence[float | None], row: int) -> int:
+    """0 for no share worth a shade, then one more at each of :data:`LEVELS`; 9 where nothing was measured."""
+    value = values[row] if row < len(values) else None
+    if value is None or math.isnan(value):
+        return 9
+    return sum(value >= level for level in LEVELS)
