@@ -12,13 +12,15 @@ from normadvisor.errors import UsageError
 from normadvisor.types import Finding, Problem, Severity
 
 if TYPE_CHECKING:
+    import torch
+
     from normadvisor.api.audit import AuditReport
 
 __all__ = ["assert_model_healthy"]
 
 
 def assert_model_healthy(
-    model: object,
+    model: torch.nn.Module | str | Path,
     batch: object = None,
     loss_fn: Callable[..., Any] | None = None,
     *,

@@ -1,8 +1,7 @@
 """The pytest plugin: a fixture ``assert_model_healthy``. Loading it imports neither torch nor the rest of the package.
 
-    def test_model(assert_model_healthy):
-        assert_model_healthy(Net(), (images, labels), nn.CrossEntropyLoss())
-
+def test_model(assert_model_healthy):
+    assert_model_healthy(Net(), (images, labels), nn.CrossEntropyLoss())
 """
 
 from __future__ import annotations

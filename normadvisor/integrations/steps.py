@@ -1,0 +1,285 @@
+"""Notices the steps of a training loop that knows nothing of it, and has one of so many recorded.
+
+A step ends where an optimizer that holds parameters of the model has stepped: torch tells of every optimizer's steps, so none has to be
+named. Of the backward passes before it the last counts, because gradients add up until then; what is read at its end are the gradients
+before they are unscaled or clipped. Where no optimizer is ever seen, because weights are changed by hand, a step ends with the first
+forward pass that finds them changed.
+
+Between recorded steps the model has no hook at all, once an optimizer was seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from normadvisor.integrations.backward import BackwardEnd, in_backward
+from normadvisor.integrations.loss_scale import calling_scaler, scale_of
+from normadvisor.integrations.marks import Marks
+from normadvisor.integrations.schedule import Schedule
+
+if TYPE_CHECKING:
+    from normadvisor.probe.recorder import Recorder
+
+__all__ = ["RecordedStep", "Steps"]
+
+_SKIPS = 20
+"""Steps in a row that a gradient scaler may skip as its own doing: it starts at 65536 = 2**16 by default and halves at each."""
+
+
+class _ByHand:
+    """Stands for the optimizer where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStep:
+    """A step that the recorder has just ended."""
+
+    number: int
+    """Steps of its optimizer before it."""
+    scale: float | None
+    """Factor that was on the loss, and so is on all gradients; ``None`` where a gradient scaler may have been at work that is not known."""
+    optimizer: Optimizer | None
+    """Whose step it was; ``None`` where weights were changed by hand, or not at all."""
+    updated: bool
+    """Whether weights were changed."""
+    seconds: float
+    """Its duration, measuring included."""
+
+
+class Steps:
+    """Notice steps and have them recorded, from :meth:`start` to :meth:`stop`.
+
+    Args:
+        model: whose parameters tell which optimizers matter.
+        recorder: entered for the steps that are recorded.
+        every: record one of so many steps.
+        optimizers: only these matter; empty: all that hold a parameter of the model.
+        scaler: of mixed precision; found where it steps an optimizer if it is not given.
+        recorded: called after each recorded step.
+        dropped: called where what was recorded belongs to no step after all.
+
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        recorder: Recorder,
+        *,
+        every: int,
+        optimizers: Sequence[Optimizer],
+        scaler: Any,
+        recorded: Callable[[RecordedStep], None],
+        dropped: Callable[[], None],
+    ) -> None:
+        self._model = model
+        self._recorder = recorder
+        self._schedule = Schedule(every)
+        self._given = list(optimizers)
+        self._scaler = scaler
+        self._recorded = recorded
+        self._dropped = dropped
+        self._hooks = ExitStack()
+        self._window: ExitStack | None = None
+        self._counting: torch.utils.hooks.RemovableHandle | None = None
+        self._by_hand: _ByHand | None = None
+        self._mine: WeakKeyDictionary[Optimizer, tuple[int, bool]] = WeakKeyDictionary()
+        self._parameters: set[int] = set()
+        self._stepping: list[Optimizer] = []
+        self._passes: list[bool] = []
+        self._marks: Marks | None = None
+        self._scale: float | None = None
+        self._skips = 0
+        self._pauses = 0
+        self._quiet = 0
+        self._begun = 0.0
+
+    @property
+    def recording(self) -> bool:
+        """Whether what happens now is recorded."""
+        return self._window is not None and not self._pauses
+
+    def start(self) -> None:
+        """Notice steps from now on."""
+        for handle in (register_optimizer_step_pre_hook(self._before_step), register_optimizer_step_post_hook(self._after_step)):
+            self._hooks.callback(handle.remove)
+        if not self._given:
+            self._by_hand = _ByHand()
+            self._counting = self._model.register_forward_pre_hook(self._count)
+        if self._schedule.due:
+            self._open()
+
+    def stop(self, *, finish: bool) -> None:
+        """Take off every hook.
+
+        Args:
+            finish: keep the record of a backward pass that no optimizer followed, where none was ever seen.
+
+        """
+        try:
+            if finish and self._window is not None and self._by_hand is not None and self._marks is not None:
+                self._end(None, updated=self._marks.weights_changed())
+        finally:
+            self._leave_by_hand()
+            self._close()
+            self._hooks.close()
+
+    def pause(self) -> None:
+        """Pass over what happens until :meth:`resume`, steps included."""
+        self._pauses += 1
+        self._hush()
+
+    def resume(self) -> None:
+        """Notice steps again."""
+        self._pauses -= 1
+        self._unhush()
+
+    def _hush(self) -> None:
+        """One more reason for the recorder to record nothing."""
+        self._quiet += 1
+        if self._quiet == 1 and self._window is not None:
+            self._recorder.pause()
+
+    def _unhush(self) -> None:
+        self._quiet -= 1
+        if self._quiet == 0 and self._window is not None:
+            self._recorder.resume()
+
+    def _open(self) -> None:
+        with ExitStack() as stack:
+            self._parameters = {id(parameter) for parameter in self._model.parameters()}
+            self._mine.clear()
+            before = self._model.register_forward_pre_hook(self._pass_begins, prepend=True)
+            stack.callback(before.remove)
+            stack.enter_context(self._recorder)
+            stack.enter_context(BackwardEnd(self._model.parameters(), self._backward_ended))
+            after = self._model.register_forward_hook(self._pass_ends, always_call=True)
+            stack.callback(after.remove)
+            self._window = stack.pop_all()
+        if self._quiet:
+            self._recorder.pause()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._marks = None
+        self._scale = None
+        self._begun = time.monotonic()
+        self._recorder.begin_step()
+
+    def _close(self) -> None:
+        if self._window is not None:
+            if self._quiet:
+                self._recorder.resume()
+            window, self._window = self._window, None
+            self._quiet -= sum(self._passes)
+            self._passes.clear()
+            window.close()
+
+    def _next(self) -> None:
+        """Go on to the next step."""
+        if not self._schedule.due:
+            self._close()
+        elif self._window is None:
+            self._open()
+        else:
+            self._begin()
+
+    def _end(self, optimizer: Optimizer | None, *, updated: bool) -> None:
+        """Count the step that ends here, and keep its record if it is to be kept."""
+        key = self._by_hand if optimizer is None else optimizer
+        number = self._schedule.stepped(key, recorded=self._marks is not None)
+        if number is not None:
+            self._keep(number, optimizer, updated=updated)
+        elif self._window is not None:
+            self._dropped()
+
+    def _keep(self, number: int, optimizer: Optimizer | None, *, updated: bool) -> None:
+        self._recorder.end_step()
+        self._recorded(RecordedStep(number, self._scale, optimizer, updated, time.monotonic() - self._begun))
+
+    def _leave_by_hand(self) -> None:
+        if self._by_hand is not None:
+            self._schedule.forget(self._by_hand)
+            self._by_hand = None
+        if self._counting is not None:
+            self._counting.remove()
+            self._counting = None
+
+    def _backward_ended(self) -> None:
+        if not self._pauses:
+            self._recorder.after_backward()
+            if self._scaler is not None and self._skips + 1 >= _SKIPS:
+                self._scale = scale_of(self._scaler)
+            self._marks = Marks(self._model.parameters(), values=self._by_hand is not None)
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - the signature of the hook
+        if self._pauses or in_backward() or not self._holds(optimizer):
+            return
+        if optimizer in self._stepping:  # its last step ended with an exception
+            del self._stepping[self._stepping.index(optimizer) :]
+        self._stepping.append(optimizer)
+        if self._window is not None:
+            self._scaler = self._scaler or calling_scaler()
+            self._scale = scale_of(self._scaler)
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - the signature of the hook
+        if optimizer not in self._stepping:
+            return
+        del self._stepping[self._stepping.index(optimizer) :]
+        if self._stepping:  # an optimizer that another one runs
+            return
+        self._leave_by_hand()
+        self._skips = 0
+        self._end(optimizer, updated=True)
+        self._next()
+
+    def _holds(self, optimizer: Optimizer) -> bool:
+        if self._given:
+            return any(optimizer is given for given in self._given)
+        count = sum(len(group["params"]) for group in optimizer.param_groups)
+        known = self._mine.get(optimizer)
+        if known is None or known[0] != count:
+            mine = any(id(parameter) in self._parameters for group in optimizer.param_groups for parameter in group["params"])
+            known = self._mine[optimizer] = (count, mine)
+        return known[1]
+
+    def _count(self, module: torch.nn.Module, args: Any) -> None:  # noqa: ARG002 - the signature of the hook
+        """Count steps by forward passes, as long as no optimizer was seen and nothing is recorded."""
+        if self._window is not None or self._pauses or self._by_hand is None or not torch.is_grad_enabled():
+            return
+        if self._schedule.due:
+            self._open()
+        else:
+            self._schedule.stepped(self._by_hand, recorded=False)
+
+    def _pass_begins(self, module: torch.nn.Module, args: Any) -> None:  # noqa: ARG002 - the signature of the hook
+        without_gradients = not torch.is_grad_enabled()
+        self._passes.append(without_gradients)
+        if without_gradients:
+            self._hush()
+        elif self._marks is not None and not self._pauses and not self._stepping and self._marks.gradients_changed():
+            self._without_step(self._marks)
+
+    def _pass_ends(self, module: torch.nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002 - the signature of the hook
+        if self._passes and self._passes.pop():
+            self._unhush()
+
+    def _without_step(self, marks: Marks) -> None:
+        """A forward pass begins, and the gradients of the last backward pass were cleared without an optimizer having stepped."""
+        if self._by_hand is not None and marks.weights_changed():
+            self._end(None, updated=True)
+            self._next()
+            return
+        self._skips += 1
+        if self._skips == _SKIPS:
+            self._keep(self._schedule.done, None, updated=False)
+        else:
+            self._dropped()
+        self._begin()
