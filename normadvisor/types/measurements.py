@@ -50,6 +50,9 @@ LAYER_FACTS: dict[str, str] = {
     "bn_rank_gap": "BatchNorm: distance of the batch means of different ranks, in standard deviations, RMS over channels",
     "noise_scale": "gradient noise scale of the layer in samples (McCandlish et al., 2018)",
     "train_eval_gap": "relative RMS difference of the layer's output between train and eval mode on the same batch",
+    "activation": "function without a module that is applied to its output: dead, zero and saturated shares are those of its result",
+    "tied": "name of the layer that its parameters are counted with",
+    "bias_grad_ratio": "L2 norm of the bias' gradient over that of the weight's, largest over the steps",
     "norm_gap": "the same with BatchNorm alone in train mode, statistics settled in that mode",
     "eval_repeat_gap": "relative RMS difference of the layer's output in two eval passes on the same batch",
 }

@@ -1,0 +1,90 @@
+"""Which values of a large tensor are looked at: other positions in every step, all channels at each, from a generator of our own."""
+
+from __future__ import annotations
+
+import torch
+
+from normadvisor.probe.norms import flat
+
+__all__ = ["Sampler"]
+
+_VALUES = 16384
+"""Values of an output that are looked at. Mean and standard deviation of so many independent values are off by less than 1 % of a standard
+deviation; values of one image are not independent, which is why positions change from step to step."""
+_FEWEST = 8
+"""Positions, however many channels there are."""
+_PARAMETERS = 4096
+"""Values of a parameter whose change is measured."""
+
+
+class Sampler:
+    """Draws positions, stratified: one in each of equally long pieces, so that none is drawn twice.
+
+    Args:
+        seed: the same seed draws the same positions; no other generator is touched.
+        exact: look at everything.
+
+    """
+
+    def __init__(self, seed: int, *, exact: bool) -> None:
+        self._seed = seed
+        self._exact = exact
+        self._generators: dict[torch.device, torch.Generator] = {}
+        self._drawn: dict[tuple[torch.device, int, int], torch.Tensor] = {}
+        self._split: dict[tuple[torch.device, int, int, int], tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def renew(self) -> None:
+        """Draw other positions from now on."""
+        self._drawn.clear()
+        self._split.clear()
+
+    def positions(self, total: int, wanted: int, device: torch.device) -> torch.Tensor:
+        """``wanted`` of the numbers below ``total`` in ascending order, int64; the same ones until :meth:`renew`."""
+        key = (device, total, wanted)
+        if key not in self._drawn:
+            generator = self._generators.get(device)
+            if generator is None:
+                generator = self._generators[device] = torch.Generator(device).manual_seed(self._seed)
+            wide = torch.float32 if device.type == "mps" else torch.float64
+            shifts = torch.rand(wanted, generator=generator, device=device, dtype=wide)
+            pieces = torch.arange(wanted, device=device, dtype=wide)
+            self._drawn[key] = ((pieces + shifts) * (total / wanted)).long().clamp_max_(total - 1)
+        return self._drawn[key]
+
+    def units(self, tensor: torch.Tensor, axis: int) -> tuple[torch.Tensor, bool]:
+        """A copy of some values, ``(positions, units)``, and whether it holds all of them.
+
+        Args:
+            tensor: detached, not empty, at least one dimension.
+            axis: of the units.
+
+        """
+        units = tensor.shape[axis]
+        total = tensor.numel() // units
+        wanted = max(_VALUES // units, _FEWEST)
+        if total <= wanted:
+            return tensor.movedim(axis, -1).reshape(-1, units).clone(), True
+        moved = tensor.movedim(axis, -1)
+        if moved.is_contiguous():
+            return moved.view(-1, units).index_select(0, self.positions(total, wanted, tensor.device)), False
+        if tensor.is_contiguous():
+            length = total // tensor.shape[:axis].numel()
+            first, last = self._pairs(total, wanted, length, tensor.device)
+            return tensor.view(-1, units, length)[first, :, last], False
+        places = torch.unravel_index(self.positions(total, wanted, tensor.device), moved.shape[:-1])
+        return moved[places], False
+
+    def _pairs(self, total: int, wanted: int, length: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions as places before and behind the channels, ``length`` of which stand behind."""
+        key = (device, total, wanted, length)
+        if key not in self._split:
+            positions = self.positions(total, wanted, device)
+            self._split[key] = (positions.div(length, rounding_mode="floor"), positions.remainder(length))
+        return self._split[key]
+
+    def parameter(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy of some values of a parameter, the same places until :meth:`renew`; all of a small one, or if exact."""
+        values = flat(tensor)
+        if self._exact or values.numel() <= _PARAMETERS:
+            return values.clone()
+        return values.index_select(0, self.positions(values.numel(), _PARAMETERS, values.device))
