@@ -113,7 +113,7 @@ def _saturated(values: torch.Tensor, parts: Sequence[Flat | None]) -> torch.Tens
 def exact_moments(values: torch.Tensor, run: Run, parts: Flat | None, transfer: Transfer) -> None:
     """Mean, variance and shares of all values in float64, block by block so that no large copy is made."""
     wide = torch.float32 if values.device.type == "mps" else torch.float64
-    blocks = flat(values).split(_BLOCK)
+    blocks = torch.split(flat(values), _BLOCK)
     total = torch.stack([block.sum(dtype=wide) for block in blocks]).sum()
     mean = total / values.numel()
     variance = torch.stack([(block.to(wide) - mean).square().sum() for block in blocks]).sum() / values.numel()

@@ -96,7 +96,7 @@ class Hooks:
         self._inside.clear()
         self._running.clear()
         while self._entered:
-            self._entered.pop().__exit__(None, None, None)
+            self._entered.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def _live(self) -> Step | None:
         """The step, unless a backward pass computes a checkpointed part a second time, which must not count twice."""
@@ -107,12 +107,12 @@ class Hooks:
         if step is None or _scripted(self._model):
             return
         step.passes += not self._entered
-        self._functions.__enter__()
+        self._functions.__enter__()  # type: ignore[no-untyped-call]
         self._entered.append(self._functions)
 
     def _leave(self, _: nn.Module, __: Any, ___: Any) -> None:
         if self._entered and not _in_backward():
-            self._entered.pop().__exit__(None, None, None)
+            self._entered.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def _before(self, layer: Layer, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if self._live() is None:
@@ -165,7 +165,7 @@ class Hooks:
                     except Exception as error:  # noqa: BLE001 - as above
                         self._failed(layer, error)
 
-        self._tensor_handles.append(tensor.register_hook(take))
+        self._tensor_handles.append(tensor.register_hook(take))  # type: ignore[no-untyped-call]
 
     def _batch_norm(self, step: Step, layer: Layer, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         waiting = self._running.get(id(module))

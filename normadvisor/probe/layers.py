@@ -114,6 +114,11 @@ def _own(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
             yield f"parametrizations.{name}", parameter
 
 
+def _lazy(parameter: torch.Tensor) -> bool:
+    """Whether a lazy module has not run yet, so that its parameter has no shape."""
+    return nn.parameter.is_lazy(parameter)
+
+
 def find_layers(model: nn.Module, ops: Mapping[str, str | None] | None = None) -> dict[nn.Module, Layer]:
     """Modules that hold parameters themselves, norms, and activations, by module and in order of ``named_modules``.
 
@@ -145,7 +150,7 @@ def held_parameters(layers: Mapping[nn.Module, Layer]) -> tuple[list[Held], dict
     for module, layer in layers.items():
         own, others = 0, []
         for name, parameter in _own(module):
-            if nn.parameter.is_lazy(parameter):
+            if _lazy(parameter):
                 continue
             first = found.setdefault(id(parameter), Held(layer, name, parameter)).layer
             own += first is layer
@@ -166,7 +171,7 @@ def refuse_quantized(model: nn.Module) -> None:
     for name, module in walk(model):
         homes = (type(module).__module__ or "").split(".")
         packed = "quantized" in homes and "torch" in homes and hasattr(module, "_packed_params")
-        if packed or any(parameter.is_quantized for _, parameter in _own(module) if not nn.parameter.is_lazy(parameter)):
+        if packed or any(parameter.is_quantized for _, parameter in _own(module) if not _lazy(parameter)):
             raise UsageError(
                 f"Layer {name or type(module).__name__!r} holds quantized weights, which have no gradients",
                 hint="probe the model before it is quantized",

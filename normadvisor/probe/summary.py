@@ -59,8 +59,9 @@ def _ordered(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def _user(layer: Layer, ran: Sequence[Layer]) -> Layer | None:
-    """The nearest layer around one that never ran itself though gradients reach its parameters: ``nn.MultiheadAttention`` around its output
-    projection.
+    """The nearest layer around one that never ran itself though gradients reach its parameters.
+
+    ``nn.MultiheadAttention`` uses those of its output projection that way.
     """
     if not layer.gradient_seen:
         return None
