@@ -20,6 +20,7 @@ from normadvisor.api.wire import encode, write_problem, write_withdrawn
 
 if TYPE_CHECKING:
     from normadvisor.api.examine import Examined, Traced
+    from normadvisor.api.probing import Prepared
     from normadvisor.rulebook.model import Rule
     from normadvisor.targets.load import Loaded
 
@@ -191,18 +192,23 @@ class _Run:
             # Without a cause it is our own judgement on this one name; with one, the file itself failed.
             return failed(name, problem_of(error, name)), error.__cause__ is not None
         gc.enable()
+        prepared: Prepared | None = None
+        if model.probing is not None:
+            from normadvisor.api.probing import Prepared
+
+            prepared = Prepared.of(model.probing, name, phase)
         phase("building")
         try:
-            result, known = self._examined(model, loaded, phase)
+            result, known = self._examined(model, loaded, phase, prepared)
         except NormAdvisorError as error:
             return failed(name, problem_of(error, name)), False
-        if model.probing is not None:
+        if prepared is not None:
             from normadvisor.api.probing import Worker, probed
 
             _use_threads(self._limits.threads)
             self._send(_message(index, result) | {"kind": "partial"})
             worker = Worker(phase, lambda part: self._send({"kind": "part", "model": index, "part": part}))
-            result = probed(model, loaded, result, known, self._rules, worker)
+            result = probed(model, prepared, loaded, result, known, self._rules, worker)
         files: tuple[str, ...] = ()
         if job.list_files:
             from normadvisor.api.imported import imported_files
@@ -210,7 +216,9 @@ class _Run:
             files = imported_files(model.root)
         return replace(result, files=files), False
 
-    def _examined(self, model: ModelJob, loaded: Loaded, phase: Callable[[str], None]) -> tuple[Examined, Traced | None]:
+    def _examined(
+        self, model: ModelJob, loaded: Loaded, phase: Callable[[str], None], prepared: Prepared | None
+    ) -> tuple[Examined, Traced | None]:
         """What comes of a model without running it, and its trace."""
         from normadvisor.api.examine import examine, trace_built, untraced
         from normadvisor.errors import TargetError
@@ -218,11 +226,12 @@ class _Run:
 
         name = str(model.target)
         built = build(loaded)
+        batch = None if prepared is None else prepared.inputs(built.model)
         phase("tracing")
         try:
-            known = trace_built(built, target=name, inputs=model.inputs, context=model.context)
+            known = trace_built(built, target=name, inputs=model.inputs, context=model.context, batch=batch)
         except TargetError as error:
-            if model.probing is None or model.probing.data is None:
+            if prepared is None or prepared.batches is None:
                 raise
             # With batches of the user's it can be measured all the same.
             return untraced(name, error), None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,9 +136,11 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
     return Examined(summary=summary, findings=tuple(findings), notes=(*notes, *graph.notes), inferred=inferred, table=table)
 
 
-def trace_built(built: Built, *, target: str, inputs: Sequence[str], context: RunContext) -> Traced:
+def trace_built(
+    built: Built, *, target: str, inputs: Sequence[str], context: RunContext, batch: Inputs | None = None
+) -> Traced:
     """Trace what a target built; see :func:`traced`."""
-    return traced(built.model, target=target, inputs=inputs, context=context, sites=built.sites, defined_at=built.defined_at)
+    return traced(built.model, target=target, inputs=inputs, context=context, sites=built.sites, defined_at=built.defined_at, batch=batch)
 
 
 def traced(
@@ -148,14 +151,20 @@ def traced(
     context: RunContext,
     sites: Mapping[str, Site] | None = None,
     defined_at: Site | None = None,
+    batch: Inputs | None = None,
 ) -> Traced:
     """Trace a built model; the arguments are those of :func:`examine`.
+
+    ``batch`` is one of the batches that it is trained with; where it does not fit, inputs are inferred as without it.
 
     Raises:
         NormAdvisorError: malformed inputs, or a model that cannot be traced.
 
     """
     subject = _Subject(model=model, target=target, sites=sites or {}, defined_at=defined_at)
+    if batch is not None and not inputs:
+        with suppress(TraceError):
+            return Traced(batch, _trace(subject, batch), ())
     return Traced(*_trace_with_inputs(subject, inputs, context))
 
 

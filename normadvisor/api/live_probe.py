@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from normadvisor.api.examine import Examined, Traced
     from normadvisor.rulebook.model import Rule
+    from normadvisor.targets.inputs import Inputs
 
 __all__ = ["LiveBatches", "probe_module"]
 
@@ -153,6 +154,19 @@ class _Work:
             return replace(examined, problems=(*examined.problems, problem_of(error, self.name)))
         return replace(examined, findings=found.findings, measurements=found.measurements, withdrawn=found.withdrawn)
 
+    def _first_inputs(self) -> Inputs | None:
+        """What goes to the model from the first batch, where reading it takes nothing away from the others."""
+        from normadvisor.api.batch_inputs import inputs_of
+
+        batches = self.given.batches
+        if self.given.batch is not None:
+            return inputs_of(self.given.batch, self.model)
+        if batches is None or isinstance(batches, Iterator):
+            return None
+        for batch in batches:
+            return inputs_of(batch, self.model)
+        return None
+
     def _examined(self) -> tuple[Examined, Traced | None]:
         """What comes of it without running it, and its trace."""
         from normadvisor.api.examine import examine, traced, untraced
@@ -162,7 +176,9 @@ class _Work:
         defined = site_of_code(type(self.model))
         context = self.settings.context.merged(self.wanted.context)
         try:
-            known = traced(self.model, target=self.name, inputs=self.inputs, context=context, defined_at=defined)
+            known = traced(
+                self.model, target=self.name, inputs=self.inputs, context=context, defined_at=defined, batch=self._first_inputs()
+            )  # fmt: skip
         except TargetError as error:
             if self.given.batch is None and self.given.batches is None:
                 raise

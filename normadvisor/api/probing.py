@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from normadvisor.api.batch_inputs import inputs_of
 from normadvisor.api.examine import Examined, problem_of
-from normadvisor.api.job import LOADING_DATA, PROBING, ModelJob
+from normadvisor.api.job import LOADING_DATA, PROBING, ModelJob, Probing
 from normadvisor.api.measure import Subject, measure, place
 from normadvisor.errors import NormAdvisorError
 from normadvisor.targets.build import build_real
+from normadvisor.targets.functions import UserBatches, load_batches, load_loss
+from normadvisor.types import ProbeOptions, Problem
 
 if TYPE_CHECKING:
+    import torch
+
     from normadvisor.api.examine import Traced
     from normadvisor.rulebook.model import Rule
+    from normadvisor.targets.inputs import Inputs
     from normadvisor.targets.load import Loaded
 
-__all__ = ["Worker", "probed"]
+__all__ = ["Prepared", "Worker", "probed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +36,50 @@ class Worker:
     """Told what is being done within a phase."""
 
 
-def probed(
-    job: ModelJob, loaded: Loaded, examined: Examined, known: Traced | None, rules: Sequence[Rule], worker: Worker
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What the user's own functions gave."""
+
+    options: ProbeOptions
+    batches: UserBatches | None = None
+    loss_fn: Callable[..., Any] | None = None
+    problem: Problem | None = None
+    """Why one of them gave nothing."""
+
+    @classmethod
+    def of(cls, probing: Probing, name: str, phase: Callable[[str], None]) -> Prepared:
+        """Call them.
+
+        Args:
+            probing: names them.
+            name: of the model, for the problem.
+            phase: told each phase as it begins.
+
+        """
+        try:
+            batches = None
+            if probing.data is not None:
+                phase(LOADING_DATA)
+                batches = load_batches(probing.data)
+                batches.first()
+            loss_fn = None if probing.loss is None else load_loss(probing.loss)
+        except NormAdvisorError as error:
+            return cls(options=probing.options, problem=problem_of(error, name))
+        return cls(options=probing.options, batches=batches, loss_fn=loss_fn)
+
+    def inputs(self, model: torch.nn.Module) -> Inputs | None:
+        """What goes to the model from the first batch; ``None`` where there is none."""
+        return None if self.batches is None else inputs_of(self.batches.first(), model)
+
+
+def probed(  # noqa: PLR0917 - what is known of one model, and who is told
+    job: ModelJob, prepared: Prepared, loaded: Loaded, examined: Examined, known: Traced | None, rules: Sequence[Rule], worker: Worker
 ) -> Examined:
     """What was found before, and what measuring the model adds to it.
 
     Args:
         job: the model, and how to measure it.
+        prepared: its batches and its loss.
         loaded: what its target names; imported in real memory.
         examined: what came of it without running it.
         known: its trace; ``None`` where it could not be traced.
@@ -48,44 +91,35 @@ def probed(
 
     """
     name = str(job.target)
+    if prepared.problem is not None:
+        return replace(examined, problems=(*examined.problems, prepared.problem))
     try:
-        return _probed(job, loaded, examined, known, rules, worker)
+        return _probed(job, prepared, loaded, examined, known, rules, worker)
     except NormAdvisorError as error:
         return replace(examined, problems=(*examined.problems, problem_of(error, name)))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the target's code may raise anything
+    except BaseException as error:  # noqa: BLE001 - the target's code may raise anything
         problem = problem_of(error, name)
         message = problem.message.replace(f"{name} raised", f"{PROBING} {name} raised", 1)
         return replace(examined, problems=(*examined.problems, replace(problem, message=message)))
 
 
-def _probed(
-    job: ModelJob, loaded: Loaded, examined: Examined, known: Traced | None, rules: Sequence[Rule], worker: Worker
+def _probed(  # noqa: PLR0917 - as above
+    job: ModelJob, prepared: Prepared, loaded: Loaded, examined: Examined, known: Traced | None, rules: Sequence[Rule], worker: Worker
 ) -> Examined:
-    from normadvisor.targets.functions import load_batches, load_loss
-
-    name, probing = str(job.target), job.probing
-    if probing is None:
-        raise AssertionError  # the caller asks for it
-    loss_fn = None if probing.loss is None else load_loss(probing.loss)
-    batches = None
-    if probing.data is not None:
-        worker.phase(LOADING_DATA)
-        batches = load_batches(probing.data)
+    name, options = str(job.target), prepared.options
     worker.phase("building")
-    built = build_real(loaded, seed=probing.options.seed)
+    built = build_real(loaded, seed=options.seed)
     worker.phase(PROBING)
-    model = place(built.model, probing.options.device)
+    model = place(built.model, options.device)
 
     def told(what: str, done: int, total: int) -> None:
         worker.part(f"{what} {done} of {total}" if total else what)
 
     subject = Subject(
         model=model, target=name, context=job.context, root=job.root, graph=None if known is None else known.graph,
-        inputs=None if known is None or known.inputs is None else known.inputs.on("cpu"), batches=batches, loss_fn=loss_fn,
-        sites=built.sites, defined_at=built.defined_at,
+        inputs=None if known is None or known.inputs is None else known.inputs.on("cpu"), batches=prepared.batches,
+        loss_fn=prepared.loss_fn, sites=built.sites, defined_at=built.defined_at,
     )  # fmt: skip
-    found = measure(subject, probing.options, rules, static=examined.findings, told=told)
+    found = measure(subject, options, rules, static=examined.findings, told=told)
     measurements = replace(found.measurements, notes=(*built.notes, *found.measurements.notes))
-    return replace(
-        examined, findings=found.findings, measurements=measurements, withdrawn=found.withdrawn
-    )
+    return replace(examined, findings=found.findings, measurements=measurements, withdrawn=found.withdrawn)

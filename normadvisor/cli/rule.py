@@ -125,7 +125,7 @@ def new(
     rule_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the new rule, such as AC001.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: words joined by hyphens.")],
     folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder of your rules; made if it is not there.")] = Path("rules"),
-    scope: Annotated[NewScope, typer.Option(help="What the rule looks at: a traced model, source, or what a probe measures.")] = NewScope.GRAPH,
+    scope: Annotated[NewScope, typer.Option(help="What the rule looks at: a model's graph, source, or a measurement.")] = NewScope.GRAPH,
 ) -> None:
     """Write a new rule to start from: commented, valid, with examples that pass."""
     from normadvisor.errors import RuleError

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from normadvisor.errors import NormAdvisorError, TargetError
@@ -12,20 +14,17 @@ from normadvisor.targets.offline import offline
 from normadvisor.targets.parse import Target
 from normadvisor.types import Location
 
-__all__ = ["load_batches", "load_loss"]
+__all__ = ["UserBatches", "load_batches", "load_loss"]
 
 _MAKES = "it is called without arguments and returns a DataLoader or another iterable of batches: tensors, (inputs, targets) or dicts"
 _IS_LOSS = "a loss is called as loss(output, target) or loss(output, batch) and returns a tensor"
 
 
-def load_batches(target: Target) -> Iterable[Any]:
-    """What a function of the user's returns: batches, more than once where it can be iterated more than once.
+def load_batches(target: Target) -> UserBatches:
+    """The batches that a function of the user's returns.
 
     Args:
         target: a function, called with the literals of the target if there are any; or a DataLoader or another iterable itself.
-
-    Returns:
-        An iterable; iterating it may raise :class:`TargetError` with the line of the user's code that failed.
 
     Raises:
         TargetError: the function cannot be imported or called, failed, or returned no batches.
@@ -43,7 +42,7 @@ def load_batches(target: Target) -> Iterable[Any]:
     else:
         what = "is"
     _check_batches(found, target, what)
-    return _Batches(found, target)
+    return UserBatches(found, target)
 
 
 def _check_call(found: Any, target: Target) -> None:
@@ -83,14 +82,42 @@ def _check_batches(found: Any, target: Target, what: str) -> None:
             raise _wrong(target, f"{what} no batches: it is empty", _MAKES)
 
 
-class _Batches:
-    """Batches whose errors point at the user's line."""
+_NONE = object()
+
+
+class UserBatches:
+    """Batches of a user's function; what reading them raises is a :class:`TargetError` that points at the user's line.
+
+    Iterated again they are the same only if what the function returned is.
+    """
 
     def __init__(self, found: Any, target: Target) -> None:
         self._found = found
         self._target = target
+        self._ahead: Iterator[Any] | None = None
+        self._first: Any = _NONE
+
+    def first(self) -> Any:
+        """The first batch; it is not lost to who iterates next.
+
+        Raises:
+            TargetError: there is none, or it cannot be read.
+
+        """
+        if self._first is _NONE:
+            self._ahead = self._read()
+            self._first = next(self._ahead)
+        return self._first
 
     def __iter__(self) -> Iterator[Any]:
+        """Every batch."""
+        if self._ahead is None:
+            return self._read()
+        rest, self._ahead = self._ahead, None
+        first, self._first = self._first, _NONE
+        return itertools.chain((first,), rest)
+
+    def _read(self) -> Iterator[Any]:
         with self._told(), offline():
             iterator = iter(self._found)
         count = 0
@@ -103,9 +130,9 @@ class _Batches:
             count += 1
             yield batch
         if count == 0:
-            raise _wrong(self._target, "gives no batches: it is empty", f"where it is a generator, it can be iterated once only; {_MAKES}")
+            raise _wrong(self._target, "gives no batches: it is empty", f"a generator can be iterated once only; {_MAKES}")
 
-    def _told(self) -> Any:
+    def _told(self) -> AbstractContextManager[None]:
         return translate_errors(self._target, "reading a batch of")
 
 
