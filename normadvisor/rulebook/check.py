@@ -37,9 +37,10 @@ ALL_HITS = "_all"
 """``NAME_all`` is the list of all nodes that the relation ``NAME`` reached, one per path."""
 _COUNTS = ("batch_size", "world_size")
 PROBING: dict[str, type | tuple[type, ...]] = {
-    "batch_size": int, "loss": str, "lr": (int, float), "optimizer": str, "precision": str, "seed": int, "steps": int,
+    "batch_size": int, "data": str, "loss": str, "lr": (int, float), "optimizer": str, "precision": str, "seed": int, "steps": int,
 }  # fmt: skip
-"""Settings of a probe that an example may give, with their types; see :class:`normadvisor.types.ProbeOptions`."""
+"""Settings of a probe that an example may give, with their types; see :class:`normadvisor.types.ProbeOptions`. ``data``, and a ``loss``
+that is none of the known ones, name functions of the example."""
 
 
 def check_rule(rule: Rule, document: Document) -> list[RuleError]:

@@ -251,7 +251,7 @@ class Example:
     scope: Literal["graph", "script", "probe"] | None = None
     """Which side of the rule it is for: the traced model, the source or a measurement; the rule's own scope when left out."""
     probe: dict[str, Any] = field(default_factory=dict)
-    """How the model is probed, e.g. ``batch_size: 64``; the probe's own choice when empty."""
+    """How the model is probed, e.g. ``batch_size: 64``; ``data`` and ``loss`` may name functions of ``code``."""
 
 
 @dataclass(kw_only=True)

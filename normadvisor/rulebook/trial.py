@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from normadvisor.rulebook.model import Example, Rule
-from normadvisor.types import Finding
+from normadvisor.types import Confidence, Finding, ProbeOptions
 
-__all__ = ["Kind", "Outcome", "Trial", "Verdict", "judge", "trials"]
+__all__ = ["STEPS", "Kind", "Outcome", "Trial", "Verdict", "judge", "trials"]
+
+STEPS = 5
+"""Steps of a probe of an example that says nothing else: enough for a median, short enough to run all examples often."""
 
 
 class Kind(StrEnum):
@@ -52,6 +55,22 @@ class Trial:
         """Whether the example is read as a script, which needs no model and runs nothing."""
         return (self.example.scope or self.rule.scope) == "script"
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether the example is built and probed, and the rule judges what was measured."""
+        return (self.example.scope or self.rule.scope) == "probe"
+
+    def options(self) -> ProbeOptions:
+        """How it is probed: as the example says, on the CPU. ``data`` and ``loss`` may name functions of its code.
+
+        Raises:
+            ValueError: the example is not probed.
+
+        """
+        if not self.is_probe:
+            raise ValueError(f"{self.label} is not probed")
+        return ProbeOptions(**{"device": "cpu", "steps": STEPS, **self.example.probe})
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -85,6 +104,9 @@ def judge(trial: Trial, findings: Sequence[Finding], problems: Sequence[str] = (
     if problems:
         return Outcome(trial, Verdict.ERROR, problems[0])
     own = sorted((finding for finding in findings if finding.rule == trial.rule.id), key=lambda finding: finding.line or 0)
+    if trial.is_probe and trial.rule.scope != "probe":
+        # Of a static rule the measurement decides: what it does not confirm counts as silent.
+        own = [finding for finding in own if finding.confidence is Confidence.CONFIRMED]
     found = tuple(f"{finding.line or '?'}:{finding.severity}" for finding in own)
     expected = tuple(trial.example.expect)
     if trial.kind is not Kind.BAD:

@@ -94,6 +94,7 @@ RUN_FACTS: dict[str, str] = {
     "nonfinite_input": "the batch of that step held values that are not finite",
     "differentiable": "the loss depends on a trainable parameter",
     "real_data": "batches came from the user",
+    "own_optimizer": "the optimizer or the learning rate came from the user",
     "batch_given": "the batch size was said by the user, or is that of their batches",
     "restored": "everything was left as it was found, compared bit by bit",
     "peak_memory": "MiB at the peak",

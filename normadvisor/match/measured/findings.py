@@ -89,7 +89,7 @@ class _Maker:
             if not rule.where(ground):
                 return []
             named = _names(ground["probe"].get(rule.rule.at)) if rule.rule.at else []
-            about = [view for view in layers if view["name"] in named]
+            about: list[LayerView | None] = [view for view in layers if view["name"] in named]
             return [self._finding(rule, [_hit(rule, view, {**ground, "matches": 1}) for view in about or [None]])]
         suited = [view for view in layers if rule.ops is None or view["op"] in rule.ops]
         found = [view for view in suited if rule.where({**ground, rule.layer: view})]
