@@ -13,7 +13,7 @@ from normadvisor.errors import RankError
 from normadvisor.probe.distributed.lookout import BEAT, Lookout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["PATIENCE", "Link"]
 
@@ -107,14 +107,28 @@ class Link:
             return None
         self.lookout.meetings += 1
         self.lookout.waits = True
+        before = self._beats()
         end = time.monotonic() + _SETTLE
         while time.monotonic() < end:
             if (found := self.lookout.heard()) is not None:
                 return found.error()
             time.sleep(BEAT / 5)
+        after = self._beats()
+        if after is None:
+            return self.lookout.unreachable().error()
+        gone = [rank for rank, beats in after.items() if rank != self.rank and (before or {}).get(rank) == beats]
+        if gone:
+            who = f"rank {gone[0]} is" if len(gone) == 1 else f"ranks {_listed(gone)} are"
+            return self._give_up(f"{who} gone: the connection is closed, while others are at {self.lookout.where}", gone[0])
         return self._late() or RankError(
             f"rank {self.rank} lost contact to the other ranks at {self.lookout.where}: {' '.join(str(error).split())[:300]}"
         )
+
+    def _beats(self) -> dict[int, int] | None:
+        try:
+            return {rank: int(said["beats"]) for rank, said in self.lookout.standing().items()}
+        except RuntimeError:
+            return None
 
     def _reduce(self, tensor: torch.Tensor, op: Any) -> torch.Tensor:
         self._finish(lambda: dist.all_reduce(tensor, op=op, group=self._group, async_op=True))
@@ -200,6 +214,6 @@ def _gone_words(gone: dict[int, float], where: str) -> str:
     return f"{who}: no sign of life for {gone[first]:.0f} s, while others wait at {where}"
 
 
-def _listed(ranks: dict[int, Any], most: int = 8) -> str:
+def _listed(ranks: Iterable[int], most: int = 8) -> str:
     names = [str(rank) for rank in sorted(ranks)]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -75,16 +75,20 @@ class Lookout:
         store: for this lookout alone: a blocking call of somebody else would delay it.
         rank: of this process.
         world_size: number of ranks.
+        served: whether rank 0 serves the store, so that both end together.
         on_trouble: called once in that thread when a rank has failed; a process that cannot be interrupted otherwise may end itself.
 
     """
 
-    def __init__(self, store: Store, rank: int, world_size: int, on_trouble: Callable[[Trouble], None] | None = None) -> None:
+    def __init__(
+        self, store: Store, rank: int, world_size: int, *, served: bool = False, on_trouble: Callable[[Trouble], None] | None = None
+    ) -> None:
         self._store = store
         self._lock = threading.Lock()
         self.rank = rank
         self.world_size = world_size
         self.trouble: Trouble | None = None
+        self._served = served
         self._on_trouble = on_trouble
         self._turn = 0
         self.meetings = 0
@@ -153,6 +157,11 @@ class Lookout:
             said = self._store.multi_get([f"alive/{rank}" for rank in known]) if known else []
         return {rank: json.loads(text) for rank, text in zip(known, said, strict=True)}
 
+    def unreachable(self) -> Trouble:
+        """What it means that the store does not answer."""
+        who = "rank 0 is gone, and with it the place where the ranks meet" if self._served else "the place where the ranks meet is gone"
+        return Trouble(0, f"{who}; others are at {self._where}")
+
     def silent(self) -> dict[int, float]:
         """Ranks that were heard before, and for how many seconds they have said nothing; those below :data:`SILENT` are left out."""
         now = time.monotonic()
@@ -173,7 +182,7 @@ class Lookout:
             except RuntimeError:
                 self._lost += 1
                 if self._lost * BEAT > SILENT:
-                    self.trouble = self.trouble or Trouble(0, "the ranks lost contact: the place where they meet does not answer any more")
+                    self.trouble = self.trouble or self.unreachable()
             found = self.heard()
             if found is not None:
                 if self._on_trouble is not None:

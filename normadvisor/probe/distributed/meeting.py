@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -26,6 +28,7 @@ __all__ = ["announce", "join", "live_group", "rank_device"]
 _LEAVING = 5.0
 """Seconds rank 0 waits for others to leave where it serves the meeting point."""
 _ANNOUNCING = 5.0
+_NEVER = 86_400.0
 _LIVE = count(1)
 """Probes of live models in this process: all ranks count alike."""
 _PACKAGE = str(Path(__file__).parents[2])
@@ -67,12 +70,14 @@ def join(
     """
     store, prefix = _connect(environment, patience), f"normadvisor/{environment.attempt}/{run}"
     beats = _connect(environment, patience, server=False)
-    lookout = Lookout(PrefixStore(prefix, beats), environment.rank, environment.world_size, on_trouble)
+    lookout = Lookout(
+        PrefixStore(prefix, beats), environment.rank, environment.world_size, served=not environment.agent_store, on_trouble=on_trouble
+    )
     lookout.start()
     try:
         _wait_for_all(lookout, patience)
-        link = Link(_group(environment, PrefixStore(f"{prefix}/group", store), device, patience), lookout, patience)
-        with _told(link):
+        _make_group(environment, PrefixStore(f"{prefix}/group", store), device, patience)
+        with _linked(lookout, patience) as link:
             yield GroupRanks(link)
             link.together(None)
         _leave(environment, PrefixStore(prefix, store))
@@ -101,15 +106,14 @@ def live_group(*, patience: float) -> Iterator[Ranks]:
     group = dist.distributed_c10d._get_default_group()  # noqa: SLF001 - dist.group.WORLD is typed as possibly None
     store = dist.distributed_c10d._get_default_store()  # noqa: SLF001 - torch's own subpackages meet through it likewise
     beats = PrefixStore(f"normadvisor/live/{next(_LIVE)}", store.clone() if hasattr(store, "clone") else store)
-    lookout = Lookout(beats, dist.get_rank(), dist.get_world_size())
+    served = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    lookout = Lookout(beats, dist.get_rank(), dist.get_world_size(), served=served)
     lookout.start()
     try:
         _wait_for_all(lookout, patience, hint="probe the model on every rank, as its own forward passes are run")
-        with _patient(group, patience):
-            link = Link(group, lookout, patience)
-            with _told(link):
-                yield GroupRanks(link)
-                link.together(None)
+        with _patient(group, patience), _linked(lookout, patience) as link:
+            yield GroupRanks(link)
+            link.together(None)
     finally:
         lookout.stop()
 
@@ -155,30 +159,35 @@ def _wait_for_all(lookout: Lookout, patience: float, hint: str | None = None) ->
         time.sleep(BEAT / 10)
 
 
-def _group(environment: RankEnvironment, store: Store, device: str, patience: float) -> dist.ProcessGroup:
-    """The default process group: the target's own, where its file made one when it was imported."""
-    if not dist.is_initialized():
-        backend = "gloo"
-        if device.startswith("cuda"):
-            torch.cuda.set_device(device)
-            if dist.is_nccl_available() and environment.local_world_size <= torch.cuda.device_count():
-                backend = "nccl"
-        dist.init_process_group(
-            backend, store=store, rank=environment.rank, world_size=environment.world_size, timeout=timedelta(seconds=patience)
-        )
-    return dist.distributed_c10d._get_default_group()  # noqa: SLF001 - dist.group.WORLD is typed as possibly None
+def _make_group(environment: RankEnvironment, store: Store, device: str, patience: float) -> None:
+    """Make the default process group, if the target's file did not when it was imported."""
+    if dist.is_initialized():
+        return
+    backend = "gloo"
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+        if dist.is_nccl_available() and environment.local_world_size <= torch.cuda.device_count():
+            backend = "nccl"
+    dist.init_process_group(
+        backend, store=store, rank=environment.rank, world_size=environment.world_size, timeout=timedelta(seconds=patience)
+    )
 
 
 @contextmanager
-def _told(link: Link) -> Iterator[None]:
-    """Tell the others of an exception, or find out which of them it comes from.
+def _linked(lookout: Lookout, patience: float) -> Iterator[Link]:
+    """A group for exchanges of our own; exceptions are told to the others, or found to come from one of them.
 
     Raises:
         RankError: another rank has failed.
 
     """
+    group: Any = dist.new_group(timeout=timedelta(seconds=patience))
+    # The link looks after its exchanges itself: it waits longer for ranks that show progress.
+    _set_timeout(timedelta(seconds=_NEVER), group)
+    link = Link(group, lookout, patience)
     try:
-        yield
+        yield link
+        dist.destroy_process_group(group)
     except BaseException as error:
         known = link.explained(error)
         if known is None:
@@ -213,14 +222,20 @@ def _leave(environment: RankEnvironment, store: Store) -> None:
 @contextmanager
 def _patient(group: dist.ProcessGroup, patience: float) -> Iterator[None]:
     """Bound the waiting of exchanges that the model's wrapper makes by itself."""
-    set_timeout = getattr(dist, "set_timeout", None) or getattr(dist.distributed_c10d, "_set_pg_timeout", None)
     backends = [group._get_backend(device) for device in group._device_types]  # noqa: SLF001 - no public way to the time limit in force
     limits = [timeout for backend in backends if (timeout := getattr(getattr(backend, "options", None), "_timeout", None)) is not None]
-    if set_timeout is None or not limits:
+    if not limits:
         yield
         return
-    set_timeout(timedelta(seconds=patience), group)
+    _set_timeout(timedelta(seconds=patience), group)
     try:
         yield
     finally:
-        set_timeout(limits[0], group)
+        _set_timeout(limits[0], group)
+
+
+def _set_timeout(timeout: timedelta, group: dist.ProcessGroup) -> None:
+    if hasattr(dist, "set_timeout"):
+        dist.set_timeout(timeout, group)
+    else:
+        dist.distributed_c10d._set_pg_timeout(timeout, group)  # noqa: SLF001 - its name before
