@@ -17,7 +17,7 @@ from normadvisor.report.measured.stages import Stage
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["BELOW", "Scale", "Tick", "axis", "depth_labels", "fixed", "linear_scale", "log_scale", "y_axis"]
+__all__ = ["BELOW", "LETTER", "WIDE", "Scale", "Tick", "axis", "depth_labels", "fixed", "linear_scale", "log_scale", "y_axis"]
 
 LETTER = 6.6
 """Pixels that a letter of a label takes, at most, on average."""
@@ -64,8 +64,9 @@ def linear_scale(values: Iterable[float], *, most: int = 4) -> Scale:
     """An axis that holds all numbers, with ticks at 1, 2 or 5 times a power of ten."""
     found = list(values) or [0.0, 1.0]
     low, high = min(found), max(found)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        low, high = low - (abs(low) / 10 or 1), high + (abs(high) / 10 or 1)
+    least = max(abs(low), abs(high)) / 10 or 1.0  # small changes are to look small
+    if high - low < least:
+        low, high = (low + high - least) / 2, (low + high + least) / 2
     raw = (high - low) / most
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))

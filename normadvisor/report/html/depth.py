@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from normadvisor.report.html.axes import BELOW, Scale, depth_labels, fixed, log_scale, y_axis
+from normadvisor.report.html.axes import BELOW, LETTER, WIDE, Scale, depth_labels, fixed, log_scale, y_axis
 from normadvisor.report.html.markup import EMPTY, joined, path, tag, text
 from normadvisor.report.measured.health import Health, Zone
 from normadvisor.report.measured.numbers import Band, band, decades
@@ -16,8 +16,12 @@ from normadvisor.types import GROUPS, LayerMeasurements, Severity
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["Depth", "DepthPlot", "Reference", "depth_plot", "frame", "zone_shapes"]
+__all__ = ["Depth", "DepthPlot", "Reference", "depth_plot", "frame", "zone_labels", "zone_shapes"]
 
+DENSE = 120
+"""Layers of one kind beyond which points run into each other."""
+MOST_RIGHT = 94
+LONGEST_RULE = 12
 _NORMS = frozenset(GROUPS["norm"])
 
 
@@ -52,7 +56,9 @@ class _Mark(NamedTuple):
     band: Band
 
 
-def depth_plot(depth: Depth, key: str, description: str, *, height: int, reference: Reference | None = None) -> DepthPlot | None:
+def depth_plot(
+    depth: Depth, key: str, description: str, *, height: int, reference: Reference | None = None, labelled: bool = False
+) -> DepthPlot | None:
     """Median, smallest and largest of ``key`` over the steps, by layer, on a logarithmic axis; ``None`` where nothing was measured.
 
     Layers with weights are connected; norms stand beside them as rings, since their few parameters have gradients of another size.
@@ -68,11 +74,13 @@ def depth_plot(depth: Depth, key: str, description: str, *, height: int, referen
     if len(main) < 2:
         main, others = marks, []
     shapes = [
-        _band(main, scale), _whiskers(others, scale), _line(main, scale), _dots(others, scale, depth.health, "ring"),
-        _dots(main, scale, depth.health, "dot"), _edges(marks),
+        _band(main, scale), _whiskers(others, scale), _line(main, scale), *_dots(others, scale, depth.health, "ring"),
+        *_dots(main, scale, depth.health, "dot"), _edges(marks),
     ]  # fmt: skip
     below = _reference(reference, scale, len(depth.layers)) if reference else EMPTY
     words = _reference_label(reference, scale, height) if reference else EMPTY
+    if labelled:
+        words += zone_labels(depth.zones, max(1, len(depth.layers)))
     inner = joined(below, *shapes)
     return DepthPlot(y_axis(scale, height), frame(depth, inner, words, description, height=height, scale=scale))
 
@@ -89,15 +97,24 @@ def frame(depth: Depth, inner: Markup, words: Markup, description: str, *, heigh
         class_="inner", width="100%", height=height, viewBox=f"0 0 {count} 100", preserveAspectRatio="none",
     )  # fmt: skip
     labels = depth_labels(depth.parts, count, height + 15)
-    return tag(
-        "svg", tag("title", description), stretched, words, labels, class_="area", width="100%", height=height + BELOW, role="img", tabindex=0
-    )
+    inside = (tag("title", description), stretched, words, labels)
+    return tag("svg", *inside, class_="area", width="100%", height=height + BELOW, role="img", tabindex=0)
 
 
 def zone_shapes(zones: Iterable[Zone]) -> Markup:
-    """Shades behind the layers that findings speak of, the worst above the others."""
-    ordered = sorted(zones, key=lambda zone: zone.severity.rank)
-    return joined(*dict.fromkeys(path(f"zone {zone.severity}", f"M{zone.first} 0H{zone.last + 1}V100H{zone.first}Z") for zone in ordered))
+    """Shades behind the layers that findings speak of."""
+    return joined(*(path(f"zone {zone.severity}", f"M{zone.first} 0H{zone.last + 1}V100H{zone.first}Z") for zone in zones))
+
+
+def zone_labels(zones: Iterable[Zone], count: int) -> Markup:
+    """Rules above the layers they speak of, as many as fit; on a phone they stand in the table only."""
+    out, end = [], -1.0
+    for zone in zones:
+        start = 100 * zone.first / count
+        if start >= end and start < MOST_RIGHT:
+            out.append(text(zone.rule[:LONGEST_RULE], f"{fixed(start + 0.3)}%", 12, f"zone-label wide {zone.severity}"))
+            end = start + 100 * LETTER * (min(len(zone.rule), LONGEST_RULE) + 1) / WIDE
+    return joined(*out)
 
 
 def _band(marks: Sequence[_Mark], scale: Scale) -> Markup:
@@ -123,20 +140,23 @@ def _line(marks: Sequence[_Mark], scale: Scale) -> Markup:
     return path("line", f"M{'L'.join(points)}") if len(points) > 1 else EMPTY
 
 
-def _dots(marks: Sequence[_Mark], scale: Scale, health: Health, kind: str) -> Markup:
-    """Points of no length, which round ends make visible: circles would be stretched."""
+def _dots(marks: Sequence[_Mark], scale: Scale, health: Health, kind: str) -> Iterator[Markup]:
+    """Points of no length, which round ends make visible: circles would be stretched.
+
+    Those of healthy layers are left out where a line connects many.
+    """
     groups: dict[Severity | None, list[str]] = {}
     for mark in marks:
         if mark.band.middle is not None:
             severity = health.severity(mark.layer.name)
             groups.setdefault(severity, []).append(f"M{fixed(mark.position + 0.5)} {fixed(scale.y(mark.band.middle))}h0")
-    ordered = sorted(groups.items(), key=lambda item: -1 if item[0] is None else item[0].rank)
-    shapes = []
-    for severity, points in ordered:
-        shapes.append(path(f"{kind} {severity or 'well'}", "".join(points)))
-        if kind == "ring":
-            shapes.append(path("hole", "".join(points)))
-    return joined(*shapes)
+    dense = len(marks) > DENSE
+    for severity, points in sorted(groups.items(), key=lambda item: -1 if item[0] is None else item[0].rank):
+        if dense and severity is None and kind == "dot":
+            continue
+        yield path(f"{kind} {severity or 'well'}{' dense' if dense else ''}", "".join(points))
+        if kind == "ring" and not dense:
+            yield path("hole", "".join(points))
 
 
 def _edges(marks: Sequence[_Mark]) -> Markup:

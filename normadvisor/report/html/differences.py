@@ -9,7 +9,7 @@ from normadvisor.report.clean import one_line
 from normadvisor.report.html.depth import Depth, DepthPlot, Reference, depth_plot
 from normadvisor.report.html.tree import shortened
 from normadvisor.report.measured.compare import Comparison, Difference, FactPair
-from normadvisor.report.measured.numbers import number, share
+from normadvisor.report.measured.numbers import number, share, typical
 from normadvisor.report.modules import listed
 
 __all__ = ["ComparisonView", "comparison_view"]
@@ -71,7 +71,7 @@ def _ratio(item: Difference, key: str) -> str:
 
 
 def _shares(item: Difference, key: str) -> str:
-    here, there = item.here.typical(key), item.there.typical(key)
+    here, there = typical(item.here, key), typical(item.there, key)
     if here is None and there is None:
         return ""
     return share(here) if here == there else f"{share(there)} \u2192 {share(here)}"

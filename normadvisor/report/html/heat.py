@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -46,10 +47,12 @@ def heat_map(depth: Depth, key: str, description: str) -> DepthPlot | None:
         left, right = fixed(cell.left), fixed(cell.right)
         groups.setdefault(cell.level, []).append(f"M{left} {top}H{right}V{bottom}H{left}Z")
     shapes = joined(*(path(f"heat{level}", "".join(found)) for level, found in sorted(groups.items())))
+    bare = replace(depth, zones=())  # their shades would be taken for shares
+    ground = path("heat0", f"M0 0H{len(depth.layers)}V100H0Z")
     labels = [text("step 1", "100%", 11, "tick", anchor="end")]
     if rows > 1:
         labels.append(text(str(steps), "100%", height - 1, "tick", anchor="end"))
-    return DepthPlot(axis(labels, height), frame(depth, shapes, EMPTY, description, height=height, scale=None))
+    return DepthPlot(axis(labels, height), frame(bare, joined(ground, shapes), EMPTY, description, height=height, scale=None))
 
 
 def _rows(series: Sequence[float | None]) -> list[float | None]:

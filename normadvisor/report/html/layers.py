@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from normadvisor.report.clean import one_line
 from normadvisor.report.html.curves import sparkline
-from normadvisor.report.html.tree import icon, shortened
+from normadvisor.report.html.tree import breakable, icon, shortened
 from normadvisor.report.measured.health import Health, worst_first
-from normadvisor.report.measured.numbers import number, share
+from normadvisor.report.measured.numbers import number, share, typical
 from normadvisor.types import LayerMeasurements, Measurements, Severity
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
     icon: Markup
     severity: Severity | None
-    name: str
+    name: Markup
     cls: str
     spark: Markup
     numbers: list[str]
@@ -48,6 +48,8 @@ class LayerTable(NamedTuple):
     first: list[Row]
     others: list[Row]
     left_out: int
+    marked: bool
+    """Whether findings speak of any layer."""
 
 
 def layer_table(measured: Measurements, health: Health, anchors: Mapping[int, str]) -> LayerTable:
@@ -64,14 +66,14 @@ def layer_table(measured: Measurements, health: Health, anchors: Mapping[int, st
     bad = sum(health.severity(layer.name) not in {None, Severity.INFO} for layer in ordered)
     rows = [_row(layer, columns, health, anchors) for layer in ordered[:MOST_ROWS]]
     first = len(rows) if len(rows) <= FIRST_ROWS + 5 else max(FIRST_ROWS, min(bad, 2 * FIRST_ROWS))
-    return LayerTable([column.title for column in columns], rows[:first], rows[first:], len(ordered) - len(rows))
+    return LayerTable([column.title for column in columns], rows[:first], rows[first:], len(ordered) - len(rows), any(row.rules for row in rows))
 
 
 def _row(layer: LayerMeasurements, columns: Sequence[_Number], health: Health, anchors: Mapping[int, str]) -> Row:
     severity = health.severity(layer.name)
     links = {one_line(item.rule): anchors.get(id(item), "") for item in reversed(health.by_layer.get(layer.name, ()))}
     return Row(
-        icon(severity), severity, shortened(layer.name) or "the model itself", shortened(layer.cls, 40),
+        icon(severity), severity, breakable(layer.name), shortened(layer.cls, 40),
         sparkline(layer.series.get("grad_norm", ())), [column.text(layer) for column in columns], list(reversed(links.items())),
     )  # fmt: skip
 
@@ -93,7 +95,7 @@ def hover_data(measured: Measurements, health: Health) -> dict[str, Any]:
 
 def _typical(key: str, words: Callable[[float | None], str] = number) -> Callable[[LayerMeasurements], str]:
     def said(layer: LayerMeasurements) -> str:
-        value = layer.typical(key)
+        value = typical(layer, key)
         return "" if value is None else words(value)
 
     return said

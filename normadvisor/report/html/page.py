@@ -64,9 +64,13 @@ def _count(name: str, number: int) -> str:
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader([HERE / "templates", HERE / "static"]), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader([HERE / "templates", HERE / "static"]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
         finalize=_printable,
-    )  # fmt: skip
+    )
 
 
 def _printable(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from normadvisor.report.clean import one_line
 from normadvisor.report.html.axes import fixed
-from normadvisor.report.html.markup import EMPTY, tag
+from normadvisor.report.html.markup import EMPTY, joined, tag
 from normadvisor.report.measured.health import Health
 from normadvisor.report.measured.numbers import amount, band, decades, number, superscript
 from normadvisor.report.tally import counted
@@ -18,12 +18,14 @@ from normadvisor.types import LayerMeasurements, Severity
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["Tree", "icon", "module_tree", "shortened"]
+__all__ = ["Tree", "breakable", "icon", "module_tree", "shortened"]
 
 DEEPEST = 24
 """Parts of a name beyond which the rest is one part: no model nests deeper on purpose."""
 MOST_OPEN = 40
 """Layers that are shown without opening anything."""
+FEW = 3
+"""Modules at the top of which all are shown open: they alone would tell nothing."""
 MOST_LAYERS = 3000
 KEY = "grad_rms"
 
@@ -66,6 +68,12 @@ def shortened(name: str, most: int = 90) -> str:
     return line if len(line) <= most else f"{line[: most // 3]}\u2026{line[len(line) - most + most // 3 + 1 :]}"
 
 
+def breakable(name: str) -> Markup:
+    """The name of a layer that a line may break at its dots."""
+    first, *rest = (shortened(name) or "the model itself").split(".")
+    return joined(first, *(joined(".", tag("wbr"), part) for part in rest))
+
+
 def module_tree(layers: Sequence[LayerMeasurements], health: Health) -> Tree:
     """Layers by the parts of their names, in order of execution."""
     shown = layers[:MOST_LAYERS]
@@ -79,7 +87,8 @@ def module_tree(layers: Sequence[LayerMeasurements], health: Health) -> Tree:
     low, high = decades(band(layer.series.get(KEY, ())) for layer in shown)
     writer = _Writer(health, low, high, sum(health.severity(layer.name) is not None for layer in shown))
     own = [writer.leaf(root, "the model itself")] if root.layer is not None else []
-    items = [writer.item(child, everything=len(shown) <= MOST_OPEN) for child in root.children.values()]
+    everything = len(shown) <= MOST_OPEN
+    items = [writer.item(child, everything=everything, outer=len(root.children) <= FEW) for child in root.children.values()]
     markup = tag("ul", *own, *items, class_="tree") if shown else EMPTY
     return Tree(markup, superscript(low), superscript(high), len(layers) - len(shown))
 
@@ -91,7 +100,7 @@ class _Writer:
     high: int
     marked: int
 
-    def item(self, node: _Node, *, everything: bool) -> Markup:
+    def item(self, node: _Node, *, everything: bool, outer: bool = False) -> Markup:
         """A module, with the modules in it below."""
         name = node.name
         while node.layer is None and len(node.children) == 1:
@@ -102,7 +111,7 @@ class _Writer:
         inside = list(node.layers())
         severities = [severity for layer in inside if (severity := self.health.severity(layer.name)) is not None]
         worst = max(severities, key=lambda severity: severity.rank, default=None)
-        is_open = everything or (worst not in {None, Severity.INFO} and self.marked <= MOST_OPEN)
+        is_open = everything or outer or (worst not in {None, Severity.INFO} and self.marked <= MOST_OPEN)
         said = f", {len(severities)} with findings" if severities else ""
         size = amount(sum(layer.parameters for layer in inside))
         summary = tag(

@@ -102,10 +102,10 @@ _HEAT = (
 
 
 def _depth_charts(depth: Depth) -> list[Chart]:
-    charts = []
+    charts: list[Chart] = []
     for key, title, hint, height, reference in _DEPTH:
         description = f"{title}: {hint}; by depth, logarithmic. The table of layers has the numbers."
-        if (plot := depth_plot(depth, key, description, height=height, reference=reference)) is not None:
+        if (plot := depth_plot(depth, key, description, height=height, reference=reference, labelled=not charts)) is not None:
             charts.append(Chart(title, hint, plot))
     noise = _as_series(depth, "bn_noise")
     description = "Noise of batch statistics: how far a sample\u2019s output moves with the rest of its batch; by depth, logarithmic."
@@ -133,11 +133,11 @@ def _curves(measured: Measurements) -> list[Chart]:
     floor = measured.facts.get("overfit_floor")
     bottom = Level(float(floor), f"at best {loss(float(floor))}") if isinstance(floor, int | float) and floor else None
     found = (
-        ("Loss", "of each recorded step, before its update",
+        ("Loss", "before each step\u2019s update",
          curve_plot(measured.series.get("loss", ()), "Loss by step.", unit="step", level=level)),
-        ("Overfitting one batch", "loss while training on it alone",
+        ("Overfitting one batch", "loss by iteration",
          curve_plot(measured.curves.get("overfit", ()), "Loss of one batch by iteration.", unit="iteration", level=bottom)),
-        ("Gradient norm of the step", "all parameters, before clipping",
+        ("Gradient norm of the step", "before clipping",
          curve_plot(measured.series.get("grad_norm", ()), "Gradient norm of all parameters by step.", unit="step")),
     )  # fmt: skip
     return [Chart(title, hint, plot) for title, hint, plot in found if plot is not None]

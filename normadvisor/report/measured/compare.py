@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from normadvisor.report.measured.numbers import number
+from normadvisor.report.measured.numbers import number, typical
 from normadvisor.report.measured.words import run_facts, setup_pairs
 from normadvisor.types import LayerMeasurements, Measurements
 
@@ -35,14 +35,14 @@ class Difference:
 
     def ratio(self, key: str) -> float | None:
         """Typical number of this run over that of the other; ``None`` where either is missing, zero or not finite."""
-        here, there = self.here.typical(key), self.there.typical(key)
+        here, there = typical(self.here, key), typical(self.there, key)
         if here is None or there is None or not (math.isfinite(here) and math.isfinite(there)) or here <= 0 or there <= 0:
             return None
         return here / there
 
     def change(self, key: str) -> float | None:
         """Typical share of this run minus that of the other."""
-        here, there = self.here.typical(key), self.there.typical(key)
+        here, there = typical(self.here, key), typical(self.there, key)
         if here is None or there is None or not (math.isfinite(here) and math.isfinite(there)):
             return None
         return here - there

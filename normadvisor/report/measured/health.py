@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 
+from normadvisor.report.measured.numbers import typical
 from normadvisor.types import Finding, LayerMeasurements, Measurements, Report, Severity, Withdrawn
 
 __all__ = ["Health", "Zone", "findings_of", "health_of", "withdrawn_of", "worst_first", "zones"]
@@ -35,7 +36,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A run of layers, by position, that one finding speaks of."""
+    """A run of layers, by position, that findings of one rule speak of."""
 
     first: int
     last: int
@@ -64,26 +65,36 @@ def health_of(findings: Iterable[Finding]) -> Health:
 
 
 def zones(layers: Sequence[LayerMeasurements], findings: Iterable[Finding]) -> list[Zone]:
-    """Runs of layers that warnings and errors speak of; layers without parameters do not interrupt a run."""
+    """Runs of layers that warnings and errors speak of, in order and without overlap: where several do, the worst counts.
+
+    Layers without parameters do not interrupt a run.
+    """
     place = {layer.name: position for position, layer in enumerate(layers)}
-    found = []
-    for finding in findings:
-        if finding.severity is Severity.INFO:
-            continue
-        positions = sorted({place[name] for name in finding.modules if name in place})
-        runs: list[list[int]] = []
-        for position in positions:
-            if runs and not any(layer.parameters for layer in layers[runs[-1][1] + 1 : position]):
-                runs[-1][1] = position
-            else:
-                runs.append([position, position])
-        found += [Zone(first, last, finding.severity, finding.rule) for first, last in runs]
+    worst: dict[int, Finding] = {}
+    for finding in sorted(findings, key=lambda finding: -finding.severity.rank):
+        if finding.severity is not Severity.INFO:
+            for position in _covered(layers, sorted({place[name] for name in finding.modules if name in place})):
+                worst.setdefault(position, finding)
+    found: list[Zone] = []
+    for position, finding in sorted(worst.items()):
+        if found and found[-1].last == position - 1 and (found[-1].rule, found[-1].severity) == (finding.rule, finding.severity):
+            found[-1] = replace(found[-1], last=position)
+        else:
+            found.append(Zone(position, position, finding.severity, finding.rule))
     return found
+
+
+def _covered(layers: Sequence[LayerMeasurements], positions: Sequence[int]) -> Iterator[int]:
+    """The positions, and those between two of them where no layer with parameters stands between."""
+    for position, following in zip(positions, [*positions[1:], None], strict=True):
+        yield position
+        if following is not None and not any(layer.parameters for layer in layers[position + 1 : following]):
+            yield from range(position + 1, following)
 
 
 def worst_first(measured: Measurements, health: Health) -> list[LayerMeasurements]:
     """Layers in the order a reader should see them: by what findings say, then by how far their numbers are from the other layers'."""
-    middle = _median_log(layer.typical("grad_rms") for layer in measured.layers)
+    middle = _median_log(typical(layer, "grad_rms") for layer in measured.layers)
 
     def key(layer: LayerMeasurements) -> tuple[int, float, int]:
         severity = health.severity(layer.name)
@@ -96,8 +107,8 @@ def _oddness(layer: LayerMeasurements, middle: float | None) -> float:
     """How unusual a layer's numbers are, 1 for about as far from usual as rules begin to look at; serves for ordering alone."""
     if any(value and value > 0 for key in ("nonfinite", "grad_nonfinite") for value in layer.series.get(key, ())):
         return math.inf
-    odd = [value for key in ("dead_share", "saturated_share") if (value := layer.typical(key)) is not None]
-    gradient, update = layer.typical("grad_rms"), layer.typical("update_ratio")
+    odd = [value for key in ("dead_share", "saturated_share") if (value := typical(layer, key)) is not None]
+    gradient, update = typical(layer, "grad_rms"), typical(layer, "update_ratio")
     if middle is not None and _is_loggable(gradient):
         odd.append(abs(math.log10(gradient or 1) - middle) / 3)
     if _is_loggable(update):

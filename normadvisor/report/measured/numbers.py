@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import NamedTuple
 
-from normadvisor.types import Series
+from normadvisor.types import LayerMeasurements, Series
 
-__all__ = ["Band", "amount", "band", "decades", "duration", "loss", "number", "share", "superscript", "values"]
+__all__ = ["Band", "amount", "band", "decades", "duration", "loss", "number", "share", "superscript", "typical", "values"]
 
 UNKNOWN = "\u2013"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
@@ -118,6 +119,13 @@ def decades(bands: Iterable[Band], *, include: Iterable[float] = (), least: int 
     while high - low < least:
         low, high = (low - 1, high) if (high - low) % 2 == 0 else (low, high + 1)
     return low, high
+
+
+def typical(layer: LayerMeasurements, key: str) -> float | None:
+    """Median of the finite numbers of a layer over the steps; where none is finite, the first that is not."""
+    series = layer.series.get(key, ())
+    known = values(series)
+    return median(known) if known else next((value for value in series if value is not None), None)
 
 
 def values(series: Series) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -23,10 +24,11 @@ class Stage(NamedTuple):
 def stages(names: Sequence[str], most: int = MOST) -> list[Stage]:
     """Split layers into runs of equal beginnings of their names, as fine as ``most`` runs allow.
 
-    The parts that all names begin with say nothing and are left out of the names.
+    The parts that nearly all names begin with say nothing and are left out of the names.
     """
-    skip = len(common_prefix(names))
-    levels = [_runs(names, skip, depth) for depth in range(skip + 1, skip + 6)]
+    shared = common_prefix(names)
+    short = [name.removeprefix(shared) for name in names]
+    levels = [_runs(short, depth) for depth in range(1, 6)]
     fitting = [found for found in levels if len(found) <= most]
     best = max(fitting, key=len, default=levels[0])
     widest = max((stage.last - stage.first + 1 for stage in best), default=0)
@@ -37,33 +39,34 @@ def stages(names: Sequence[str], most: int = MOST) -> list[Stage]:
     return finer if len(finer) <= most else _joined(finer, most)
 
 
-def _runs(names: Sequence[str], skip: int, depth: int) -> list[Stage]:
+def _runs(names: Sequence[str], depth: int) -> list[Stage]:
     found = []
-    for key, group in groupby(enumerate(names), key=lambda item: ".".join(item[1].split(".")[skip:depth])):
+    for key, group in groupby(enumerate(names), key=lambda item: ".".join(item[1].split(".")[:depth])):
         positions = [position for position, _name in group]
         found.append(Stage(key, positions[0], positions[-1]))
     return found
 
 
 def _joined(found: list[Stage], most: int) -> list[Stage]:
-    """Every so many runs joined to one, called by the first and the last."""
+    """Every so many runs joined to one, which has the name of the first."""
     size = -(-len(found) // most)
     joined = []
     for start in range(0, len(found), size):
         group = found[start : start + size]
-        name = group[0].name if len(group) == 1 else f"{group[0].name} \u2013 {group[-1].name}"
-        joined.append(Stage(name, group[0].first, group[-1].last))
+        joined.append(Stage(group[0].name, group[0].first, group[-1].last))
     return joined
 
 
-def common_prefix(names: Sequence[str]) -> list[str]:
-    """Leading parts that all names share, never the whole of a name."""
-    if not names:
-        return []
-    parts = [name.split(".") for name in names]
-    shared = []
-    for pieces in zip(*(part[:-1] for part in parts), strict=False):
-        if len(set(pieces)) > 1:
-            break
-        shared.append(pieces[0])
-    return shared
+def common_prefix(names: Sequence[str]) -> str:
+    """Leading parts, with the dot after them, that at least nine tenths of the names share; empty where there are none.
+
+    What numbers follow, such as ``layers.0``, is not left out: a number alone tells nothing.
+    """
+    prefix = ""
+    while True:
+        counts = Counter(name[len(prefix) :].split(".", 1)[0] for name in names if name.startswith(prefix) and "." in name[len(prefix) :])
+        part, times = max(counts.items(), key=lambda item: item[1], default=("", 0))
+        following = [name[len(prefix) + len(part) + 1 :] for name in names if name.startswith(f"{prefix}{part}.")]
+        if times < 0.9 * len(names) or times < 2 or any(rest[:1].isdecimal() for rest in following):
+            return prefix
+        prefix += f"{part}."

@@ -46,25 +46,28 @@ def _broken(measured: Measurements) -> Iterator[RunFact]:
     step, layer = measured.facts.get("nonfinite_step"), measured.facts.get("nonfinite_layer")
     if step is not None:
         where = f"first in {one_line(str(layer)) or 'the model itself'}" if layer is not None else ""
-        yield RunFact("Not finite", f"in step {short(step)}", where, bad=True)
+        number_of = step + 1 if isinstance(step, int) else short(step)
+        yield RunFact("Not finite", f"in step {number_of}", where, bad=True)
     if measured.facts.get("restored") is False:
         yield RunFact("Model", "not restored", "something differs from how it was found", bad=True)
 
 
 def _loss(measured: Measurements) -> Iterator[RunFact]:
     facts = measured.facts
-    series = values(measured.series.get("loss", ()))
+    by_step = measured.series.get("loss", ())
     initial = _float(facts.get("initial_loss"))
-    if initial is None and series:
-        initial = series[0]
+    if initial is None:
+        initial = next((value for value in by_step if value is not None), None)
     expected, classes = _float(facts.get("expected_initial_loss")), facts.get("classes")
     note = ""
     if expected is not None:
         note = f"log {short(classes)} = {loss(expected)}" if isinstance(classes, int) and classes > 0 else f"expected {loss(expected)}"
     if initial is not None:
         yield RunFact("Initial loss", loss(initial), note, bad=not math.isfinite(initial))
-    if len(series) > 1:
-        yield RunFact("Last loss", loss(series[-1]), f"after {len(measured.series['loss'])} steps")
+    steps = [(step, value) for step, value in enumerate(by_step, 1) if value is not None]
+    if len(steps) > 1:
+        step, last = steps[-1]
+        yield RunFact("Last loss", loss(last), f"in step {step}", bad=not math.isfinite(last))
 
 
 def _gradient(measured: Measurements) -> Iterator[RunFact]:

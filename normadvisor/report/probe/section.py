@@ -69,7 +69,7 @@ def model_section(report: Report, measured: Measurements, paper: Paper) -> Itera
         if lines := depth_chart(measured.layers, key, title, health, width=paper.width, unicode=paper.unicode):
             yield lines
     if measured.layers:
-        yield [Text("layers, worst first", style="bold"), *layer_table(measured, health, width=paper.width, unicode=paper.unicode)]
+        yield [Text(f"layers, {'worst' if health.by_layer else 'most unusual'} first", style="bold"), *layer_table(measured, health, width=paper.width, unicode=paper.unicode)]
     else:
         yield [Text("no layers were measured")]
     if missing := missing_words(measured):

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from normadvisor.report.clean import one_line
 from normadvisor.report.measured.health import Health, worst_first
-from normadvisor.report.measured.numbers import number, share
+from normadvisor.report.measured.numbers import number, share, typical
 from normadvisor.report.probe.drawing import spark
 from normadvisor.report.tally import counted
 from normadvisor.report.textual import COLORS
@@ -53,18 +53,18 @@ def layer_table(measured: Measurements, health: Health, *, width: int, unicode: 
 
 
 def _columns(shown: Sequence[LayerMeasurements], health: Health, *, unicode: bool) -> list[Column]:
-    def typical(key: str) -> Callable[[LayerMeasurements], str]:
-        return lambda layer: _known(layer.typical(key), number)
+    def middle(key: str) -> Callable[[LayerMeasurements], str]:
+        return lambda layer: _known(typical(layer, key), number)
 
     columns = [
         Column("by step", lambda layer: spark(layer.series.get("grad_norm", ()), SPARK, unicode=unicode), 5, right=False),
-        Column("grad norm", typical("grad_norm"), 9),
-        Column("grad rms", typical("grad_rms"), 4),
-        Column("weights", typical("weight_norm"), 1),
-        Column("update", typical("update_ratio"), 7),
-        Column("out std", typical("act_std"), 3),
-        Column("dead", lambda layer: _known(layer.typical("dead_share"), share), 6),
-        Column("saturated", lambda layer: _known(layer.typical("saturated_share"), share), 6),
+        Column("grad norm", middle("grad_norm"), 9),
+        Column("grad rms", middle("grad_rms"), 4),
+        Column("weights", middle("weight_norm"), 1),
+        Column("update", middle("update_ratio"), 7),
+        Column("out std", middle("act_std"), 3),
+        Column("dead", lambda layer: _known(typical(layer, "dead_share"), share), 6),
+        Column("saturated", lambda layer: _known(typical(layer, "saturated_share"), share), 6),
         Column("bn noise", lambda layer: _known(_float(layer.facts.get("bn_noise")), number), 2),
         Column("not finite", lambda layer: f"{count:.0f}" if (count := _nonfinite(layer)) else "", 8),
         Column("findings", lambda layer: " ".join(map(one_line, health.rules(layer.name))), 10, right=False),
