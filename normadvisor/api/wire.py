@@ -138,8 +138,9 @@ def read_measurements(data: Mapping[str, Any]) -> Measurements:
         _text(key), _text(reason)
     for layer in found.layers:
         _text(layer.name), _text(layer.cls)
-        for number in (layer.order, layer.calls, layer.parameters, layer.trainable):
+        for number in (layer.order, layer.calls, layer.parameters, layer.trainable, layer.units or 0):
             _count(number)
+        _text(layer.op or "")
         if layer.location is not None:
             read_location(asdict(layer.location))
     for mapping in (found.facts, found.setup, *(layer.facts for layer in found.layers)):

@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 
 from normadvisor.api import attempt
 from normadvisor.api.attempt import read_lines
-from normadvisor.api.wire import decode, encode, read_finding, read_key_map, read_problem, read_proof, read_summary, write_problem
+from normadvisor.api.wire import (
+    decode,
+    encode,
+    read_finding,
+    read_key_map,
+    read_measurements,
+    read_problem,
+    read_proof,
+    read_summary,
+    read_withdrawn,
+    write_problem,
+    write_withdrawn,
+)
 from normadvisor.rewrite.keys import Fold, KeyMap
 from normadvisor.rewrite.proof import Proof
 from normadvisor.types import (
@@ -19,7 +31,9 @@ from normadvisor.types import (
     Edit,
     Finding,
     Fix,
+    LayerMeasurements,
     Location,
+    Measurements,
     ModelSummary,
     Operation,
     OperationKind,
@@ -28,6 +42,7 @@ from normadvisor.types import (
     Related,
     Severity,
     TraceKind,
+    Withdrawn,
 )
 
 FIX = Fix(
@@ -43,6 +58,16 @@ FINDING = Finding(
     fix=FIX, alternatives=(FIX,),
 )  # fmt: skip
 SUMMARY = ModelSummary(target="a.py:Net", trace=TraceKind.SYMBOLIC, inputs="2x3", modules=3, nodes=4)
+LAYER = LayerMeasurements(
+    name="conv", cls="Conv2d", op="conv", order=1, calls=2, parameters=9, trainable=8, units=3, location=Location("a.py", 1, 2),
+    series={"grad_norm": (1.0, None, float("inf")), "act_mean": (1e-300, -0.0, 3.0)}, facts={"dead_share": 0.5, "activation": "relu"},
+)  # fmt: skip
+MEASURED = Measurements(
+    target="a.py:Net", layers=(LAYER, LayerMeasurements(name="", cls="Net")), series={"loss": (2.0, None, float("-inf"))}, curves={"overfit": (2.0,)},
+    facts={"initial_loss": 2.0, "nonfinite_layer": None, "real_data": True}, setup={"lr": 0.1, "device": "cpu"}, missing={"overfit": "no time"},
+    notes=("said",),
+)  # fmt: skip
+WITHDRAWN = Withdrawn(finding=FINDING, reason="it moves")
 PROBLEM = Problem(target="a.py", message="m", location=Location("a.py", 1, 2), hint="h", details="d\nd")
 
 
@@ -66,6 +91,41 @@ def test_a_fix_of_other_types_is_refused(change):
     for wrong in ({"fix": fix}, {"alternatives": [fix]}):
         with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
             read_finding({**FINDING.to_dict(), **wrong})
+
+
+def test_measurements_are_read_as_they_were_written():
+    back = decode(encode({"kind": "model", "measurements": MEASURED.to_dict(), "withdrawn": write_withdrawn(WITHDRAWN)}))
+    assert (read_measurements(back["measurements"]), read_withdrawn(back["withdrawn"])) == (MEASURED, WITHDRAWN)
+
+
+def _changed(where, change):
+    data = MEASURED.to_dict()
+    (data if where == "run" else data["layers"][0]).update(change)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("where", "change"),
+    [
+        *(("run", change) for change in (
+            {"target": 3}, {"layers": 3}, {"layers": [{}]}, {"series": []}, {"series": {"loss": "abc"}}, {"series": {"loss": ["x"]}}, {"facts": []},
+            {"setup": None}, {"notes": [3]}, {"notes": None}, {"missing": {"a": 3}}, {"missing": []}, {"extra": 1},
+        )),
+        *(("layer", change) for change in (
+            {"name": None}, {"cls": 3}, {"op": 3}, {"order": -1}, {"calls": "1"}, {"parameters": 1.5}, {"units": "8"}, {"facts": 3}, {"series": [1]},
+            {"location": {"path": 3, "line": 1}}, {"location": {"line": 1}}, {"location": 3}, {"extra": 1},
+        )),
+    ],
+)  # fmt: skip
+def test_measurements_of_other_types_are_refused(where, change):
+    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
+        read_measurements(_changed(where, change))
+
+
+@pytest.mark.parametrize("change", [{"reason": 3}, {"finding": {}}, {"finding": None}])
+def test_a_withdrawn_finding_of_other_types_is_refused(change):
+    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
+        read_withdrawn({**write_withdrawn(WITHDRAWN), **change})
 
 
 def test_proofs_and_key_maps_are_read_as_they_were_written():
