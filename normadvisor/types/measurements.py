@@ -46,6 +46,7 @@ LAYER_FACTS: dict[str, str] = {
     "bn_mean_noise": "BatchNorm: standard deviation of the batch mean between batches, in standard deviations, RMS over channels",
     "bn_var_noise": "BatchNorm: relative standard deviation of the batch variance between batches, RMS over channels",
     "bn_tracks": "BatchNorm: the running statistics moved towards the batch's",
+    "bn_momentum": "BatchNorm: share of the way to the batch's statistics that the running ones go in a pass",
     "bn_uses": "BatchNorm: `batch` or `running`: the statistics that it normalizes with in train mode",
     "bn_rank_gap": "BatchNorm: distance of the batch means of different ranks, in standard deviations, RMS over channels",
     "noise_scale": "gradient noise scale of the layer in samples (McCandlish et al., 2018)",
@@ -55,6 +56,7 @@ LAYER_FACTS: dict[str, str] = {
     "bias_grad_ratio": "L2 norm of the bias' gradient over that of the weight's, largest over the steps",
     "norm_gap": "the same with BatchNorm alone in train mode, statistics settled in that mode",
     "eval_repeat_gap": "relative RMS difference of the layer's output in two eval passes on the same batch",
+    "eval_batch_gap": "relative RMS difference of the layer's eval output for a sample beside other samples, as many of them",
 }
 """What is measured of a layer once, with its meaning."""
 
