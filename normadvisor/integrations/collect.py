@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 from normadvisor.integrations.steps import RecordedStep
 from normadvisor.report.logs import StepNumbers
@@ -27,6 +26,8 @@ SCALED: Final = frozenset({"grad_norm", "grad_rms", "weight_grad_norm", "bias_gr
 """Numbers of gradients that grow with the loss."""
 _OF_PARAMETERS: Final = SCALED - {"act_grad_norm", "act_grad_rms"} | {"grad_nonfinite"}
 """Numbers of gradients of parameters: those that a step of another optimizer leaves behind mean nothing."""
+_WHOLE_RUN: Final = "\0"
+"""No layer has this name."""
 _WRAPPERS: Final = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 
 
@@ -63,14 +64,15 @@ class Collection:
     Args:
         model: the one that is recorded.
         recorder: keeps as many steps.
+        optimizers: those whose steps matter; empty: any that holds parameters of the model.
 
     """
 
-    def __init__(self, model: torch.nn.Module, recorder: Recorder) -> None:
+    def __init__(self, model: torch.nn.Module, recorder: Recorder, optimizers: Sequence[torch.optim.Optimizer] = ()) -> None:
         self._model = model
         self._recorder = recorder
         self._steps: deque[_Kept] = deque(maxlen=HISTORY)
-        self._layers_of: WeakKeyDictionary[torch.optim.Optimizer, frozenset[str]] = WeakKeyDictionary()
+        self._optimizers = optimizers
         self.count = 0
         """Steps recorded in all."""
         self.first_loss: float | None = None
@@ -120,9 +122,10 @@ class Collection:
         others: frozenset[str] = frozenset()
         untouched: frozenset[str] = frozenset()
         if step.optimizer is not None:
-            held = self._layers_of[step.optimizer] = own_layers(self._model, step.optimizer)
-            others = frozenset().union(*(layers for optimizer, layers in self._layers_of.items() if optimizer is not step.optimizer)) - held
-            untouched = own_layers(self._model, None) - held
+            held = own_layers(self._model, step.optimizer)
+            untouched = others = own_layers(self._model, None) - held
+            if self._optimizers:  # what none of them holds has gradients of its own right
+                others = frozenset[str]().union(*(own_layers(self._model, one) for one in self._optimizers)) - held
         known = step.scale is not None or not any(values.get("grad_nonfinite") for values in self._recorder.last().values())
         return _Kept(number, step.scale or 1.0, known, step.updated, others, untouched, loss, step.seconds)
 
@@ -152,7 +155,7 @@ class Collection:
     ) -> dict[str, float | None]:
         """Numbers of the run in one step; of several optimizers' layers those of this step's optimizer count."""
         row: dict[str, float | None] = {"loss": step.loss, "seconds": step.seconds}
-        row |= {key: step.number_of("", key, recorded.get(key)) for key in ("grad_norm", "update_ratio")}
+        row |= {key: step.number_of(_WHOLE_RUN, key, recorded.get(key)) for key in ("grad_norm", "update_ratio")}
         if step.others:
             norms = [norm for values in layers.values() if (norm := values.get("grad_norm")) is not None]
             row |= {"grad_norm": math.sqrt(math.fsum(norm * norm for norm in norms)), "update_ratio": None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -67,6 +68,8 @@ class Logs:
             except (NormAdvisorError, OSError) as error:
                 LOGGER.warning("nothing more is logged to %s: %s", place, error)
                 del self._open[place]
+                with suppress(NormAdvisorError, OSError):
+                    log.close()
         for function in self._functions:
             function(numbers)
 

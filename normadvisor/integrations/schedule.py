@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, MutableMapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
-from weakref import WeakKeyDictionary
 
 __all__ = ["Schedule"]
 
@@ -37,12 +36,16 @@ class Schedule:
 
     def __init__(self, every: int) -> None:
         self.every = every
-        self._counters: MutableMapping[Hashable, _Counter] = WeakKeyDictionary()
+        self._counters: dict[Hashable, _Counter] = {}
 
     @property
     def due(self) -> bool:
-        """Whether what happens now is to be recorded, because a step may follow that is to be recorded."""
-        return not self._counters or any(one.done >= one.next and one.waited < PATIENCE for one in self._counters.values())
+        """Whether what happens now is to be recorded, because a step may follow that is to be recorded.
+
+        Until an optimizer steps for the second time, another one may be about to step for the first.
+        """
+        counters = self._counters.values()
+        return self.done < 2 or any(one.done >= one.next and one.waited < PATIENCE for one in counters)
 
     @property
     def done(self) -> int:
@@ -70,6 +73,10 @@ class Schedule:
             return None
         counter.next = (step // self.every + 1) * self.every
         return step
+
+    def expect(self, optimizer: Hashable) -> None:
+        """Wait for the first step of this optimizer."""
+        self._counters.setdefault(optimizer, _Counter())
 
     def forget(self, optimizer: Hashable) -> None:
         """Wait for no step of this optimizer."""

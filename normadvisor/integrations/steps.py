@@ -11,7 +11,7 @@ Between recorded steps the model has no hook at all, once an optimizer was seen.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,8 +34,16 @@ _SKIPS = 20
 """Steps in a row that a gradient scaler may skip as its own doing: it starts at 65536 = 2**16 by default and halves at each."""
 
 
-class _ByHand:
-    """Stands for the optimizer where there is none."""
+class _Holder:
+    """Optimizers that hold the same parameters, or that took each other's place: their steps are counted together.
+
+    Args:
+        parameters: identities; empty for a loop without optimizer.
+
+    """
+
+    def __init__(self, parameters: Iterable[int] = ()) -> None:
+        self.parameters = set(parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +97,9 @@ class Steps:
         self._hooks = ExitStack()
         self._window: ExitStack | None = None
         self._counting: torch.utils.hooks.RemovableHandle | None = None
-        self._by_hand: _ByHand | None = None
-        self._mine: WeakKeyDictionary[Optimizer, tuple[int, bool]] = WeakKeyDictionary()
+        self._by_hand: _Holder | None = None
+        self._holders: list[_Holder] = []
+        self._known: WeakKeyDictionary[Optimizer, tuple[int, _Holder | None]] = WeakKeyDictionary()
         self._parameters: set[int] = set()
         self._stepping: list[Optimizer] = []
         self._passes: list[bool] = []
@@ -100,6 +109,8 @@ class Steps:
         self._pauses = 0
         self._quiet = 0
         self._begun = 0.0
+        self._any = False
+        self._repeated = False
 
     @property
     def recording(self) -> bool:
@@ -110,8 +121,10 @@ class Steps:
         """Notice steps from now on."""
         for handle in (register_optimizer_step_pre_hook(self._before_step), register_optimizer_step_post_hook(self._after_step)):
             self._hooks.callback(handle.remove)
-        if not self._given:
-            self._by_hand = _ByHand()
+        for optimizer in self._given:
+            self._schedule.expect(self._holder(optimizer))
+        if not self._holders:
+            self._by_hand = _Holder()
             self._counting = self._model.register_forward_pre_hook(self._count)
         if self._schedule.due:
             self._open()
@@ -120,11 +133,11 @@ class Steps:
         """Take off every hook.
 
         Args:
-            finish: keep the record of a backward pass that no optimizer followed, where none was ever seen.
+            finish: keep the record of a backward pass that no step followed, where none was ever seen.
 
         """
         try:
-            if finish and self._window is not None and self._by_hand is not None and self._marks is not None:
+            if finish and not self._any and self._window is not None and self._marks is not None:
                 self._end(None, updated=self._marks.weights_changed())
         finally:
             self._leave_by_hand()
@@ -155,7 +168,7 @@ class Steps:
     def _open(self) -> None:
         with ExitStack() as stack:
             self._parameters = {id(parameter) for parameter in self._model.parameters()}
-            self._mine.clear()
+            self._known = WeakKeyDictionary({one: known for one, known in self._known.items() if known[1] is not None})
             before = self._model.register_forward_pre_hook(self._pass_begins, prepend=True)
             stack.callback(before.remove)
             stack.enter_context(self._recorder)
@@ -174,6 +187,7 @@ class Steps:
         self._recorder.begin_step()
 
     def _close(self) -> None:
+        self._unrepeat()
         if self._window is not None:
             if self._quiet:
                 self._recorder.resume()
@@ -193,7 +207,7 @@ class Steps:
 
     def _end(self, optimizer: Optimizer | None, *, updated: bool) -> None:
         """Count the step that ends here, and keep its record if it is to be kept."""
-        key = self._by_hand if optimizer is None else optimizer
+        key = self._by_hand if optimizer is None else self._holder(optimizer)
         number = self._schedule.stepped(key, recorded=self._marks is not None)
         if number is not None:
             self._keep(number, optimizer, updated=updated)
@@ -201,6 +215,7 @@ class Steps:
             self._dropped()
 
     def _keep(self, number: int, optimizer: Optimizer | None, *, updated: bool) -> None:
+        self._any = True
         self._recorder.end_step()
         self._recorded(RecordedStep(number, self._scale, optimizer, updated, time.monotonic() - self._begun))
 
@@ -213,14 +228,14 @@ class Steps:
             self._counting = None
 
     def _backward_ended(self) -> None:
-        if not self._pauses:
+        if not self._pauses and not self._repeated:
             self._recorder.after_backward()
             if self._scaler is not None and self._skips + 1 >= _SKIPS:
                 self._scale = scale_of(self._scaler)
             self._marks = Marks(self._model.parameters(), values=self._by_hand is not None)
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - the signature of the hook
-        if self._pauses or in_backward() or not self._holds(optimizer):
+        if self._pauses or in_backward() or self._holder(optimizer) is None:
             return
         if optimizer in self._stepping:  # its last step ended with an exception
             del self._stepping[self._stepping.index(optimizer) :]
@@ -236,19 +251,30 @@ class Steps:
         if self._stepping:  # an optimizer that another one runs
             return
         self._leave_by_hand()
+        self._unrepeat()
         self._skips = 0
         self._end(optimizer, updated=True)
         self._next()
 
-    def _holds(self, optimizer: Optimizer) -> bool:
-        if self._given:
-            return any(optimizer is given for given in self._given)
+    def _holder(self, optimizer: Optimizer) -> _Holder | None:
+        """Whom the steps of an optimizer are counted for; ``None`` where they are none of the model's."""
+        if self._given and not any(optimizer is given for given in self._given):
+            return None
         count = sum(len(group["params"]) for group in optimizer.param_groups)
-        known = self._mine.get(optimizer)
+        known = self._known.get(optimizer)
         if known is None or known[0] != count:
-            mine = any(id(parameter) in self._parameters for group in optimizer.param_groups for parameter in group["params"])
-            known = self._mine[optimizer] = (count, mine)
+            held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+            mine = held if self._given else held & self._parameters
+            known = self._known[optimizer] = (count, self._counted_with(mine) if mine else None)
         return known[1]
+
+    def _counted_with(self, parameters: set[int]) -> _Holder:
+        for holder in self._holders:
+            if not holder.parameters.isdisjoint(parameters):
+                holder.parameters |= parameters
+                return holder
+        self._holders.append(_Holder(parameters))
+        return self._holders[-1]
 
     def _count(self, module: torch.nn.Module, args: Any) -> None:  # noqa: ARG002 - the signature of the hook
         """Count steps by forward passes, as long as no optimizer was seen and nothing is recorded."""
@@ -264,11 +290,25 @@ class Steps:
         self._passes.append(without_gradients)
         if without_gradients:
             self._hush()
-        elif self._marks is not None and not self._pauses and not self._stepping and self._marks.gradients_changed():
-            self._without_step(self._marks)
+        elif self._marks is not None and not self._pauses and self._marks.gradients_changed():
+            if self._stepping:
+                self._repeat()
+            else:
+                self._without_step(self._marks)
 
     def _pass_ends(self, module: torch.nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002 - the signature of the hook
         if self._passes and self._passes.pop():
+            self._unhush()
+
+    def _repeat(self) -> None:
+        """A step such as that of LBFGS tries further weights: only its first passes tell of the weights that it began with."""
+        if not self._repeated:
+            self._repeated = True
+            self._hush()
+
+    def _unrepeat(self) -> None:
+        if self._repeated:
+            self._repeated = False
             self._unhush()
 
     def _without_step(self, marks: Marks) -> None:

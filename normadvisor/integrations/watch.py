@@ -105,7 +105,7 @@ class Watch:
         self._judge = judge
         self._first_step = first_step
         self._recorder = Recorder(model, history=HISTORY)
-        self._collection = Collection(model, self._recorder)
+        self._collection = Collection(model, self._recorder, optimizers)
         self._steps = Steps(
             model, self._recorder, every=every, optimizers=optimizers, scaler=scaler, recorded=self._recorded, dropped=self._dropped
         )
