@@ -193,7 +193,7 @@ def _of_steps(series: Mapping[str, str]) -> dict[str, str]:
 
 
 LAYER_DERIVED: dict[str, str] = {
-    "act_growth": "`act_std` over that of the first layer with weights, smallest over the steps",
+    "act_growth": "`act_std` over that of the first layer with weights, in the first step",
     "depth": "place among the trained layers with weights, from 0 at the input to 1 at the output",
     "downstream_influence": "largest influence of this layer and those after it over the largest of all, in its best step",
     "influence": "norm of the weights times norm of their gradient: change of the loss per relative change of the weights",
@@ -205,12 +205,13 @@ LAYER_DERIVED: dict[str, str] = {
 
 RUN_DERIVED: dict[str, str] = {
     "back_influence": "largest influence in the last third of the layers with weights over the largest of all, in its best step",
-    "fade": "influence of the first layer with weights over the largest, without the two sharpest steps between neighbours",
+    "fade": "influence of the first layer with weights over the largest, without the sharpest steps between neighbours",
     "front_influence": "largest influence in the first third of the layers with weights over the largest of all, in its best step",
-    "growth": "influence of the last layer with weights over the largest, without the two sharpest steps between neighbours",
+    "growth": "influence of the last layer with weights over the largest, without the sharpest steps between neighbours",
     "initial_loss_ratio": "initial loss over the loss of a model that knows nothing",
     "learned": "share of its loss that one batch lost while training on it, down to the floor",
     "loss_change": "loss of the last step minus that of the first",
+    "strongest_influence": "largest influence over the loss, with weights of fresh size at least, in its best step",
     "weight_layers": "trained layers with weights",
 }
 """What follows from all layers together."""

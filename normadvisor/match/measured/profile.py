@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 from math import ceil, inf, isfinite, prod
 from typing import Any, TypeAlias
 
-from normadvisor.types import LayerMeasurements, Measurements, expand
+from normadvisor.types import LayerMeasurements, Measurements, Series, expand
 
 __all__ = ["Profile"]
 
@@ -21,9 +21,11 @@ _WEIGHTED = expand(("linear_map", "recurrent", "attention"))
 """Operations whose weights stand in the way of the gradient; a table of an embedding is used in few rows, so that its norm says nothing."""
 _FEWEST = 3
 """Weight layers below which there is no depth to speak of."""
+_DEEP = 10
+"""Weight layers from which on two sharp steps between neighbours are no fading, and one below."""
 _STEPS = 2
-"""Sharp steps between neighbours that are no fading. With none the smallest number of 80 architectures of torchvision and timm with fresh
-weights is 3e-4, with one .028, with two .07, while ten layers without normalization that fade by a third each have .03."""
+"""With none left out the smallest fade of 80 architectures of torchvision and timm with fresh weights is 3e-4, with one .028, with two
+.05, while ten layers without normalization that fade by a third each have .03."""
 Row: TypeAlias = list[float]
 """Influence of every weight layer in one step."""
 
@@ -34,6 +36,7 @@ class Profile:
     def __init__(self, measurements: Measurements) -> None:
         self._measurements = measurements
         layers = [layer for layer in sorted(measurements.layers, key=lambda layer: layer.order) if _has_weights(layer)]
+        self._layers = layers
         self._rows = [row for step in range(measurements.steps) if (row := _row(layers, step)) is not None and max(row, default=0.0) > 0]
         self._position = {layer.name: position for position, layer in enumerate(layers)} if self._rows else {}
         ran = [layer.order for layer in measurements.layers if layer.calls > 0]
@@ -44,13 +47,9 @@ class Profile:
     def of_layer(self, layer: LayerMeasurements) -> dict[str, Any]:
         """Derived numbers of one layer, by key of :data:`normadvisor.rulebook.vocabulary.LAYER_DERIVED`."""
         found = {"last": layer.order == self._last, **self._numbers.get(layer.name, {})}
-        growth = [
-            own / first
-            for own, first in zip(layer.series.get("act_std", ()), self._first_std, strict=False)
-            if own is not None and first is not None and first > 0
-        ]
-        if growth:
-            found["act_growth"] = min(growth)
+        own, front = _at(layer.series.get("act_std", ()), 0), _at(self._first_std, 0)
+        if own is not None and front:
+            found["act_growth"] = own / front
         return found
 
     def of_run(self) -> dict[str, Any]:
@@ -63,6 +62,9 @@ class Profile:
         if isinstance(first, int | float) and isinstance(expected, int | float) and expected > 0:
             found["initial_loss_ratio"] = first / expected
         found["learned"] = _learned(self._measurements.facts)
+        strongest = [value for value in (self._strength(step) for step in range(self._measurements.steps)) if value is not None]
+        if strongest:
+            found["strongest_influence"] = max(strongest)
         if len(self._position) >= _FEWEST:
             third = ceil(len(self._position) / 3)
             found["fade"] = max(_gradual(row) for row in self._rows)
@@ -70,6 +72,16 @@ class Profile:
             found["front_influence"] = max(max(row[:third]) / max(row) for row in self._rows)
             found["back_influence"] = max(max(row[-third:]) / max(row) for row in self._rows)
         return found
+
+    def _strength(self, step: int) -> float | None:
+        """Largest influence in one step over the loss, every layer's weights taken as at least as large as fresh ones are: sqrt(units)."""
+        loss = _at(self._measurements.series.get("loss", ()), step)
+        found = []
+        for layer in self._layers:
+            gradient, weight = _at(layer.series["weight_grad_norm"], step), _at(layer.series.get("weight_norm", ()), step)
+            if gradient is not None and weight is not None:
+                found.append(gradient * max(weight, (layer.units or 0) ** 0.5))
+        return max(found) / abs(loss) if found and loss and isfinite(loss) and all(map(isfinite, found)) else None
 
     def _of_position(self, position: int) -> dict[str, Any]:
         count = len(self._position)
@@ -93,15 +105,17 @@ def _row(layers: Sequence[LayerMeasurements], step: int) -> Row | None:
     """Influences in one step; ``None`` where one of them is unknown or not finite."""
     row: Row = []
     for layer in layers:
-        gradients, weights = layer.series.get("weight_grad_norm", ()), layer.series.get("weight_norm", ())
-        gradient = gradients[step] if step < len(gradients) else None
-        weight = weights[step] if step < len(weights) else None
+        gradient, weight = _at(layer.series["weight_grad_norm"], step), _at(layer.series.get("weight_norm", ()), step)
         # No gradient at all is none that faded: the layer was not in the way of this step's loss.
         product = (gradient or 0.0) * weight if weight is not None else None
         if product is None or not isfinite(product):
             return None
         row.append(product)
     return row
+
+
+def _at(series: Series, step: int) -> float | None:
+    return series[step] if step < len(series) else None
 
 
 def _learned(facts: Mapping[str, Any]) -> float | None:
@@ -116,7 +130,7 @@ def _learned(facts: Mapping[str, Any]) -> float | None:
 
 
 def _gradual(row: Row) -> float:
-    """Influence of the first layer over the largest, seen through the running maximum, without its two sharpest rises.
+    """Influence of the first layer over the largest, seen through the running maximum, without its sharpest rises.
 
     A sharp step is no vanishing gradient: it is where a branch that starts small joins, such as a layer scale, a position in front of all
     others, or a head of zeros. A gradient vanishes by a factor in every layer.
@@ -124,7 +138,7 @@ def _gradual(row: Row) -> float:
     reach = [value for value in accumulate(row, max) if value > 0]
     rises = sorted((after / before for before, after in pairwise(reach)), reverse=True)
     # Layers in front that got nothing at all are one step.
-    left_out = _STEPS - (len(reach) < len(row))
+    left_out = (_STEPS if len(row) >= _DEEP else 1) - (len(reach) < len(row))
     return reach[0] / reach[-1] * prod(rises[:left_out])
 
 
