@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import math
+import resource
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
+import psutil
+import torch
+from torch import nn
 
+from normadvisor.errors import ProbeError, UsageError
+from normadvisor.probe.batches import described
+from normadvisor.probe.budget import DEFAULT_SECONDS, Budget
+from normadvisor.probe.distributed import ALONE, Ranks
+from normadvisor.probe.draw import batch_of
+from normadvisor.probe.failures import failure, ran_out_of_memory
+from normadvisor.probe.keep import Kept, kept
+from normadvisor.probe.losses import given_loss
+from normadvisor.probe.modes import measure_modes
+from normadvisor.probe.noise import measure_noise_scale, parameters_by_layer
+from normadvisor.probe.optimizers import Chosen, choose_optimizer
+from normadvisor.probe.overfit import measure_overfit
+from normadvisor.probe.precision import choose_precision
+from normadvisor.probe.prepare import batch_size_of, last_op_of, not_compiled, operations, probed_model, source_of
+from normadvisor.probe.recorder import Recorder
+from normadvisor.probe.samples import Batch
+from normadvisor.probe.session import Found, Session, device_of, seed_everything
+from normadvisor.probe.steps import Steps, run_steps
+from normadvisor.probe.warmup import free_memory, warm_up
+from normadvisor.types import LayerMeasurements, Measurements
+
+if TYPE_CHECKING:
     from normadvisor.graph.model import ModelGraph
     from normadvisor.targets.inputs import Inputs
-    from normadvisor.types import Measurements, ProbeOptions, RunContext
+    from normadvisor.types import ProbeOptions, RunContext
 
 __all__ = ["PHASES", "probe_model"]
 
@@ -31,7 +56,294 @@ def probe_model(  # noqa: PLR0913 -- what is known about a model and its trainin
     target: str = "",
     context: RunContext,
     progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
-    ranks: Any = None,
+    ranks: Ranks = ALONE,
 ) -> Measurements:
-    """Measure a model in training; it, the optimizer and the process are left exactly as they were."""
-    raise NotImplementedError
+    """Measure a model in training; it, the optimizer and the process are left exactly as they were.
+
+    Warms up, runs recorded steps, and then, each from the weights it found: compares the gradients of several batches, compares train
+    and eval mode, and learns one batch by heart. What does not fit into the budget, or cannot be measured, is missing with its reason.
+
+    Args:
+        model: on the device it is to run on; in train mode the flags of its modules are kept, else ``model.train()`` is called.
+        options: how to measure.
+        inputs: of ``forward``; their values are drawn anew for every batch, at the batch size that is wanted.
+        batches: the user's data; takes precedence over ``inputs``. An iterable that may end, be infinite, or be good for one pass only.
+        loss_fn: the user's loss, called as :func:`normadvisor.probe.losses.given_loss` says; one that fits is chosen where it is ``None``.
+        optimizer: the user's optimizer over the model's parameters; it is restored, too.
+        graph: the traced model, for the canonical operations of its modules.
+        target: what the user calls the model.
+        context: what is known about the training.
+        progress: told a phase of :data:`PHASES`, what is done of it, and how much there is.
+        ranks: the processes that this one trains with.
+
+    Raises:
+        ProbeError: the model, its loss or its batches do not run.
+        InputError: batches do not fit the arguments of ``forward``.
+        UsageError: options are wrong.
+
+    """
+    _check(options)
+    found = Found()
+    held = probed_model(model, found)
+    probe = _Probe(held, options, inputs, batches, loss_fn, optimizer, graph, context, progress, ranks, found)
+    peak = _Peak(device_of(held))
+    progress("preparing", 0, 1)
+    with not_compiled(), kept(held, optimizer) as keep:
+        session = _session(probe, keep)
+        steps, recorder, chosen, batch = _steps(session, probe)
+        layers, series = recorder.layers(), recorder.series()
+        found.notes += [note for note in recorder.notes if note not in found.notes]
+        by_layer = parameters_by_layer(recorder, session)
+        del recorder
+        peak.look()
+        _more_phases(session, by_layer, [layer.name for layer in layers], steps, peak)
+        progress("restoring", 0, 1)
+        peak.look()
+    differences = keep.verify()
+    found.facts["restored"] = not differences
+    found.notes += [f"not as it was found: {words}" for words in differences]
+    progress("restoring", 1, 1)
+    _run_facts(session, steps, batch, chosen)
+    found.facts["peak_memory"] = peak.mebibytes
+    measured = Measurements(
+        target=target,
+        layers=tuple(_with_facts(layer, found) for layer in layers),
+        series=_run_series(series, steps),
+        curves=found.curves,
+        facts=found.facts,
+        setup=_setup(session, steps, batch, chosen),
+        missing=found.missing,
+        notes=tuple(dict.fromkeys(found.notes)),
+    )
+    return ranks.joined(measured, model)
+
+
+@dataclass(slots=True)
+class _Probe:
+    """What :func:`probe_model` was given."""
+
+    model: nn.Module
+    options: ProbeOptions
+    inputs: Inputs | None
+    batches: Iterable[Any] | None
+    loss_fn: Callable[..., Any] | None
+    optimizer: torch.optim.Optimizer | None
+    graph: ModelGraph | None
+    context: RunContext
+    progress: Callable[[str, int, int], None]
+    ranks: Ranks
+    found: Found
+
+
+class _Peak:
+    """Memory at its peak: of the device, or of the process where the device is the CPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._start = self._highest()
+        self._seen = 0.0
+
+    def _highest(self) -> float:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        # Linux tells KiB.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+    def look(self) -> None:
+        """Take note of what is in use now."""
+        if self.device.type == "cuda":
+            now = torch.cuda.memory_allocated(self.device) / 2**20
+        else:
+            now = psutil.Process().memory_info().rss / 2**20
+        self._seen = max(self._seen, now)
+
+    @property
+    def mebibytes(self) -> float:
+        """The peak since the beginning; where the process had a higher one before, the most that was seen between phases."""
+        highest = self._highest()
+        return highest if highest > self._start else self._seen
+
+
+def _check(options: ProbeOptions) -> None:
+    if options.steps < 1:
+        raise UsageError(f"{options.steps} steps measure nothing", hint="ask for at least one")
+    if options.budget is not None and not options.budget > 0:
+        raise UsageError(f"a budget of {options.budget:g} seconds leaves no time for anything")
+
+
+def _session(probe: _Probe, keep: Kept) -> Session:
+    """Everything that the phases share; the model is seeded and in train mode afterwards."""
+    model, options, found = probe.model, probe.options, probe.found
+    device = device_of(model)
+    precision = choose_precision(options.precision or probe.context.precision, model, device)
+    found.notes += precision.notes
+    was_training = model.training
+    train, evaluation = _flags(model, keep)
+    seed_everything(options.seed, device)
+    size, said = batch_size_of(options, probe.context, probe.inputs if probe.batches is None else None)
+    seed = options.seed + 1_000_003 * probe.ranks.rank
+    source = source_of(
+        model, inputs=probe.inputs, batches=probe.batches, precision=precision, size=size, seed=seed, steps=options.steps
+    )
+    found.facts["batch_given"] = said or source.real
+    found.facts["real_data"] = source.real
+    seconds = DEFAULT_SECONDS if options.budget is None else options.budget
+    session = Session(
+        model=model, source=source, precision=precision, options=options, context=probe.context, budget=Budget(seconds), kept=keep,
+        device=device, train_flags=train, eval_flags=evaluation, was_training=was_training, ops=operations(model, probe.graph),
+        progress=probe.progress, ranks=probe.ranks, found=found,
+        loss=given_loss(probe.loss_fn, model) if probe.loss_fn is not None else None,
+    )  # fmt: skip
+    session.fresh()
+    probe.ranks.same_weights(model)
+    return session
+
+
+def _flags(model: nn.Module, keep: Kept) -> tuple[dict[str, bool], dict[str, bool]]:
+    """``training`` of every module while the model trains, and after ``model.eval()``."""
+    try:
+        if not model.training:
+            model.train()
+        train = {name: module.training for name, module in model.named_modules()}
+        model.eval()
+        evaluation = {name: module.training for name, module in model.named_modules()}
+    except Exception as error:
+        raise failure(model, "train() or eval() of the model failed", error) from error
+    keep.restore()
+    return train, evaluation
+
+
+def _steps(session: Session, probe: _Probe) -> tuple[Steps, Recorder, Chosen | None, Batch]:
+    """Warm-up and recorded steps; with smaller batches where memory runs out, with the inputs' own where no other is taken."""
+    while True:
+        size: int | None = None
+        try:
+            session.fresh()
+            batch = warm_up(session, last_op_of(probe.graph))
+            size = batch.size
+            session.fresh()
+            return *_recorded(session, probe), batch
+        except Exception as error:
+            smaller = _smaller(session, probe, error, size)
+            if smaller is None:
+                raise
+        free_memory(session)
+        session.source.cut(smaller)
+        if probe.loss_fn is None:
+            session.loss = None
+
+
+def _smaller(session: Session, probe: _Probe, error: Exception, size: int | None) -> int | None:
+    """The batch size to try after an exception; ``None`` where trying again is of no use.
+
+    Raises:
+        ProbeError: not even one sample fits into memory.
+
+    """
+    now = size if size is not None else _size_now(session)
+    if ran_out_of_memory(error):
+        if session.ranks.world_size > 1 or now is None or now <= 1:
+            message = "memory ran out with a single sample" if now == 1 else "memory ran out, and the batch cannot be divided"
+            raise ProbeError(message, hint="give the model smaller inputs, or a machine with more memory") from error
+        session.found.notes.append(f"memory ran out with {now} samples: the batch was halved to {now // 2}")
+        session.found.facts["batch_given"] = False
+        return now // 2
+    own = batch_of(probe.inputs) if probe.inputs is not None and not session.source.real else None
+    if own is None or size is not None or now == own:
+        return None
+    session.found.notes.append(f"forward does not take {now} samples, so it was run with the {own} of its inputs: {error}")
+    session.found.facts["batch_given"] = probe.inputs is not None and probe.inputs.given
+    return own
+
+
+def _size_now(session: Session) -> int | None:
+    return session.source.batch(0).size
+
+
+def _recorded(session: Session, probe: _Probe) -> tuple[Steps, Recorder, Chosen | None]:
+    options = session.options
+    chosen = choose_optimizer(
+        session.model.parameters(), given=probe.optimizer, name=options.optimizer, lr=options.lr, sparse=session.sparse
+    )
+    recorder = Recorder(session.model, exact=options.exact, ops=session.ops, seed=options.seed)
+    with session.ranks.watching(session.model):
+        steps = run_steps(session, recorder, chosen)
+    if chosen is not None and chosen.note:
+        session.found.notes.append(chosen.note)
+    if session.loss is not None:
+        session.found.notes.append(f"loss: {session.loss.words}")
+    if len(steps.seconds) > 1:
+        typical = sorted(steps.seconds)[len(steps.seconds) // 2]
+        session.budget.forward *= typical / max(session.budget.step, 1e-9)
+        session.budget.step = typical
+    return steps, recorder, chosen
+
+
+def _more_phases(session: Session, by_layer: dict[str, list[str]], layers: list[str], steps: Steps, peak: _Peak) -> None:
+    if steps.nonfinite_step == 0:
+        words = "the first step was not finite already"
+        for key in ("noise_scale", "train_eval_gap", "overfit"):
+            session.found.missing[key] = words
+        return
+    session.fresh()
+    with torch.enable_grad():
+        measure_noise_scale(session, by_layer)
+    peak.look()
+    session.fresh()
+    measure_modes(session, layers)
+    peak.look()
+    if session.options.static_only:
+        session.found.missing["overfit"] = "not asked for"
+        return
+    session.fresh()
+    measure_overfit(session)
+
+
+def _run_facts(session: Session, steps: Steps, batch: Batch, chosen: Chosen | None) -> None:
+    found, loss = session.found, session.loss
+    facts = found.facts
+    facts["differentiable"] = session.differentiable
+    facts["own_optimizer"] = chosen is not None and (chosen.given or session.options.lr is not None)
+    facts["initial_loss"] = steps.losses[0]
+    known = loss is not None and loss.classes is not None
+    found.fact("classes", loss.classes if known and loss else None, "the loss does not tell")
+    expected = loss.expected if loss is not None else None
+    found.fact("expected_initial_loss", expected, "the loss does not tell how many classes there are")
+    if steps.nonfinite_step is not None:
+        facts["nonfinite_step"] = steps.nonfinite_step
+        facts["nonfinite_input"] = steps.nonfinite_input
+        found.fact("nonfinite_layer", steps.nonfinite_layer, "the outputs of all layers were finite in that step: the loss or a gradient was not")
+        found.notes.append(f"step {steps.nonfinite_step + 1} was not finite, so no further step was run")
+    del batch
+
+
+def _run_series(series: dict[str, tuple[float | None, ...]], steps: Steps) -> dict[str, tuple[float | None, ...]]:
+    joined = {"loss": tuple(steps.losses), **series, "seconds": tuple(steps.seconds)}
+    if any(scale != 1.0 for scale in steps.scales):
+        joined["loss_scale"] = tuple(steps.scales)
+    else:
+        joined.pop("loss_scale", None)
+    return {key: values for key, values in joined.items() if any(value is not None for value in values)}
+
+
+def _with_facts(layer: LayerMeasurements, found: Found) -> LayerMeasurements:
+    own = found.layers.get(layer.name)
+    return replace(layer, facts={**layer.facts, **own}) if own else layer
+
+
+def _setup(session: Session, steps: Steps, batch: Batch, chosen: Chosen | None) -> dict[str, Any]:
+    return {
+        "device": str(session.device),
+        "precision": session.precision.name,
+        "steps": len(steps.losses),
+        "batch_size": batch.size,
+        "inputs": described(batch),
+        "data": "given" if session.source.real else "random",
+        "batches": session.source.count,
+        "loss": session.loss.name if session.loss is not None else None,
+        "optimizer": chosen.name if chosen is not None else None,
+        "lr": chosen.lr if chosen is not None and math.isfinite(chosen.lr) else None,
+        "seed": session.options.seed,
+        "world_size": session.ranks.world_size,
+        "torch": torch.__version__,
+    }

@@ -1,0 +1,129 @@
+"""Before the first step: the plain model, its batches, sizes, and what its layers are."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from normadvisor.errors import ProbeError
+from normadvisor.graph.canonical import module_op
+from normadvisor.probe.batches import DrawnBatches, GivenBatches, Source
+from normadvisor.probe.draw import Drawing, batch_of
+from normadvisor.probe.precision import Precision
+from normadvisor.probe.session import Found
+from normadvisor.probe.trees import named_tensors
+
+if TYPE_CHECKING:
+    from normadvisor.graph.model import ModelGraph
+    from normadvisor.targets.inputs import Inputs
+    from normadvisor.types import ProbeOptions, RunContext
+
+__all__ = ["batch_size_of", "last_op_of", "not_compiled", "operations", "probed_model", "source_of"]
+
+SMALL_INPUT = 1 << 14
+"""Values of one sample below which a larger batch costs little: a 3x64x64 image."""
+SMALL_BATCH, LARGE_BATCH = 8, 32
+"""Samples of a step where nobody said: 8 of large inputs, 32 of small ones."""
+BATCHES_HELD = 10
+"""Batches of the user's data that are read, at least; one per step where there are more steps."""
+
+
+def probed_model(model: nn.Module, found: Found) -> nn.Module:
+    """The model that is run: behind ``torch.compile``, and a copy where lazy layers have no shapes yet.
+
+    Raises:
+        ProbeError: it has no values.
+
+    """
+    inner = getattr(model, "_orig_mod", None)
+    if isinstance(inner, nn.Module):
+        found.notes.append("the model is compiled: what was compiled was run as it is written")
+        model = inner
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(isinstance(tensor, UninitializedParameter | UninitializedBuffer) for tensor in tensors):
+        found.notes.append("lazy layers get their shapes from the first batch: a copy of the model was probed")
+        return copy.deepcopy(model)
+    if any(tensor.is_meta for tensor in tensors):
+        message = f"{type(model).__name__} is on the meta device: its weights have no values to measure"
+        raise ProbeError(message, hint="build it in real memory")
+    quantized = next((name for name, tensor in model.named_parameters() if tensor.is_quantized), None)
+    if quantized is not None:
+        message = f"the parameter {quantized} is quantized, and quantized weights do not train"
+        raise ProbeError(message, hint="probe the model before it is quantized")
+    return model
+
+
+def not_compiled() -> AbstractContextManager[object]:
+    """What was handed to ``torch.compile`` runs as it is written, so that hooks see it."""
+    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+        stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+        return stance
+    return nullcontext()
+
+
+def operations(model: nn.Module, graph: ModelGraph | None) -> dict[str, str | None]:
+    """Canonical operation of every module: what the graph says, else what its class says."""
+    found: dict[str, str | None] = {}
+    for name, module in model.named_modules():
+        known = module_op(type(module))
+        info = graph.modules.get(name) if graph is not None else None
+        found[name] = info.op if info is not None and info.op is not None else known[0] if known else None
+    return found
+
+
+def last_op_of(graph: ModelGraph | None) -> str | None:
+    """Operation whose value leaves the model, where the graph names exactly one."""
+    if graph is None:
+        return None
+    ops = {node.op for node in graph.nodes if node.reaches_output}
+    return ops.pop() if len(ops) == 1 else None
+
+
+def batch_size_of(options: ProbeOptions, context: RunContext, inputs: Inputs | None) -> tuple[int | None, bool]:
+    """Samples per step, ``None`` for as many as the data's batches hold, and whether the user said so.
+
+    Raises:
+        ProbeError: a size below 1.
+
+    """
+    said = options.batch_size if options.batch_size is not None else context.per_device_batch
+    if said is not None and said < 1:
+        raise ProbeError(f"a batch of {said} samples cannot be run", hint="give a batch size of at least 1")
+    if said is not None or inputs is None:
+        return said, said is not None
+    if inputs.given:
+        return batch_of(inputs), True
+    given = max(1, batch_of(inputs))
+    sample = sum(tensor.numel() for _, tensor in named_tensors((inputs.args, inputs.kwargs))) / given
+    return (LARGE_BATCH if sample <= SMALL_INPUT else SMALL_BATCH), False
+
+
+def source_of(  # noqa: PLR0913 -- all that batches depend on
+    model: nn.Module, *, inputs: Inputs | None, batches: Iterable[Any] | None, precision: Precision, size: int | None, seed: int,
+    steps: int,
+) -> Source:
+    """Where batches come from.
+
+    Raises:
+        ProbeError: there is neither data nor inputs.
+
+    """
+    dtype = precision.dtype
+    if batches is not None:
+        wanted = max(steps, BATCHES_HELD)
+        return GivenBatches(batches, model, wanted=wanted, device=precision.device, dtype=dtype, size=size)
+    if inputs is None:
+        message = f"no inputs for {type(model).__name__} are known"
+        raise ProbeError(message, hint="describe them with --input 2x3x224x224, or give batches with --data module:function")
+    drawing = Drawing(inputs=inputs, model=model, size=size or batch_of(inputs), seed=seed)
+    own = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    return DrawnBatches(drawing, precision.device, dtype or (own if own in (torch.float64, torch.float16, torch.bfloat16) else None))
+
+

@@ -1,0 +1,159 @@
+"""What all phases of a probe share: the model, its batches, its loss, and how they are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from normadvisor.probe.batches import Source
+from normadvisor.probe.budget import Budget
+from normadvisor.probe.distributed import ALONE, Ranks
+from normadvisor.probe.failures import failure
+from normadvisor.probe.losses import Loss
+from normadvisor.probe.precision import Precision
+from normadvisor.probe.samples import Batch
+from normadvisor.types import JSONValue, ProbeOptions, RunContext
+
+if TYPE_CHECKING:
+    from normadvisor.probe.keep import Kept
+
+__all__ = ["Found", "Session", "device_of", "plain_model", "seed_everything"]
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(slots=True)
+class Found:
+    """What the phases measured."""
+
+    series: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    curves: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    facts: dict[str, JSONValue] = field(default_factory=dict)
+    layers: dict[str, dict[str, JSONValue]] = field(default_factory=dict)
+    """Facts by name of the layer."""
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def layer(self, name: str, key: str, value: JSONValue) -> None:
+        """Note a fact of a layer, unless it is unknown."""
+        if value is not None:
+            self.layers.setdefault(name, {})[key] = value
+
+    def fact(self, key: str, value: JSONValue, why_not: str) -> None:
+        """Note a fact of the run, or why it is unknown."""
+        if value is None:
+            self.missing.setdefault(key, why_not)
+        else:
+            self.facts[key] = value
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One probe of one model."""
+
+    model: nn.Module
+    """Called in forward passes: with its wrappers."""
+    source: Source
+    precision: Precision
+    options: ProbeOptions
+    context: RunContext
+    budget: Budget
+    kept: Kept
+    device: torch.device
+    train_flags: dict[str, bool]
+    """``training`` of every module while the model trains."""
+    eval_flags: dict[str, bool]
+    was_training: bool
+    """Whether the model was in train mode when it came; flags of single layers are its user's then."""
+    ops: Mapping[str, str | None]
+    """Canonical operation by module name."""
+    progress: Progress
+    ranks: Ranks = ALONE
+    loss: Loss | None = None
+    found: Found = field(default_factory=Found)
+    differentiable: bool = True
+    sparse: bool = False
+
+    def forward(self, batch: Batch) -> Any:
+        """One forward pass."""
+        with self.precision.active():
+            return self.model(*batch.args, **batch.kwargs)
+
+    def output_and_loss(self, batch: Batch) -> tuple[Any, Tensor]:
+        """One forward pass and its loss; the output is ``None`` where the loss function runs the model itself.
+
+        Raises:
+            NormAdvisorError: either fails, memory aside.
+
+        """
+        if self.loss is None:
+            message = "no loss was chosen"
+            raise RuntimeError(message)
+        with self.precision.active():
+            if self.loss.takes_model:
+                return None, self.loss.of(self.model, batch)
+            output = self.model(*batch.args, **batch.kwargs)
+            return output, self.loss.of(output, batch)
+
+    @contextmanager
+    def mode(self, flags: Mapping[str, bool]) -> Iterator[None]:
+        """Modules in the given modes; those that appear later keep theirs."""
+        modules = dict(self.model.named_modules())
+        before = {name: module.training for name, module in modules.items()}
+        for name, module in modules.items():
+            module.training = flags.get(name, module.training)
+        try:
+            yield
+        finally:
+            for name, module in modules.items():
+                module.training = before[name]
+
+    def told(self, what: str, error: BaseException, hint: str | None = None) -> Exception:
+        """An exception as an error in words; those about memory and interrupts stay what they are."""
+        return failure(self.model, what, error, hint=hint)
+
+    def fresh(self) -> None:
+        """Everything as it was before the probe, seeded, gradients absent: how each phase begins."""
+        self.kept.restore()
+        if self.precision.dtype is not None:
+            self.model.to(self.precision.dtype)
+        for parameter in self.model.parameters():
+            parameter.grad = None
+        seed_everything(self.options.seed, self.device)
+        if not self.was_training:
+            self.model.train()  # a model's own train() may freeze parameters, too
+        for name, module in self.model.named_modules():
+            module.training = self.train_flags.get(name, module.training)
+
+
+def seed_everything(seed: int, device: torch.device) -> None:
+    """Seed the generators that models draw from: Python's, numpy's where it is loaded, torch's on the CPU and the device."""
+    import random
+    import sys
+
+    random.seed(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
+def plain_model(model: nn.Module) -> nn.Module:
+    """The model behind ``torch.compile``, so that hooks are seen and nothing is compiled."""
+    inner = getattr(model, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Device of the first parameter or buffer; the CPU without any."""
+    tensor = next(iter(model.parameters()), next(iter(model.buffers()), None))
+    return tensor.device if tensor is not None else torch.device("cpu")

@@ -1,0 +1,190 @@
+"""The recorded steps: forward, backward, update, as training does them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from normadvisor.errors import ProbeError
+from normadvisor.probe.optimizers import Chosen
+from normadvisor.probe.recorder import Recorder
+from normadvisor.probe.samples import Batch
+from normadvisor.probe.session import Session
+from normadvisor.probe.trees import named_tensors
+
+__all__ = ["Steps", "run_steps"]
+
+STEPS_SHARE = 0.6
+"""Share of the budget after which no further step is begun, so that something is left for the other phases; two steps are always run."""
+
+
+@dataclass(slots=True)
+class Steps:
+    """What the steps gave beside what the recorder keeps."""
+
+    losses: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    scales: list[float] = field(default_factory=list)
+    nonfinite_step: int | None = None
+    nonfinite_layer: str | None = None
+    nonfinite_input: bool = False
+
+
+def run_steps(session: Session, recorder: Recorder, chosen: Chosen | None) -> Steps:
+    """Run the steps of a probe under a recorder.
+
+    Stops early where the budget asks for it, and after a step whose loss or gradient is not finite, since all further numbers would be.
+
+    Raises:
+        NormAdvisorError: a step fails.
+        MemoryError, torch.OutOfMemoryError, RuntimeError: memory ran out.
+
+    """
+    done = Steps()
+    wanted = session.options.steps
+    with recorder:
+        for number in range(wanted):
+            late = number >= 2 and not session.budget.allows(session.budget.step, STEPS_SHARE)
+            if session.ranks.any(late):
+                session.found.notes.append(f"{number} of {wanted} steps were run: more did not fit into {session.budget.seconds:g} s")
+                break
+            session.progress("steps", number, wanted)
+            session.ranks.at(f"step {number + 1} of {wanted}")
+            batch = session.source.batch(number)
+            session.ranks.samples(batch.size or 1)
+            start = time.perf_counter()
+            finite = _step(session, recorder, chosen, batch, done)
+            done.seconds.append(time.perf_counter() - start)
+            if session.ranks.any(not finite):
+                done.nonfinite_step = number
+                break
+    session.progress("steps", wanted, wanted)
+    return done
+
+
+def _step(session: Session, recorder: Recorder, chosen: Chosen | None, batch: Batch, done: Steps) -> bool:
+    """One step; false where its loss or gradient is not finite."""
+    number = len(done.losses) + 1
+    random = _random_state(session.device)
+    recorder.begin_step()
+    try:
+        loss = session.output_and_loss(batch)[1]
+    except Exception as error:
+        raise session.told(f"step {number} failed in its forward pass", error) from error
+    value = float(loss.detach())
+    done.losses.append(value)
+    scale = session.precision.scale
+    done.scales.append(scale)
+    finite = value == value and abs(value) != float("inf")  # noqa: PLR0124 -- not a number
+    if loss.requires_grad:
+        _backward(session, recorder, loss, number, scale)
+    if not finite:
+        recorder.end_step()
+        with recorder.paused():
+            _find_nonfinite(session, batch, random, done)
+        return False
+    if chosen is not None and loss.requires_grad:
+        try:
+            session.precision.update(chosen.optimizer)
+        except Exception as error:
+            raise session.told(f"the optimizer's step {number} failed", error) from error
+    recorder.end_step()
+    if chosen is not None:
+        chosen.optimizer.zero_grad(set_to_none=True)
+    for parameter in session.model.parameters():
+        parameter.grad = None
+    norm = recorder.series().get("grad_norm", (None,))[-1]
+    overflow = norm is not None and not abs(norm) < float("inf")
+    # Gradients that overflow under a loss scale are what the scale is lowered for.
+    return not overflow or (session.precision.scaler is not None and scale > 1)
+
+
+def _backward(session: Session, recorder: Recorder, loss: Tensor, number: int, scale: float) -> None:
+    try:
+        torch.autograd.backward(session.precision.scaled(loss))
+    except Exception as error:
+        raise session.told(f"step {number} failed in its backward pass", error) from error
+    session.ranks.average_gradients(session.model)
+    recorder.after_backward(scale)
+
+
+def _random_state(device: torch.device) -> Any:
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def _find_nonfinite(session: Session, batch: Batch, random: Any, done: Steps) -> None:
+    """Run the step's forward pass again from the same random state and look at whole outputs: which is the first that is not finite?
+
+    Weights are those of the step still, since a step without a finite loss makes no update.
+    """
+    done.nonfinite_input = any(not _finite(tensor) for _, tensor in named_tensors((batch.args, dict(batch.kwargs))))
+    torch.set_rng_state(random[0])
+    if random[1] is not None:
+        torch.cuda.set_rng_state(random[1], session.device)
+    with _first_nonfinite(session.model) as first, torch.no_grad(), suppress(Exception):
+        session.output_and_loss(batch)
+    done.nonfinite_layer = first[0] if first else None
+
+
+@contextmanager
+def _first_nonfinite(model: nn.Module) -> Iterator[list[str]]:
+    """The module whose output was the first that is not finite, in order of execution; inner modules come before those that hold them.
+
+    Minus infinity marks positions that are masked, so it counts only where nothing else is found.
+    """
+    found: list[str] = []
+    masked: list[str] = []
+
+    def hook(name: str) -> Any:
+        def note(_module: nn.Module, _args: Any, output: Any) -> None:
+            if found:
+                return
+            bad = [tensor for _, tensor in named_tensors(output) if not _finite(tensor)]
+            if any(not bool((tensor[~torch.isfinite(tensor)] == -torch.inf).all()) for tensor in bad if not tensor.is_complex()):
+                found.append(name)
+            elif bad:
+                masked.append(name)
+
+        return note
+
+    handles = [module.register_forward_hook(hook(name)) for name, module in model.named_modules()]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+        if not found:
+            found.extend(masked[:1])
+
+
+def _finite(tensor: Tensor) -> bool:
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return True
+    return bool(torch.isfinite(tensor.detach()).all())
+
+
+def frozen_words(model: nn.Module) -> str:
+    """Why a loss has no gradient, in words."""
+    parameters = list(model.parameters())
+    if not parameters:
+        return "the model has no parameters"
+    if not any(parameter.requires_grad for parameter in parameters):
+        return "all parameters are frozen"
+    return "the loss does not depend on any trainable parameter: forward runs without gradients, or detaches its output"
+
+
+def require_steps(steps: int) -> None:
+    """Refuse a number of steps below 1.
+
+    Raises:
+        ProbeError: it is.
+
+    """
+    if steps < 1:
+        raise ProbeError(f"{steps} steps measure nothing", hint="ask for at least one")
