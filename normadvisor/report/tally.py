@@ -98,7 +98,7 @@ def _fixable(findings: Iterable[Finding]) -> list[str]:
 def summary(report: Report, elapsed: float | None = None) -> str:
     """The result in one sentence."""
     active = report.active
-    models = checked_models(report)
+    models = checked_models(report) or len(report.measurements)
     where = f"in {counted(models, 'model')}" if models else f"in {counted(report.files, 'file')}" if report.files else ""
     if active:
         kinds = ", ".join(
@@ -108,7 +108,7 @@ def summary(report: Report, elapsed: float | None = None) -> str:
     else:
         start = f"No findings {where}".rstrip()
     parts = [start, *_fixable(active)]
-    if not (models or active or report.problems or report.static):
+    if not (models or active or report.problems or report.static or report.measurements):
         parts.append("no models were found")
     if hidden := suppressed(report):
         ways = ", ".join(way if len(hidden) == 1 else f"{number} {way}" for way, number in hidden.items())

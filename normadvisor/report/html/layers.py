@@ -66,7 +66,8 @@ def layer_table(measured: Measurements, health: Health, anchors: Mapping[int, st
     bad = sum(health.severity(layer.name) not in {None, Severity.INFO} for layer in ordered)
     rows = [_row(layer, columns, health, anchors) for layer in ordered[:MOST_ROWS]]
     first = len(rows) if len(rows) <= FIRST_ROWS + 5 else max(FIRST_ROWS, min(bad, 2 * FIRST_ROWS))
-    return LayerTable([column.title for column in columns], rows[:first], rows[first:], len(ordered) - len(rows), any(row.rules for row in rows))
+    titles = [column.title for column in columns]
+    return LayerTable(titles, rows[:first], rows[first:], len(ordered) - len(rows), any(row.rules for row in rows))
 
 
 def _row(layer: LayerMeasurements, columns: Sequence[_Number], health: Health, anchors: Mapping[int, str]) -> Row:

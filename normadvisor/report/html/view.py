@@ -14,11 +14,11 @@ from normadvisor.report.html.heat import heat_map
 from normadvisor.report.html.layers import LayerTable, hover_data, layer_table
 from normadvisor.report.html.tree import Tree, module_tree
 from normadvisor.report.measured.compare import compare_runs, other_run
-from normadvisor.report.measured.health import findings_of, health_of, zones
+from normadvisor.report.measured.health import findings_of, health_of, weight_gradients, zones
 from normadvisor.report.measured.numbers import loss
 from normadvisor.report.measured.stages import stages
-from normadvisor.report.measured.words import RunFact, missing_words, run_facts, setup_pairs, setup_words
-from normadvisor.types import Measurements, Report, Severity
+from normadvisor.report.measured.words import RunFact, missing_words, other_facts, run_facts, setup_pairs, setup_words
+from normadvisor.types import GROUPS, Measurements, Report, Severity
 
 __all__ = ["Chart", "ModelView", "model_view"]
 
@@ -49,10 +49,15 @@ class ModelView(NamedTuple):
     tree: Tree
     table: LayerTable
     setup: list[tuple[str, str]]
+    other: list[tuple[str, str, str]]
+    """Further facts: name, value, meaning."""
     missing: list[tuple[str, str]]
     hover: dict[str, Any]
     has_rings: bool
     has_zones: bool
+    has_broken: bool
+    """Whether some chart marks numbers that are not finite."""
+    has_zero: bool
     comparison: ComparisonView | None
 
 
@@ -79,17 +84,35 @@ def model_view(
     bad = [finding for finding in findings if finding.severity is not Severity.INFO]
     depth = Depth(layers=measured.layers, parts=parts, zones=zones(measured.layers, bad), health=health)
     other = other_run(measured, compare)
-    norms = any(layer.op and layer.op.endswith("_norm") and layer.series.get("grad_norm") for layer in measured.layers)
+    charts = _depth_charts(depth)
     return ModelView(
-        anchor, one_line(measured.target) or "model", setup_words(measured), [one_line(note) for note in measured.notes],
-        run_facts(measured), _depth_charts(depth), _curves(measured), module_tree(measured.layers, health),
-        layer_table(measured, health, anchors), setup_pairs(measured.setup), missing_words(measured), hover_data(measured, health),
-        norms, bool(depth.zones), None if other is None else comparison_view(compare_runs(measured, other), depth),
-    )  # fmt: skip
+        anchor=anchor,
+        target=one_line(measured.target) or "model",
+        setup_words=setup_words(measured),
+        notes=[one_line(note) for note in measured.notes],
+        facts=run_facts(measured),
+        depth=charts,
+        curves=_curves(measured),
+        tree=module_tree(measured.layers, health),
+        table=layer_table(measured, health, anchors),
+        setup=setup_pairs(measured.setup),
+        other=other_facts(measured),
+        missing=missing_words(measured),
+        hover=hover_data(measured, health),
+        has_rings=any(layer.op in GROUPS["norm"] and layer.series.get("grad_norm") for layer in measured.layers),
+        has_zones=bool(depth.zones),
+        has_broken=_marks(charts, "broken"),
+        has_zero=_marks(charts, "zero"),
+        comparison=None if other is None else comparison_view(compare_runs(measured, other), depth),
+    )
+
+
+def _marks(charts: Sequence[Chart], cls: str) -> bool:
+    return any(f'class="{cls}"' in chart.plot.plot for chart in charts)
 
 
 _DEPTH = (
-    ("grad_norm", "Gradient norm", "of each layer\u2019s parameters (L2), before clipping", 190, None),
+    ("grad_norm", "Gradient norm", "of each layer\u2019s weights (L2), before clipping", 190, None),
     ("act_grad_rms", "Gradient at the outputs", "root mean square, as it flows back", 110, None),
     ("act_std", "Spread of the outputs", "standard deviation, as it flows forward", 110, None),
     ("update_ratio", "Update ratio", "change of the weights in a step over the weights", 120, USUAL_UPDATE),
@@ -103,9 +126,10 @@ _HEAT = (
 
 def _depth_charts(depth: Depth) -> list[Chart]:
     charts: list[Chart] = []
+    weights = replace(depth, layers=[weight_gradients(layer) for layer in depth.layers])
     for key, title, hint, height, reference in _DEPTH:
         description = f"{title}: {hint}; by depth, logarithmic. The table of layers has the numbers."
-        if (plot := depth_plot(depth, key, description, height=height, reference=reference, labelled=not charts)) is not None:
+        if (plot := depth_plot(weights, key, description, height=height, reference=reference, labelled=not charts)) is not None:
             charts.append(Chart(title, hint, plot))
     noise = _as_series(depth, "bn_noise")
     description = "Noise of batch statistics: how far a sample\u2019s output moves with the rest of its batch; by depth, logarithmic."

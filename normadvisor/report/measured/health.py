@@ -10,7 +10,7 @@ from statistics import median
 from normadvisor.report.measured.numbers import typical
 from normadvisor.types import Finding, LayerMeasurements, Measurements, Report, Severity, Withdrawn
 
-__all__ = ["Health", "Zone", "findings_of", "health_of", "withdrawn_of", "worst_first", "zones"]
+__all__ = ["Health", "Zone", "findings_of", "health_of", "weight_gradients", "withdrawn_of", "worst_first", "zones"]
 
 MEASURED = "NA6"
 """Rules about measurements begin with it."""
@@ -90,6 +90,17 @@ def _covered(layers: Sequence[LayerMeasurements], positions: Sequence[int]) -> I
         yield position
         if following is not None and not any(layer.parameters for layer in layers[position + 1 : following]):
             yield from range(position + 1, following)
+
+
+def weight_gradients(layer: LayerMeasurements) -> LayerMeasurements:
+    """The layer with the gradient of its weights alone in place of that of all its parameters, where both are known.
+
+    Gradients of biases do not fade with depth as those of weights do, and would hide it.
+    """
+    series = layer.series.get("weight_grad_norm", ())
+    if all(value is None for value in series):
+        return layer
+    return replace(layer, series={**layer.series, "grad_norm": series})
 
 
 def worst_first(measured: Measurements, health: Health) -> list[LayerMeasurements]:

@@ -9,14 +9,22 @@ from typing import NamedTuple
 
 from normadvisor.report.clean import one_line, short
 from normadvisor.report.measured.numbers import amount, duration, loss, number, values
-from normadvisor.types import JSONValue, Measurements, Series
+from normadvisor.types import RUN_FACTS, JSONValue, Measurements, Series
 
-__all__ = ["RunFact", "missing_words", "run_facts", "setup_pairs", "setup_words"]
+__all__ = ["RunFact", "missing_words", "other_facts", "run_facts", "setup_pairs", "setup_words"]
 
 _SETUP = (
     "device", "precision", "steps", "batch_size", "world_size", "inputs", "data", "loss", "optimizer", "lr", "seed", "torch",
 )  # fmt: skip
 """Keys of a setup in the order in which they are shown; others come after them."""
+_SAID = frozenset(
+    {
+        "nonfinite_step", "nonfinite_layer", "nonfinite_input", "differentiable", "initial_loss", "expected_initial_loss", "classes",
+        "overfit_first", "overfit_last", "overfit_floor", "overfit_iterations", "train_eval_similarity", "train_eval_gap",
+        "eval_repeat_gap", "eval_batch_gap", "norm_noise", "noise_scale", "peak_memory",
+    }
+)  # fmt: skip
+"""Facts that are said in words of their own."""
 _SETUP_WORDS = {"lr": "learning rate", "batch_size": "batch size", "world_size": "ranks"}
 _MISSING_WORDS = {
     "noise_scale": "gradient noise scale", "train_eval_gap": "difference of train and eval mode", "overfit": "overfitting one batch",
@@ -48,6 +56,10 @@ def _broken(measured: Measurements) -> Iterator[RunFact]:
         where = f"first in {one_line(str(layer)) or 'the model itself'}" if layer is not None else ""
         number_of = step + 1 if isinstance(step, int) else short(step)
         yield RunFact("Not finite", f"in step {number_of}", where, bad=True)
+    if measured.facts.get("nonfinite_input") is True:
+        yield RunFact("Batch", "not finite", "before anything was computed from it", bad=True)
+    if measured.facts.get("differentiable") is False:
+        yield RunFact("Loss", "no gradient", "it depends on no trainable parameter", bad=True)
     if measured.facts.get("restored") is False:
         yield RunFact("Model", "not restored", "something differs from how it was found", bad=True)
 
@@ -82,7 +94,7 @@ def _gradient(measured: Measurements) -> Iterator[RunFact]:
 def _overfit(measured: Measurements) -> Iterator[RunFact]:
     first, last = _float(measured.facts.get("overfit_first")), _float(measured.facts.get("overfit_last"))
     if first is not None and last is not None:
-        iterations = max(len(measured.curves.get("overfit", ())) - 1, 0)
+        iterations = measured.facts.get("overfit_iterations", max(len(measured.curves.get("overfit", ())) - 1, 0))
         after = f"one batch, {iterations} iterations" if iterations else "one batch"
         floor = _float(measured.facts.get("overfit_floor"))
         yield RunFact("Overfitting", f"{loss(first)} \u2192 {loss(last)}", f"{after}, at best {loss(floor)}" if floor else after)
@@ -97,8 +109,10 @@ def _modes(measured: Measurements) -> Iterator[RunFact]:
         yield RunFact("Train and eval", number(gap), "relative difference of the outputs")
     if (repeat := _float(facts.get("eval_repeat_gap"))) is not None:
         yield RunFact("Eval, repeated", number(repeat), "relative difference of two passes")
+    if (noise := _float(facts.get("norm_noise"))) is not None:
+        yield RunFact("Batch noise", number(noise), "how far an output moves with the rest of its batch")
     if (alone := _float(facts.get("eval_batch_gap"))) is not None:
-        yield RunFact("Eval, alone", number(alone), "relative difference of a sample alone and in its batch")
+        yield RunFact("Eval, other batch", number(alone), "relative difference beside other samples")
 
 
 def _noise(measured: Measurements) -> Iterator[RunFact]:
@@ -118,6 +132,15 @@ def _cost(measured: Measurements) -> Iterator[RunFact]:
     if measured.layers:
         frozen = parameters - sum(layer.trainable for layer in measured.layers)
         yield RunFact("Parameters", amount(parameters), f"{amount(frozen)} frozen" if frozen else f"{len(measured.layers)} layers")
+
+
+def other_facts(measured: Measurements) -> list[tuple[str, str, str]]:
+    """What :func:`run_facts` does not say: name, value and meaning of each."""
+    return [
+        (one_line(key.replace("_", " ")), _value(value) or "none", RUN_FACTS.get(key, ""))
+        for key, value in sorted(measured.facts.items())
+        if key not in _SAID and value is not None
+    ]
 
 
 def setup_pairs(setup: Mapping[str, JSONValue]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from normadvisor.report.measured.numbers import Band, band, decades, superscript
 from normadvisor.report.measured.stages import stages
 from normadvisor.report.probe.drawing import Canvas, Point
 from normadvisor.report.textual import COLORS
-from normadvisor.types import LayerMeasurements, Severity
+from normadvisor.types import GROUPS, LayerMeasurements, Severity
 
 __all__ = ["depth_chart"]
 
@@ -26,6 +26,9 @@ FEWEST_LAYERS = 3
 """Fewer are read better in the table."""
 SHARPS = {Severity.ERROR: "\u25b2", Severity.WARNING: "\u25b3"}
 PLAIN_SHARPS = {Severity.ERROR: "#", Severity.WARNING: "^"}
+
+
+_NORMS = frozenset(GROUPS["norm"])
 
 
 class _Column(NamedTuple):
@@ -40,6 +43,9 @@ def depth_chart(
 ) -> list[Text]:
     """Lines of the chart of ``key``; empty where fewer than three layers have a number to show."""
     shown = [layer for layer in layers if band(layer.series.get(key, ())).measured]
+    weights = [layer for layer in shown if layer.op not in _NORMS]
+    if len(weights) >= FEWEST_LAYERS:  # norms have few parameters, with gradients of another size
+        shown = weights
     bands = [band(layer.series.get(key, ())) for layer in shown]
     if sum(item.middle is not None for item in bands) < FEWEST_LAYERS:
         return []

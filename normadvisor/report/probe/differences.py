@@ -12,7 +12,7 @@ from normadvisor.report.measured.health import Health
 from normadvisor.report.measured.numbers import number, share, typical
 from normadvisor.report.modules import listed
 from normadvisor.report.probe.section import Paper
-from normadvisor.report.probe.table import Column, rows_of
+from normadvisor.report.probe.table import MOST_CLASS, Column, clipped, rows_of
 from normadvisor.report.tally import counted
 from normadvisor.types import LayerMeasurements
 
@@ -50,6 +50,7 @@ def _layers(comparison: Comparison, paper: Paper) -> list[Text]:
     shown = different[:MOST_ROWS]
     by_name = {item.here.name: item for item in shown}
     columns = [
+        Column("", lambda layer: clipped(one_line(layer.cls), MOST_CLASS, unicode=paper.unicode), 0, right=False),
         Column("grad rms", lambda layer: _ratio(by_name[layer.name], "grad_rms"), 9),
         Column("update", lambda layer: _ratio(by_name[layer.name], "update_ratio"), 8),
         Column("out std", lambda layer: _ratio(by_name[layer.name], "act_std"), 7),

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from normadvisor.report.clean import can_draw, one_line
-from normadvisor.report.measured.health import findings_of, health_of
+from normadvisor.report.measured.health import findings_of, health_of, weight_gradients
 from normadvisor.report.measured.words import missing_words, run_facts, setup_words
 from normadvisor.report.options import RenderOptions
 from normadvisor.report.probe.chart import depth_chart
@@ -62,14 +62,16 @@ def model_section(report: Report, measured: Measurements, paper: Paper) -> Itera
         yield notes
     if facts := _facts(measured, paper):
         yield facts
+    layers = [weight_gradients(layer) for layer in measured.layers]
     for key, title in (
-        ("grad_norm", "gradient norm of the parameters, by depth (log scale, median over the steps)"),
+        ("grad_norm", "gradient norm of the weights, by depth (log scale, median over the steps)"),
         ("act_grad_rms", "gradient at the outputs, root mean square, by depth"),
     ):
-        if lines := depth_chart(measured.layers, key, title, health, width=paper.width, unicode=paper.unicode):
+        if lines := depth_chart(layers, key, title, health, width=paper.width, unicode=paper.unicode):
             yield lines
     if measured.layers:
-        yield [Text(f"layers, {'worst' if health.by_layer else 'most unusual'} first", style="bold"), *layer_table(measured, health, width=paper.width, unicode=paper.unicode)]
+        title = f"layers, {'worst' if health.by_layer else 'most unusual'} first"
+        yield [Text(title, style="bold"), *layer_table(measured, health, width=paper.width, unicode=paper.unicode)]
     else:
         yield [Text("no layers were measured")]
     if missing := missing_words(measured):

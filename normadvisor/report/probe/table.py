@@ -23,7 +23,12 @@ MOST_ROWS = 16
 MOST_BAD_ROWS = 40
 SPARK = 12
 LEAST_NAME = 14
+COMFORTABLE_NAME = 30
+"""Columns are left out for names up to this length, but not below :data:`LEAST_WORTH`."""
+LEAST_WORTH = 6
 MOST_NAME = 44
+MOST_CLASS = 18
+MOST_RULES = 20
 
 
 class Column(NamedTuple):
@@ -56,7 +61,11 @@ def _columns(shown: Sequence[LayerMeasurements], health: Health, *, unicode: boo
     def middle(key: str) -> Callable[[LayerMeasurements], str]:
         return lambda layer: _known(typical(layer, key), number)
 
+    def rules(layer: LayerMeasurements) -> str:
+        return clipped(" ".join(map(one_line, health.rules(layer.name))), MOST_RULES, unicode=unicode)
+
     columns = [
+        Column("", lambda layer: clipped(one_line(layer.cls), MOST_CLASS, unicode=unicode), 0, right=False),
         Column("by step", lambda layer: spark(layer.series.get("grad_norm", ()), SPARK, unicode=unicode), 5, right=False),
         Column("grad norm", middle("grad_norm"), 9),
         Column("grad rms", middle("grad_rms"), 4),
@@ -67,7 +76,7 @@ def _columns(shown: Sequence[LayerMeasurements], health: Health, *, unicode: boo
         Column("saturated", lambda layer: _known(typical(layer, "saturated_share"), share), 6),
         Column("bn noise", lambda layer: _known(_float(layer.facts.get("bn_noise")), number), 2),
         Column("not finite", lambda layer: f"{count:.0f}" if (count := _nonfinite(layer)) else "", 8),
-        Column("findings", lambda layer: " ".join(map(one_line, health.rules(layer.name))), 10, right=False),
+        Column("findings", rules, 10, right=False),
     ]
     return [column for column in columns if any(column.text(layer).strip() for layer in shown)]
 
@@ -80,8 +89,12 @@ def rows_of(
     cells = {column: [column.text(layer) for layer in shown] for column in columns}
     sizes = {column: max(cell_len(text) for text in (column.title, *cells[column])) for column in columns}
     kept = list(columns)
-    while kept and LEAST_NAME + sum(sizes[column] + 2 for column in kept) > width:
-        kept.remove(min(kept, key=lambda column: column.worth))
+    while kept:
+        least = min(kept, key=lambda column: column.worth)
+        room = min(wanted, COMFORTABLE_NAME) if least.worth < LEAST_WORTH else LEAST_NAME
+        if room + sum(sizes[column] + 2 for column in kept) <= width:
+            break
+        kept.remove(least)
     room = max(LEAST_NAME, min(wanted, width - sum(sizes[column] + 2 for column in kept)))
     lines = [_row("layer", [(column, column.title) for column in kept], sizes, room, unicode=unicode)]
     lines[0].stylize("dim")
@@ -121,7 +134,7 @@ def clipped(name: str, room: int, *, unicode: bool) -> str:
 
 
 def _name(layer: LayerMeasurements) -> str:
-    return f"{one_line(layer.name) or 'the model itself'} {one_line(layer.cls)}"
+    return one_line(layer.name) or "the model itself"
 
 
 def _known(value: float | None, words: Callable[[float | None], str]) -> str:
