@@ -49,6 +49,8 @@ LAYER_FACTS: dict[str, str] = {
     "bn_momentum": "BatchNorm: share of the way to the batch's statistics that the running ones go in a pass",
     "bn_uses": "BatchNorm: `batch` or `running`: the statistics that it normalizes with in train mode",
     "bn_rank_gap": "BatchNorm: distance of the batch means of different ranks, in standard deviations, RMS over channels",
+    "bn_rank_shift": "BatchNorm: part of it that stays from step to step, as standard deviation between ranks: their data differ",
+    "bn_sync": "BatchNorm: its statistics are those of all ranks together",
     "noise_scale": "gradient noise scale of the layer in samples (McCandlish et al., 2018)",
     "train_eval_gap": "relative RMS difference of the layer's output between train and eval mode on the same batch",
     "activation": "function without a module that is applied to its output: dead, zero and saturated shares are those of its result",
@@ -98,6 +100,8 @@ RUN_FACTS: dict[str, str] = {
     "real_data": "batches came from the user",
     "own_optimizer": "the optimizer or the learning rate came from the user",
     "batch_given": "the batch size was said by the user, or is that of their batches",
+    "rank_gradient_gap": "largest relative difference between ranks of a layer's gradient norm that should be the same on all",
+    "rank_weight_gap": "largest relative difference between ranks of a layer's weight norm that should be the same on all",
     "restored": "everything was left as it was found, compared bit by bit",
     "peak_memory": "MiB at the peak",
 }

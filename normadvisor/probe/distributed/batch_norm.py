@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from normadvisor.probe.distributed.wrappers import named_modules
+from normadvisor.probe.layers import unwrapped, walk
 
 if TYPE_CHECKING:
     from normadvisor.probe.distributed.link import Link
@@ -25,7 +25,7 @@ class RankStatistics:
     """Means and variances, by channel and step, of what BatchNorm layers in train mode get on this rank."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._layers = {name: module for name, module in named_modules(model) if isinstance(module, _BatchNorm)}
+        self._layers = {name: module for name, module in walk(unwrapped(model)) if isinstance(module, _BatchNorm)}
         self._seen: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {name: [] for name in self._layers}
 
     @contextmanager

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from normadvisor.errors import NormAdvisorError
 from normadvisor.probe.distributed.batch_norm import RankStatistics
 from normadvisor.probe.distributed.gradients import average_gradients, same_weights
 from normadvisor.probe.distributed.joining import join_measurements
 from normadvisor.probe.distributed.ranks import Ranks
-from normadvisor.probe.distributed.wrappers import bare, copies, exchanges
+from normadvisor.probe.distributed.wrappers import bare, copies, exchanges, flat_sizes, has_nameless_parameters
 
 if TYPE_CHECKING:
     from torch import nn
 
     from normadvisor.probe.distributed.link import Link
-    from normadvisor.types import Measurements
+    from normadvisor.types import LayerMeasurements, Measurements
 
 __all__ = ["GroupRanks"]
+
+_PACKAGE = str(Path(__file__).parents[2])
 
 
 class GroupRanks(Ranks):
@@ -66,6 +71,20 @@ class GroupRanks(Ranks):
         self._samples.append(number)
 
     @contextmanager
+    def telling(self) -> Iterator[None]:
+        """See :class:`Ranks`."""
+        try:
+            yield
+        except BaseException as error:
+            known = self.link.explained(error)
+            if known is None:
+                self.link.lookout.tell(f"rank {self.rank}: {_words(error)}")
+                raise
+            if known is error:
+                raise
+            raise known from error
+
+    @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
         """See :class:`Ranks`."""
         self._samples.clear()
@@ -76,7 +95,30 @@ class GroupRanks(Ranks):
 
     def joined(self, measurements: Measurements, model: nn.Module) -> Measurements:
         """See :class:`Ranks`."""
-        number = copies(model, self.world_size)
-        joined = join_measurements(measurements, self.link, copies=number, samples=self._samples)
-        layers = (replace(layer, facts={**layer.facts, **self._statistics.get(layer.name, {})}) for layer in joined.layers)
-        return replace(joined, layers=tuple(layers))
+        sizes = flat_sizes(model)
+
+        def whole(layer: LayerMeasurements) -> LayerMeasurements:
+            parameters, trainable = sizes.get(layer.name, (layer.parameters, layer.trainable))
+            facts = {**layer.facts, **self._statistics.get(layer.name, {})}
+            return replace(layer, facts=facts, parameters=parameters, trainable=trainable)
+
+        mine = replace(measurements, layers=tuple(map(whole, measurements.layers)))
+        joined = join_measurements(mine, self.link, copies=copies(model, self.world_size), samples=self._samples)
+        return _without_layers_of_parameters(joined) if has_nameless_parameters(model) else joined
+
+
+def _without_layers_of_parameters(measurements: Measurements) -> Measurements:
+    reason = "FSDP took the parameters away from their layers (use_orig_params=False); wrap the model with use_orig_params=True"
+    missing = dict.fromkeys(("grad_norm", "weight_norm", "update_ratio"), reason)
+    series = {key: values for key, values in measurements.series.items() if key not in missing}
+    return replace(measurements, series=series, missing={**measurements.missing, **missing})
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, NormAdvisorError):
+        return str(error)
+    words = " ".join(str(error).split())
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith((_PACKAGE, "<"))]
+    own = [frame for frame in frames if "/torch/" not in frame.filename] or frames
+    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno} in {own[-1].name})" if own else ""
+    return f"{type(error).__name__}{': ' if words else ''}{words}{place}"

@@ -141,6 +141,8 @@ class _Assembled:
         spoken = {key: bool(value) if LAYER_FACT_WAYS[key] in _SPOKEN else value for key, value in facts.items()}
         # A fact that no way is known for is this rank's, as are words.
         own = {key: value for key, value in layer.facts.items() if LAYER_FACT_WAYS.get(key, Way.FIRST) is Way.FIRST}
+        if self._counts[row] != self._ranks:
+            spoken.pop("bias_grad_ratio", None)  # of a part of either
         return replace(layer, calls=calls, series=_frozen(series), facts=own | spoken)
 
     def _run(self) -> dict[str, Series]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +15,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 from normadvisor.config.ranks import RankEnvironment
-from normadvisor.errors import NormAdvisorError, RankError
+from normadvisor.errors import RankError
 from normadvisor.probe.distributed.group import GroupRanks
 from normadvisor.probe.distributed.link import PATIENCE, Link
 from normadvisor.probe.distributed.lookout import BEAT, Lookout, Trouble, note_trouble
@@ -31,7 +29,6 @@ _ANNOUNCING = 5.0
 _NEVER = 86_400.0
 _LIVE = count(1)
 """Probes of live models in this process: all ranks count alike."""
-_PACKAGE = str(Path(__file__).parents[2])
 
 
 def rank_device(environment: RankEnvironment, wanted: str = "auto") -> str:
@@ -77,9 +74,8 @@ def join(
     try:
         _wait_for_all(lookout, patience)
         _make_group(environment, PrefixStore(f"{prefix}/group", store), device, patience)
-        with _linked(lookout, patience) as link:
-            yield GroupRanks(link)
-            link.together(None)
+        with _linked(lookout, patience) as ranks:
+            yield ranks
         _leave(environment, PrefixStore(prefix, store))
     finally:
         lookout.stop()
@@ -111,9 +107,8 @@ def live_group(*, patience: float) -> Iterator[Ranks]:
     lookout.start()
     try:
         _wait_for_all(lookout, patience, hint="probe the model on every rank, as its own forward passes are run")
-        with _patient(group, patience), _linked(lookout, patience) as link:
-            yield GroupRanks(link)
-            link.together(None)
+        with _patient(group, patience), _linked(lookout, patience) as ranks:
+            yield ranks
     finally:
         lookout.stop()
 
@@ -174,7 +169,7 @@ def _make_group(environment: RankEnvironment, store: Store, device: str, patienc
 
 
 @contextmanager
-def _linked(lookout: Lookout, patience: float) -> Iterator[Link]:
+def _linked(lookout: Lookout, patience: float) -> Iterator[Ranks]:
     """A group for exchanges of our own; exceptions are told to the others, or found to come from one of them.
 
     Raises:
@@ -185,27 +180,11 @@ def _linked(lookout: Lookout, patience: float) -> Iterator[Link]:
     # The link looks after its exchanges itself: it waits longer for ranks that show progress.
     _set_timeout(timedelta(seconds=_NEVER), group)
     link = Link(group, lookout, patience)
-    try:
-        yield link
-        dist.destroy_process_group(group)
-    except BaseException as error:
-        known = link.explained(error)
-        if known is None:
-            link.lookout.tell(f"rank {link.rank}: {_words(error)}")
-            raise
-        if known is error:
-            raise
-        raise known from error
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, NormAdvisorError):
-        return str(error)
-    words = " ".join(str(error).split())
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith((_PACKAGE, "<"))]
-    own = [frame for frame in frames if "/torch/" not in frame.filename] or frames
-    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno} in {own[-1].name})" if own else ""
-    return f"{type(error).__name__}{': ' if words else ''}{words}{place}"
+    ranks = GroupRanks(link)
+    with ranks.telling():
+        yield ranks
+        link.together(None)
+    dist.destroy_process_group(group)
 
 
 def _leave(environment: RankEnvironment, store: Store) -> None:

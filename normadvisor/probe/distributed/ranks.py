@@ -63,6 +63,16 @@ class Ranks:
         """Tell how many samples this rank's batch of a recorded step has."""
 
     @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Tell the other ranks of an exception that leaves the block.
+
+        Raises:
+            RankError: the exception is a mere consequence of what went wrong on another rank.
+
+        """
+        yield
+
+    @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:  # noqa: ARG002 - what several ranks look at
         """Compare what BatchNorm layers get on different ranks during the recorded steps."""
         yield

@@ -72,6 +72,8 @@ LAYER_WAYS: dict[str, Way] = {
 
 LAYER_FACT_WAYS: dict[str, Way] = {
     "activation": Way.FIRST,
+    "tied": Way.FIRST,
+    "bias_grad_ratio": Way.MAX,
     "dead_share": Way.MIN,
     "no_gradient": Way.ALL,
     "frozen": Way.ALL,
@@ -79,6 +81,7 @@ LAYER_FACT_WAYS: dict[str, Way] = {
     "bn_mean_noise": Way.RMS,
     "bn_var_noise": Way.RMS,
     "bn_tracks": Way.ALL,
+    "bn_momentum": Way.FIRST,
     "bn_uses": Way.FIRST,
     "bn_rank_gap": Way.FIRST,
     "bn_rank_shift": Way.FIRST,
@@ -87,6 +90,7 @@ LAYER_FACT_WAYS: dict[str, Way] = {
     "train_eval_gap": Way.RMS,
     "norm_gap": Way.RMS,
     "eval_repeat_gap": Way.RMS,
+    "eval_batch_gap": Way.RMS,
 }
 """Of :data:`normadvisor.types.measurements.LAYER_FACTS`."""
 
@@ -127,6 +131,7 @@ RUN_FACT_WAYS: dict[str, Way] = {
     "nonfinite_input": Way.ANY,
     "differentiable": Way.ANY,
     "real_data": Way.ALL,
+    "own_optimizer": Way.ALL,
     "batch_given": Way.ALL,
     "restored": Way.ALL,
     "peak_memory": Way.MAX,

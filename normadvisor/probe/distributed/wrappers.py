@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -13,7 +12,9 @@ from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel, Shardin
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["bare", "copies", "exchanges", "named_modules"]
+from normadvisor.probe.layers import find_layers, held_parameters, unwrapped, walk
+
+__all__ = ["bare", "copies", "exchanges", "flat_sizes", "has_nameless_parameters"]
 
 _HYBRID = (ShardingStrategy.HYBRID_SHARD, ShardingStrategy._HYBRID_SHARD_ZERO2)  # noqa: SLF001 - the name that users write too
 
@@ -30,35 +31,6 @@ def bare(model: nn.Module) -> nn.Module:
     return model
 
 
-def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """All modules by their names without wrappers, each once, the wrappers themselves left out."""
-    seen: set[int] = set()
-    waiting = [("", model)]
-    while waiting:
-        name, module = waiting.pop()
-        if id(module) in seen:
-            continue
-        seen.add(id(module))
-        inner = _wrapped(module)
-        if inner is not None:
-            waiting.append((name, inner))
-            continue
-        yield name, module
-        children = [(f"{name}.{key}" if name else key, child) for key, child in module.named_children()]
-        waiting.extend(reversed(children))
-
-
-def _wrapped(module: nn.Module) -> nn.Module | None:
-    """What a wrapper wraps; ``None`` where ``module`` is none."""
-    if isinstance(module, nn.DataParallel | DistributedDataParallel | FullyShardedDataParallel):
-        return module.module  # type: ignore[no-any-return, unused-ignore]
-    for key in ("_orig_mod", "_checkpoint_wrapped_module"):  # torch.compile, activation checkpointing
-        inner = module._modules.get(key)  # noqa: SLF001 - the attribute itself would be looked up in the wrapped module
-        if inner is not None:
-            return inner
-    return None
-
-
 def copies(model: nn.Module, world_size: int) -> dict[str, int | None]:
     """By name of each module that holds parameters itself: how many ranks hold the same elements of them.
 
@@ -66,13 +38,12 @@ def copies(model: nn.Module, world_size: int) -> dict[str, int | None]:
     same part (HSDP), ``None`` where that differs between the parameters of one module.
     """
     flat = _flat(model, world_size)
-    found: dict[str, int | None] = {}
-    for name, module in named_modules(model):
-        own = [parameter for parameter in module._parameters.values() if parameter is not None]  # noqa: SLF001 - also those that are shared
-        numbers = flat.get(id(module)) or {_of(parameter, world_size) for parameter in own}
-        if numbers:
-            found[name] = numbers.pop() if len(numbers) == 1 else None
-    return found
+    held, _ = held_parameters(find_layers(unwrapped(model)))
+    found: dict[str, set[int]] = {}
+    for each in held:
+        numbers = flat.get(id(each.layer.module)) or {_of(each.parameter, world_size)}
+        found.setdefault(each.layer.name, set()).update(numbers)
+    return {name: numbers.pop() if len(numbers) == 1 else None for name, numbers in found.items()}
 
 
 def _of(tensor: torch.Tensor, world_size: int) -> int:
@@ -95,7 +66,35 @@ def _flat(model: nn.Module, world_size: int) -> dict[int, set[int]]:
             number = world_size // dist.get_world_size(wrapper.process_group)
         else:
             number = 1
-        infos: list[Any] = [*handle.flat_param._param_infos, *handle.flat_param._shared_param_infos]  # noqa: SLF001
+        flat = handle.flat_param
+        infos: list[Any] = [*flat._param_infos, *flat._shared_param_infos]  # noqa: SLF001
         for info in infos:
             found.setdefault(id(info.module), set()).add(number)
     return found
+
+
+def flat_sizes(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """By name of each layer whose parameters FSDP's first version has cut into parts: how many values all of them have, and trainable ones.
+
+    Elsewhere the parameters themselves tell: a ``DTensor`` knows the size of the whole.
+    """
+    names = {id(module): name for name, module in walk(unwrapped(model))}
+    found: dict[str, tuple[int, int]] = {}
+    for wrapper in FullyShardedDataParallel.fsdp_modules(model):
+        if wrapper._handle is None:  # noqa: SLF001
+            continue
+        flat: Any = wrapper._handle.flat_param  # noqa: SLF001
+        parameters = flat._params or [flat] * len(flat._shapes)  # noqa: SLF001 - there are none without use_orig_params
+        for info, shape, parameter in zip(flat._param_infos, flat._shapes, parameters, strict=True):  # noqa: SLF001
+            number, name = shape.numel(), names.get(id(info.module), "")
+            all_values, trainable = found.get(name, (0, 0))
+            found[name] = all_values + number, trainable + (number if parameter.requires_grad else 0)
+    return found
+
+
+def has_nameless_parameters(model: nn.Module) -> bool:
+    """Whether FSDP's first version has made parameters one without leaving them to their layers (``use_orig_params=False``)."""
+    return any(
+        wrapper._handle is not None and not wrapper._use_orig_params  # noqa: SLF001
+        for wrapper in FullyShardedDataParallel.fsdp_modules(model)
+    )

@@ -19,6 +19,8 @@ import torch
 from torch.distributed import TCPStore
 
 torch.set_num_threads(1)
+for name in ("torch._dynamo", "torch.distributed.fsdp.wrap", "torch.distributed.device_mesh", "torch.optim"):
+    importlib.import_module(name)
 for name in ("meeting", "live", "joining"):
     importlib.import_module(f"normadvisor.probe.distributed.{name}")
 for name in ("run", "recorder", "keep"):
@@ -90,7 +92,7 @@ def become(rank, environment, code, folder) -> None:
             exec(compile(code, str(path), "exec"), space)
             answer["result"] = space.get("result")
             status = 0
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the code of a test may raise anything
             traceback.print_exc()
             answer["error"] = [type(error).__name__, str(error)]
         (folder / f"{rank}.json").write_text(json.dumps(answer))
