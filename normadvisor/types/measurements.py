@@ -19,7 +19,6 @@ LAYER_SERIES: dict[str, str] = {
     "grad_norm": "L2 norm of the gradient of the layer's own parameters, loss scale undone, before clipping",
     "grad_rms": "root mean square of that gradient",
     "weight_grad_norm": "L2 norm of the gradient of the layer's parameters of two or more axes: weights without biases and scales",
-    "bias_grad_norm": "L2 norm of the gradient of the layer's parameter `bias`",
     "act_grad_norm": "L2 norm of the gradient of the loss with respect to the layer's output",
     "act_grad_rms": "root mean square of that gradient",
     "weight_norm": "L2 norm of the layer's own parameters before the step",

@@ -49,7 +49,6 @@ LAYER_WAYS: dict[str, Way] = {
     "grad_norm": Way.PARTS,
     "grad_rms": Way.PARTS_RMS,
     "weight_grad_norm": Way.PARTS,
-    "bias_grad_norm": Way.PARTS,
     "act_grad_norm": Way.LOSS_GRADIENT,
     "act_grad_rms": Way.LOSS_GRADIENT_RMS,
     "weight_norm": Way.PARTS,
