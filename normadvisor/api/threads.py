@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from pathlib import Path
 
 __all__ = ["threads_to_use"]
 
@@ -22,4 +24,22 @@ def threads_to_use() -> int:
     import psutil
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(usable, psutil.cpu_count(logical=False) or usable))
+    return max(1, min(usable, psutil.cpu_count(logical=False) or usable, _quota() or usable))
+
+
+def _quota(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """CPUs that the control group of a container allows, rounded up; ``None`` where there is no limit, or none can be read."""
+    try:
+        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+        if quota == "max":
+            return None
+    except (OSError, ValueError):
+        try:
+            quota = (folder / "cpu" / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            period = (folder / "cpu" / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            return None
+    try:
+        return max(1, math.ceil(int(quota) / int(period))) if int(quota) > 0 else None
+    except (ValueError, ZeroDivisionError):
+        return None

@@ -147,6 +147,24 @@ def test_threads_are_as_many_as_the_user_allows(monkeypatch, variables, expected
     assert threads_to_use() == expected
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2), ({"cpu.max": "50000 100000\n"}, 1), ({"cpu.max": "max 100000\n"}, None), ({"cpu.max": "?"}, None), ({}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "100\n", "cpu/cpu.cfs_period_us": "0\n"}, None),
+    ],
+)  # fmt: skip
+def test_a_container_may_have_part_of_the_cores(tmp_path, files, expected):
+    from normadvisor.api.threads import _quota
+
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert _quota(tmp_path) == expected
+
+
 def test_else_threads_are_the_cores_there_are(monkeypatch):
     import os
 
