@@ -1,5 +1,5 @@
 """Troubles, each with its cause in code; importing this registers them all."""
 
-from benchmarks.probe.diagnosis.plants import arithmetic, depth, gradient, modes, start, units
+from benchmarks.probe.diagnosis.plants import arithmetic, depth, gradient, modes, start, units, unseen
 
-__all__ = ["arithmetic", "depth", "gradient", "modes", "start", "units"]
+__all__ = ["arithmetic", "depth", "gradient", "modes", "start", "units", "unseen"]

@@ -16,8 +16,8 @@ __all__: list[str] = []
 
 @plant("nan", "mlp cnn-plain cnn-bn siamese", seeds=(0, 1))
 def root_at_zero(setup: Setup, draw: random.Random) -> None:
-    """A square root of rectified values: its slope at zero is infinite, and zero times infinity is not a number."""
-    after(setup.model, (nn.ReLU,), lambda _: Apply(torch.sqrt), draw)
+    """A square root of squares: at zero its slope is infinite, that of the square is zero, and their product is not a number."""
+    after(setup.model, (nn.ReLU,), lambda _: Apply(lambda x: x.square().sqrt()), draw)
 
 
 @plant("nan", "mlp mlp-bn mlp-ln mlp-regress", seeds=(0, 1))

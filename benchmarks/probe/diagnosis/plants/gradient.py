@@ -21,7 +21,7 @@ def _cut(setup: Setup, draw: random.Random, function: object, kinds: tuple[type[
     setattr(setup.model.get_submodule(parent), child, nn.Sequential(module, Apply(function)))
 
 
-@plant("no-gradient", "mlp cnn-bn cnn-plain mlp-bn mlp-ln autoencoder mlp-tanh", seeds=(0, 1))
+@plant("no-gradient", "mlp cnn-bn cnn-plain mlp-bn mlp-ln mlp-tanh", seeds=(0, 1))
 def detached(setup: Setup, draw: random.Random) -> None:
     """A ``detach`` was left inside."""
     _cut(setup, draw, lambda x: x.detach())
@@ -98,7 +98,7 @@ def both_factors_zero(setup: Setup, draw: random.Random) -> None:
             nn.init.zeros_(module.weight)
 
 
-@plant("no-gradient", "gpt-tied lstm-language bag-of-words", seeds=(0, 1))
+@plant("no-gradient", "lstm-language bag-of-words", seeds=(0, 1))
 def embedding_detached(setup: Setup, draw: random.Random) -> None:
     """Embeddings are read through ``.data``."""
     del draw

@@ -57,9 +57,3 @@ def norm_scale_zero(setup: Setup, draw: random.Random) -> None:
     del draw
     for _, module in layers(setup.model, (nn.BatchNorm1d, nn.BatchNorm2d)):
         nn.init.zeros_(module.weight)
-
-
-@plant("bad-init", "gpt-tied", seeds=(0, 1, 2, 3))
-def tied_embedding_unit(setup: Setup, draw: random.Random) -> None:
-    """Embeddings that are the head as well begin with a standard deviation of 5 to 8."""
-    nn.init.normal_(setup.model.words.weight, std=draw.uniform(5.0, 8.0))
