@@ -19,7 +19,7 @@ from normadvisor.rulebook.yamlfile import Document, KeyPath
 from normadvisor.types import DISTRIBUTED, GROUPS, LOSSES, OPS, PRECISIONS, TASKS, Severity
 from normadvisor.types.words import nearest
 
-__all__ = ["EXPECT_FORM", "ID_FORM", "NAME_FORM", "NODE_FORM", "check_rule"]
+__all__ = ["EXPECT_FORM", "ID_FORM", "NAME_FORM", "NODE_FORM", "PROBING", "check_rule"]
 
 ID_FORM = "[A-Z]{2,}[0-9]{3}"
 """Form of a rule's id."""

@@ -14,7 +14,7 @@ from normadvisor.rulebook.explain_fixes import applicabilities
 from normadvisor.rulebook.language import FUNCTIONS
 from normadvisor.rulebook.model import Rule
 from normadvisor.rulebook.schema import schema_text
-from normadvisor.rulebook.vocabulary import ATTRIBUTES, CHAIN, CHANGES, CONTEXT, MODEL, MODULE, NODE
+from normadvisor.rulebook.vocabulary import ATTRIBUTES, CHAIN, CHANGES, CONTEXT, LAYER, MODEL, MODULE, NODE, RUN
 from normadvisor.types import GROUPS, OPS
 from normadvisor.types.events import EDITS, EVENT, EVENTS, PLACES
 
@@ -76,6 +76,21 @@ evidence and fix of its own.
 Findings of one rule on one model with the same cause in one function are one finding, at the first place; a rule is silent where one of
 its `silenced_by` speaks at the same place or of the same cause.
 
+## Measurements
+
+A rule of scope `probe` looks at what a probe measured: a few training steps, and what eval mode does. Its pattern names a measured layer,
+`{layer: layer, op: [tanh, sigmoid], where: layer.saturated_share > 0.5}`, or, with `where` alone, asks the run. A layer is a module that
+holds parameters itself, normalizes, or is an activation. Conditions know the layer, `probe`, `context` and the values of `define.values`;
+messages, adjustments and evidence also `matches`, how many layers match, and `NAME_all`, the layers of the finding in order
+of execution, so that `NAME` is the first of them and `NAME_all[-1]` the last. There is no `model` and no `count()`. It points at the
+line that builds the first layer; the finding of a rule about the run at the layer that `at` names (`nonfinite_layer`, `train_in_eval`,
+`eval_in_train`), or at the model. `explained_by` names static rules: where one of them speaks on the same layers, the finding refers to
+it.
+
+A rule on the graph may have a section `measured`, which says what a probe makes of its findings: `confirm` and `withdraw` are conditions
+over `found`, the measured layers that the finding names, and `probe`. A confirmed finding gets `message` and `evidence`; one that is
+withdrawn is shown with the `reason`.
+
 ## Fixes
 
 `fix` is the default, `alternatives` are offered beside it; the first whose `when` holds for every layer of the finding stands in where
@@ -83,6 +98,11 @@ its `silenced_by` speaks at the same place or of the same cause.
 what the pattern captured. A fix is not offered where a layer that it names was not captured, where a value it sets is unknown, or where it
 would do the same as one before it.
 """
+
+_STEPS = (
+    "A word that is measured in every step stands for its median over the steps; with `_first`, `_last`, `_min` or `_max` behind it, for "
+    "its value in the first or last step, or its smallest or largest one."
+)
 
 
 def documentation(rules: Iterable[Rule]) -> dict[str, str]:
@@ -148,10 +168,18 @@ def _language() -> str:
         ("Attributes of every event", _terms(EVENT)),
         *((f"Event `{kind}`", _terms(attributes)) for kind, attributes in EVENTS.items()),
         ("Places of events", _terms(PLACES)),
+        ("Attributes of measured layers", f"{_STEPS}\n\n{_terms(_typical(LAYER))}"),
+        ("`probe`", f"{_STEPS}\n\n{_terms(_typical(RUN))}"),
         ("Kinds of `change`", _terms(CHANGES)),
         ("Edits of scripts", f"What `edit` of a script's `fix` may name.\n\n{_terms(EDITS)}"),
     ]
     return "\n\n".join([MARK, _LANGUAGE.rstrip(), *(f"## {title}\n\n{text}" for title, text in sections)]) + "\n"
+
+
+def _typical(words: Mapping[str, str]) -> dict[str, str]:
+    """Without the words for the first, last, smallest and largest value of a series; they are described once."""
+    ends = ("_first", "_last", "_min", "_max")
+    return {key: text for key, text in sorted(words.items()) if not (key.endswith(ends) and key.rpartition("_")[0] in words)}
 
 
 def _terms(words: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from normadvisor.rulebook.explain_fixes import applicabilities, explained_fixes
-from normadvisor.rulebook.model import Adjustment, Example, Rule
+from normadvisor.rulebook.model import Adjustment, Example, MeasuredSide, ProbePattern, Rule
 from normadvisor.rulebook.readable import readable
 
 __all__ = ["explain_markdown", "first_sentence", "readable"]
@@ -45,10 +45,16 @@ def _what(rule: Rule) -> Iterator[str]:
     yield "## What it does"
     yield f"{rule.summary.strip()}."
     yield f"> {' '.join(readable(rule.message).split())}"
-    if rule.when:
+    if isinstance(rule.pattern, ProbePattern):
+        yield from _measured_pattern(rule, rule.pattern)
+    elif rule.when:
         yield f"Runs where `{_flat(rule.when)}`."
     if rule.adjust:
         yield "\n".join(_adjustments(rule.adjust))
+    if rule.measured is not None:
+        yield "\n".join(_judgement(rule.measured))
+    if rule.explained_by:
+        yield f"Refers to {_joined(rule.explained_by)} where one of them speaks on the same layers."
     if rule.script is not None:
         side = rule.script
         words = [str(word) for word in (side.severity, side.confidence) if word is not None]
@@ -61,6 +67,31 @@ def _what(rule: Rule) -> Iterator[str]:
     if rule.silenced_by:
         where = "at the same place or for the same cause" if rule.scope == "script" else "on the same layer"
         yield f"Gives way to {_joined(rule.silenced_by)} {where}."
+
+
+def _measured_pattern(rule: Rule, pattern: ProbePattern) -> Iterator[str]:
+    """When a rule about measurements speaks, with its thresholds."""
+    conditions = [*([f"`{_flat(rule.when)}`"] if rule.when else []), f"`{_flat(pattern.where)}`"]
+    what = f"Speaks of a layer `{pattern.layer}`" if pattern.layer else "Speaks of the run"
+    ops = [pattern.op] if isinstance(pattern.op, str) else pattern.op
+    kind = "" if pattern.layer is None or ops == ["any"] else f" ({', '.join(ops)})"
+    yield f"{what}{kind} where {' and '.join(conditions)}."
+    if rule.define.values:
+        yield "\n".join(["There", "", *(f"- `{name}` is `{_flat(text)}`" for name, text in rule.define.values.items())])
+
+
+def _judgement(side: MeasuredSide) -> Iterator[str]:
+    """What a probe makes of the findings."""
+    yield "A probe of the model decides, over the layers `found` that the finding names:"
+    yield ""
+    if side.confirm is not None:
+        yield f"- **confirmed** where `{_flat(side.confirm)}`{_told(side.message)}"
+    if side.withdraw is not None:
+        yield f"- **withdrawn** where `{_flat(side.withdraw)}`{_told(side.reason)}"
+
+
+def _told(text: str | None) -> str:
+    return f": {' '.join(readable(text).split())}" if text else ""
 
 
 def _adjustments(changes: Iterable[Adjustment]) -> Iterator[str]:
@@ -103,6 +134,10 @@ def _example(example: Example) -> Iterator[str]:
     if example.context:
         settings = (f"`{key} = {str(value).lower() if isinstance(value, bool) else value}`" for key, value in example.context.items())
         told.append(f"Context: {', '.join(settings)}.")
+    if example.probe:
+        told.append(f"Probed with {', '.join(f'`{key} = {value}`' for key, value in example.probe.items())}.")
+    elif example.scope == "probe":
+        told.append("Probed.")
     if told:
         yield " ".join(told)
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from normadvisor.rulebook.check import EXPECT_FORM, ID_FORM, NAME_FORM, NODE_FORM
+from normadvisor.rulebook.check import EXPECT_FORM, ID_FORM, NAME_FORM, NODE_FORM, PROBING
 from normadvisor.rulebook.check_fixes import ARGUMENT_FORM
 from normadvisor.rulebook.shape import SHORTHANDS, rule_adapter
 from normadvisor.rulebook.vocabulary import CHANGES, CONTEXT
@@ -38,6 +38,7 @@ def rule_schema() -> dict[str, Any]:
     for name in ("Chain", "ModulePattern", "Pattern", "Relation"):
         key = "module" if name == "ModulePattern" else "node"
         definitions[name]["properties"][key]["pattern"] = f"^{NODE_FORM}$"
+    definitions["ProbePattern"]["properties"]["layer"]["anyOf"][0]["pattern"] = f"^{NODE_FORM}$"
     definitions["FixTemplate"]["properties"]["edit"]["anyOf"] = [_choices(EDITS), {"type": "null"}]
     change = definitions["Change"]["properties"]
     change["kind"] = {"description": change["kind"]["description"], **_choices(CHANGES)}
@@ -52,6 +53,8 @@ def rule_schema() -> dict[str, Any]:
     side["related"] = {"description": side["related"]["description"], **_one_or_many(_choices(PLACES))}
     example = definitions["Example"]["properties"]
     example["context"] = {"$ref": "#/$defs/RunContext", "description": example["context"]["description"]}
+    definitions["Probing"] = _probing()
+    example["probe"] = {"$ref": "#/$defs/Probing", "description": example["probe"]["description"]}
     groups = definitions["Definitions"]["properties"]["ops"]
     groups["additionalProperties"] = _one_or_many({"$ref": "#/$defs/Operation"})
     groups["propertyNames"] = {"pattern": f"^{NODE_FORM}$"}
@@ -100,6 +103,17 @@ def _context() -> dict[str, Any]:
     }
     properties = {key: {**kind, "description": f"{CONTEXT[key][:1].upper()}{CONTEXT[key][1:]}."} for key, kind in kinds.items()}
     return {"title": "RunContext", "type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _probing() -> dict[str, Any]:
+    """How an example is probed."""
+    kinds = {int: "integer", str: "string", (int, float): "number"}
+    return {
+        "title": "Probing",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {key: {"type": kinds[kind]} for key, kind in PROBING.items()},
+    }
 
 
 def _complete(owner: dict[str, Any]) -> None:

@@ -45,13 +45,26 @@ class CompiledMeasured:
     reason: Text | None
 
 
+_MOST_COMPILED = 512
+_COMPILED: dict[int, CompiledProbe] = {}
+
+
 def compile_probe(rule: Rule) -> CompiledProbe:
-    """Make a rule of scope ``probe`` ready.
+    """Make a rule of scope ``probe`` ready, once for as long as the same object is asked for: a watched training asks after each step.
 
     Raises:
         RuleError: its pattern is of another scope, or an expression does not parse.
 
     """
+    known = _COMPILED.get(id(rule))
+    if known is None or known.rule is not rule:
+        if len(_COMPILED) >= _MOST_COMPILED:
+            _COMPILED.clear()
+        known = _COMPILED[id(rule)] = _compiled(rule)  # it holds the rule, so that no other object gets its number
+    return known
+
+
+def _compiled(rule: Rule) -> CompiledProbe:
     pattern = rule.pattern
     if not isinstance(pattern, ProbePattern):
         message = f"{rule.id}: the pattern of a rule about measurements names a layer or the run"
