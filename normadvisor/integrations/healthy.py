@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.config import load_settings
-from normadvisor.errors import UsageError
+from normadvisor.integrations.severities import severity
 from normadvisor.types import Finding, Problem, Severity
 
 if TYPE_CHECKING:
@@ -50,13 +50,12 @@ def assert_model_healthy(
     __tracebackhide__ = True  # pytest shows the line of the test
     from normadvisor.api.audit import audit  # noqa: PLC0415 - only a test that runs needs it
 
-    if fail_on not in tuple(Severity):
-        raise UsageError(f"fail_on is '{fail_on}'", hint="write 'info', 'warning' or 'error'")
+    least = severity(fail_on, "fail_on") or Severity.WARNING
     ignored = (ignore,) if isinstance(ignore, str) else tuple(ignore)
     settings = load_settings(Path.cwd())
     settings = replace(settings, ignore=(*settings.ignore, *ignored))
     result = audit(model, batch, loss_fn, settings=settings, **options)
-    bad = [finding for finding in result.report.active if finding.severity.rank >= Severity(fail_on).rank]
+    bad = [finding for finding in result.report.active if finding.severity.rank >= least.rank]
     if result.report.problems:
         raise AssertionError("\n".join(["the model could not be measured", *map(_problem, result.report.problems)]))
     if bad:

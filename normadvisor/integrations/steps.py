@@ -21,6 +21,7 @@ import torch
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from normadvisor.integrations.backward import BackwardEnd, in_backward
+from normadvisor.integrations.eagerly import eagerly
 from normadvisor.integrations.loss_scale import calling_scaler, scale_of
 from normadvisor.integrations.marks import Marks
 from normadvisor.integrations.schedule import Schedule
@@ -169,6 +170,7 @@ class Steps:
         with ExitStack() as stack:
             self._parameters = {id(parameter) for parameter in self._model.parameters()}
             self._known = WeakKeyDictionary({one: known for one, known in self._known.items() if known[1] is not None})
+            stack.enter_context(eagerly())
             before = self._model.register_forward_pre_hook(self._pass_begins, prepend=True)
             stack.callback(before.remove)
             stack.enter_context(self._recorder)

@@ -528,3 +528,32 @@ def test_wrong_arguments_are_refused_in_words(arguments, message):
 
 def test_is_exported():
     assert normadvisor.watch is watch
+
+
+@pytest.mark.parametrize("regional", [False, True], ids=["wrapper", "layers"])
+def test_model_that_is_run_through_a_compiled_wrapper_of_it(regional):
+    """The wrapper is not what is watched, so nothing about the watched model tells that it is compiled."""
+    taken, counts = {}, []
+    for compiled in (False, True):
+        model = net()
+
+        def counting(graph, inputs):
+            counts.append(graph)
+            return graph.forward
+
+        run = model
+        if compiled and regional:
+            model.conv.compile(backend=counting)
+        elif compiled:
+            run = torch.compile(model, backend=counting)
+        taken[compiled] = Taken()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with watch(model, every=3, log=taken[compiled], rules=False):
+            for images, labels in batches(8):
+                optimizer.zero_grad()
+                cross_entropy(run(images), labels).backward()
+                optimizer.step()
+        assert hooks_of(model) == []
+    assert taken[True].steps == [0, 3, 6]
+    assert [dict(numbers.layers) for numbers in taken[True]] == [dict(numbers.layers) for numbers in taken[False]]
+    assert len(counts) == 1, "steps that are not measured run what was compiled, once"
