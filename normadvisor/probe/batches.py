@@ -211,7 +211,7 @@ def _split_sequence(value: list[Any] | tuple[Any, ...], model: nn.Module) -> Bat
     if any(p.kind is p.VAR_POSITIONAL for p in _parameters(model).values()) and not parameters:
         taken = max(1, len(parts) - 1)
     args, rest = parts[:taken], parts[taken:]
-    target = rest[-1] if len(rest) == 1 else rest if rest else None
+    target = rest[-1] if len(rest) == 1 else rest or None
     return Batch(args=args, target=target, whole=value, size=count_samples(args, _first_tensor(target)))
 
 

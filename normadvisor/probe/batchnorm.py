@@ -174,7 +174,9 @@ def _unbiased(count: int) -> float:
     return count / (count - 1) if count > 1 else 1.0
 
 
-def assign_settled(layers: Mapping[str, NormLayer], seen: Mapping[str, Statistics], start: Mapping[str, tuple[Tensor, Tensor]]) -> list[str]:
+def assign_settled(
+    layers: Mapping[str, NormLayer], seen: Mapping[str, Statistics], start: Mapping[str, tuple[Tensor, Tensor]]
+) -> list[str]:
     """Give running statistics the values that they go to when passes like those seen go on, and name the layers.
 
     For ``torch``'s own layers these are the means of the batch means and of the unbiased batch variances. For others, what they were
@@ -208,7 +210,7 @@ def assign_settled(layers: Mapping[str, NormLayer], seen: Mapping[str, Statistic
     return settled
 
 
-def uses_batch(layer: NormLayer) -> Any:
+def uses_batch() -> tuple[Any, list[bool]]:
     """A forward hook that finds out whether a layer's output depends on other samples, and the list that it writes the answer to.
 
     The layer runs a second time on its input with half of the batch changed; what that does to its running statistics is undone.
@@ -237,7 +239,7 @@ def uses_batch(layer: NormLayer) -> Any:
 
 @contextmanager
 def watching_samples(layers: Mapping[str, NormLayer], size: int, first: int) -> Iterator[dict[str, list[Tensor]]]:
-    """Note the first samples' values of a batch of ``size``, normalized with the batch's statistics, at the first call of every layer in a pass.
+    """Note the first samples' values of a batch of ``size``, normalized with the batch's statistics, in every call of a layer.
 
     Each entry has the shape (channels, positions), at most :data:`MAX_VALUES` values; channels without variance are left out.
     """
@@ -285,8 +287,8 @@ def statistics_noise(found: Statistics, calls: int) -> tuple[float, float] | Non
     """How much batch statistics move between batches, from at least two passes.
 
     The standard deviation of the batch mean between batches, in standard deviations of the values, and the relative standard deviation
-    of the batch variance, both as RMS over channels. Of independent values they are ``1 / sqrt(n)`` and ``sqrt(2 / (n - 1))`` (normal values)
-    for batches with ``n`` values per channel. A layer that runs several times in a pass is compared call by call.
+    of the batch variance, both as RMS over channels. Of independent normal values they are ``1 / sqrt(n)`` and ``sqrt(2 / (n - 1))`` for
+    batches with ``n`` values per channel. A layer that runs several times in a pass is compared call by call.
 
     Args:
         found: what :func:`watching_statistics` gave.
@@ -308,8 +310,8 @@ def statistics_noise(found: Statistics, calls: int) -> tuple[float, float] | Non
         alive = typical > 1e-12 * float(total.mean().clamp_min(1e-300))
         if not bool(alive.any()):
             continue
-        mean_noise.append((means.var(0, correction=1)[alive] / total[alive]))
-        var_noise.append((variances.var(0, correction=1)[alive] / typical[alive].square()))
+        mean_noise.append(means.var(0, correction=1)[alive] / total[alive])
+        var_noise.append(variances.var(0, correction=1)[alive] / typical[alive].square())
     if not mean_noise:
         return None
     return math.sqrt(float(torch.cat(mean_noise).mean())), math.sqrt(float(torch.cat(var_noise).mean()))

@@ -60,7 +60,10 @@ _END = {
 }
 
 
-def drawn_criterion(tensor: Tensor, batch: Batch, ending: Ending, made_by: str | None, seed: int, *, task: str | None) -> Criterion:
+def drawn_criterion(  # noqa: PLR0913 -- everything that a loss may be chosen by
+    tensor: Tensor, batch: Batch, ending: Ending, made_by: str | None, seed: int, *, task: str | None,
+    vocabularies: frozenset[int] = frozenset(),
+) -> Criterion:
     """A loss that fits an output, by its shape, how the model ends, and what its inputs are.
 
     Args:
@@ -70,13 +73,14 @@ def drawn_criterion(tensor: Tensor, batch: Batch, ending: Ending, made_by: str |
         made_by: operation of the module that gave the output.
         seed: of the random targets.
         task: what the run context says the model is for.
+        vocabularies: sizes of the model's embeddings.
 
     """
     same = _same_input(tensor, batch)
     if task not in ("classification", "segmentation", "language_model") and same is not None and tensor.ndim > 1:
         return _reconstruction(tensor, ending, same)
     ids = _token_ids(tensor, batch)
-    if ids is not None and ending in (Ending.LINEAR, Ending.LOG_SOFTMAX, Ending.SOFTMAX):
+    if ids is not None and (ending in (Ending.LINEAR, Ending.LOG_SOFTMAX, Ending.SOFTMAX) or tensor.shape[2] in vocabularies):
         return _next_token(tensor, ending, ids)
     axis = _class_axis(tensor, made_by)
     if task in ("regression", "rl", "generation"):
@@ -155,9 +159,13 @@ def _next_token(tensor: Tensor, ending: Ending, name: str) -> Criterion:
         return class_loss(output[:, :-1].flatten(0, 1), ids[:, 1:].flatten().long(), ending)
 
     return Criterion(
-        name="cross_entropy", words=f"cross entropy of the next of the input's tokens among {classes}{_END.get(ending, '')}", compute=compute,
-        classes=classes, expected=math.log(classes), targets=tensor.shape[0] * (tensor.shape[1] - 1),
-    )  # fmt: skip
+        name="cross_entropy",
+        words=f"cross entropy of the next of the input's tokens among {classes}{_END.get(ending, '')}",
+        compute=compute,
+        classes=classes,
+        expected=math.log(classes),
+        targets=tensor.shape[0] * (tensor.shape[1] - 1),
+    )
 
 
 def _random_classes(tensor: Tensor, ending: Ending, axis: int, seed: int) -> Criterion:

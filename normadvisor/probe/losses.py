@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from normadvisor.errors import ProbeError, UsageError
 from normadvisor.probe.criteria import MAX_LEARNT, Criterion, class_loss, drawn_criterion
 from normadvisor.probe.failures import failure
-from normadvisor.probe.outputs import Ending, Makers, ending_of, loss_in, losses_in, primary
+from normadvisor.probe.outputs import Ending, Makers, ending_of, leads_to, loss_in, losses_in, primary
 from normadvisor.probe.samples import Batch
 from normadvisor.probe.trees import float_tensors, named_tensors
 from normadvisor.types import LOSSES
@@ -87,7 +87,8 @@ def given_loss(function: Callable[..., Any], model: nn.Module) -> Loss:
     parameters = _positional(function.forward if isinstance(function, nn.Module) else function)
     first = parameters[0].lower() if parameters else ""
     if first in _MODEL_NAMES and len(parameters) > 1:
-        return Loss(name=name, words=f"{name}(model, batch), given", compute=lambda held, batch: function(held, _whole(batch)), takes_model=True)
+        run: Callable[[Any, Batch], Any] = lambda held, batch: function(held, _whole(batch))  # noqa: E731
+        return Loss(name=name, words=f"{name}(model, batch), given", compute=run, takes_model=True)
     if len(parameters) == 1:
         return Loss(name=name, words=f"{name}(output), given", compute=lambda output, _batch: function(output))
     wants_batch = not criterion and len(parameters) > 1 and parameters[1].lower() in _BATCH_NAMES
@@ -175,7 +176,8 @@ def choose_loss(  # noqa: PLR0913 -- everything that a loss may be chosen by
         return _named_loss(named, tensor, batch, seed)
     if real and batch.target is not None:
         return _fitting_loss(tensor, batch, ending_of(tensor, made_by, 1), model)
-    return _drawn_loss(output, main, batch, makers, seed=seed, task=task, made_by=made_by)
+    sizes = frozenset(held.num_embeddings for held in model.modules() if isinstance(held, nn.Embedding))
+    return _drawn_loss(output, main, batch, makers, seed=seed, task=task, made_by=made_by, vocabularies=sizes)
 
 
 def _random_words(batch: Batch) -> str:
@@ -252,7 +254,8 @@ def _aligned(output: Any, batch: Batch, name: str) -> tuple[Tensor, Batch]:
     if name in ("cross_entropy", "nll"):
         if tensor.ndim == 3 and target.shape == tensor.shape[:2]:
             return tensor.flatten(0, 1), batch.replaced(target=target.flatten())
-        return tensor, batch.replaced(target=target.squeeze(1) if target.ndim == tensor.ndim and target.shape[1] == 1 and not target.is_floating_point() else target)
+        squeezed = target.ndim == tensor.ndim and target.shape[1] == 1 and not target.is_floating_point()
+        return tensor, batch.replaced(target=target.squeeze(1) if squeezed else target)
     if target.shape != tensor.shape and target.numel() == tensor.numel():
         target = target.reshape(tensor.shape)
     return tensor, batch.replaced(target=target.to(tensor.dtype))
@@ -267,14 +270,12 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 def _named_drawn(name: str, tensor: Tensor, batch: Batch, ending: Ending, seed: int) -> Loss:
     task = "classification" if name in ("cross_entropy", "nll") else "regression"
     if name.startswith("bce"):
-        target_task = None
-        shaped = tensor if tensor.ndim in (1, 2, 4) and (tensor.ndim == 1 or tensor.ndim == 2 or tensor.shape[1] == 1) else None
-        if shaped is None:
+        if tensor.ndim not in (1, 2) and not (tensor.ndim == 4 and tensor.shape[1] == 1):
             message = f"the loss {name} does not fit an output of shape {'x'.join(map(str, tensor.shape))}"
             raise UsageError(message, hint="give a function of the output and the batch: --loss module:function")
-        criterion = drawn_criterion(tensor, Batch(key=batch.key), Ending.SIGMOID, None, seed, task=target_task)
+        criterion = drawn_criterion(tensor, Batch(key=batch.key), Ending.SIGMOID, None, seed, task=None)
         if name == "bce_with_logits":
-            criterion = replace(criterion, name=name, compute=_with_logits(criterion, tensor, seed))
+            criterion = replace(criterion, name=name, words="binary cross entropy on random labels", compute=_with_logits(seed))
     else:
         criterion = drawn_criterion(tensor, batch, ending, None, seed, task=task)
     if name in ("l1", "huber"):
@@ -283,9 +284,7 @@ def _named_drawn(name: str, tensor: Tensor, batch: Batch, ending: Ending, seed: 
     return replace(found, name=name, words=f"{name}, as asked for: {criterion.words}")
 
 
-def _with_logits(criterion: Criterion, tensor: Tensor, seed: int) -> Callable[[Tensor, Batch], Tensor]:
-    del criterion, tensor
-
+def _with_logits(seed: int) -> Callable[[Tensor, Batch], Tensor]:
     def compute(output: Tensor, batch: Batch) -> Tensor:
         wide = output if output.dtype == torch.float64 else output.float()
         generator = torch.Generator().manual_seed((seed * 1_000_003 + batch.key) % 2**63)
@@ -352,18 +351,22 @@ def _scores(output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     return output, batch.target
 
 
-def _drawn_loss(
-    output: Any, main: str, batch: Batch, makers: Makers, *, seed: int, task: str | None, made_by: str | None
+def _drawn_loss(  # noqa: PLR0913 -- as choose_loss
+    output: Any, main: str, batch: Batch, makers: Makers, *, seed: int, task: str | None, made_by: str | None,
+    vocabularies: frozenset[int],
 ) -> Loss:
-    """Losses on all outputs: on the main one what fits it, on others of its shape the same with less weight, on the rest little."""
+    """Losses on all outputs that no other comes from: what fits the main one, the same with less weight on others of its shape, and
+    little weight on the rest.
+    """
     tensors = dict(float_tensors(output))
     head = tensors[main]
     axis = 1 if head.ndim in (2, 4, 5) or made_by in ("conv", "conv_transpose") else -1
-    first = drawn_criterion(head, batch, ending_of(head, made_by, axis), made_by, seed, task=task)
+    first = drawn_criterion(head, batch, ending_of(head, made_by, axis), made_by, seed, task=task, vocabularies=vocabularies)
     parts: dict[str, tuple[float, Criterion]] = {main: (1.0, first)}
+    inside = dict(zip(tensors, leads_to(head, list(tensors.values())), strict=True))
     for index, (name, tensor) in enumerate(tensors.items()):
-        if name == main or not tensor.requires_grad:
-            continue
+        if name == main or not tensor.requires_grad or inside[name]:
+            continue  # hidden states that the main output is made from need no loss of their own
         if tensor.shape == head.shape:
             parts[name] = (AUXILIARY, first)
         else:

@@ -15,10 +15,10 @@ __all__ = ["DEFAULT", "RATES", "Chosen", "choose_optimizer"]
 
 DEFAULT = "adamw"
 RATES = {"sgd": 0.01, "momentum": 0.01, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3}
-"""Learning rates where nobody said: the defaults of ``torch.optim.Adam`` and ``AdamW``, 0.01 of ``SGD``'s documentation, RMSprop as Adam."""
+"""Learning rates where nobody said: the defaults of ``torch.optim.Adam`` and ``AdamW``, RMSprop's as Adam's, 0.01 for SGD."""
 PROBE_RATE = 1e-4
-"""Of the default optimizer where nothing at all was said: small enough that steps show the network as it was initialized rather than what an
-unsuited rate makes of it, and the same relative change whatever the scale of loss and weights, since Adam's steps do not depend on it."""
+"""Of the default optimizer where nothing at all was said: small enough that steps show the network as it was initialized rather than what
+an unsuited rate makes of it, and the same change whatever the scale of the loss, since Adam's steps do not depend on that."""
 
 
 @dataclass(frozen=True, slots=True)

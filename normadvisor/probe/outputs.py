@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from normadvisor.graph.canonical import module_op
 from normadvisor.probe.trees import float_tensors, named_tensors
 
-__all__ = ["Ending", "Makers", "difference", "ending_of", "loss_in", "losses_in", "primary", "similarity"]
+__all__ = ["Ending", "Makers", "difference", "ending_of", "leads_to", "loss_in", "losses_in", "primary", "similarity"]
 
 PRIMARY_NAMES = (
     "logits", "prediction_logits", "out", "pred_logits", "prediction", "predictions", "output", "outputs", "recon", "reconstruction",
@@ -105,6 +105,23 @@ def ending_of(tensor: Tensor, made_by: str | None, axis: int) -> Ending:
     if "linear" in name or "conv" in name or "dense" in name:
         return Ending.LINEAR
     return Ending.OTHER
+
+
+def leads_to(tensor: Tensor, others: Sequence[Tensor]) -> list[bool]:
+    """Which of some tensors went into a tensor: a gradient reaches them through it."""
+    wanted = {id(other.grad_fn) for other in others if other.grad_fn is not None}
+    met: set[int] = set()
+    seen: set[Any] = set()
+    stack = [tensor.grad_fn]
+    while stack and len(met) < len(wanted):
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if id(node) in wanted:
+            met.add(id(node))
+        stack.extend(following for following, _ in node.next_functions)
+    return [other.grad_fn is not None and id(other.grad_fn) in met for other in others]
 
 
 def loss_in(output: Any) -> Tensor | None:

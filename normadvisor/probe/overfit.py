@@ -66,7 +66,8 @@ def measure_overfit(session: Session) -> None:
     last, rate, curve = best
     found.curves["overfit"] = tuple(curve)
     if len(curve) < ITERATIONS and last > HALF * curve[0]:
-        found.missing["overfit_last"] = f"{len(curve)} of {ITERATIONS} iterations fitted into {session.budget.seconds:g} s, too few to judge"
+        fitted = f"{len(curve)} of {ITERATIONS} iterations fitted into {session.budget.seconds:g} s"
+        found.missing["overfit_last"] = f"{fitted}, too few to judge"
         return
     found.facts.update(
         overfit_first=curve[0], overfit_last=last, overfit_floor=0.0, overfit_iterations=len(curve), overfit_lr=rate

@@ -105,7 +105,7 @@ def batch_size_of(options: ProbeOptions, context: RunContext, inputs: Inputs | N
     return (LARGE_BATCH if sample <= SMALL_INPUT else SMALL_BATCH), False
 
 
-def source_of(  # noqa: PLR0913 -- all that batches depend on
+def source_of(
     model: nn.Module, *, inputs: Inputs | None, batches: Iterable[Any] | None, precision: Precision, size: int | None, seed: int,
     steps: int,
 ) -> Source:

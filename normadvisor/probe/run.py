@@ -308,11 +308,13 @@ def _run_facts(session: Session, steps: Steps, batch: Batch, chosen: Chosen | No
     known = loss is not None and loss.classes is not None
     found.fact("classes", loss.classes if known and loss else None, "the loss does not tell")
     expected = loss.expected if loss is not None else None
-    found.fact("expected_initial_loss", expected, "the loss does not tell how many classes there are")
+    why = "the loss does not tell how many classes there are" if not known else "other outputs are in the loss, too"
+    found.fact("expected_initial_loss", expected, why)
     if steps.nonfinite_step is not None:
         facts["nonfinite_step"] = steps.nonfinite_step
         facts["nonfinite_input"] = steps.nonfinite_input
-        found.fact("nonfinite_layer", steps.nonfinite_layer, "the outputs of all layers were finite in that step: the loss or a gradient was not")
+        why = "the outputs of all layers were finite in that step: the loss or a gradient was not"
+        found.fact("nonfinite_layer", steps.nonfinite_layer, why)
         found.notes.append(f"step {steps.nonfinite_step + 1} was not finite, so no further step was run")
     del batch
 

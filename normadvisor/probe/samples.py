@@ -130,9 +130,7 @@ def _gathered(values: Sequence[Any], sizes: Sequence[int], picks: Sequence[tuple
 
 def _are_samples(items: Sequence[Any], size: int) -> bool:
     """Whether a list holds one entry per sample rather than whole tensors of the batch."""
-    return not any(isinstance(item, Tensor) and item.ndim and item.shape[0] == size and item.ndim != 3 for item in items) and not all(
-        item is None or isinstance(item, Mapping) and not item for item in items
-    )
+    return not any(isinstance(item, Tensor) and item.ndim and item.shape[0] == size and item.ndim != 3 for item in items)
 
 
 def _gathered_tensor(values: Sequence[Any], sizes: Sequence[int], picks: Sequence[tuple[int, int]]) -> Tensor:

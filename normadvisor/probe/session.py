@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -133,9 +135,6 @@ class Session:
 
 def seed_everything(seed: int, device: torch.device) -> None:
     """Seed the generators that models draw from: Python's, numpy's where it is loaded, torch's on the CPU and the device."""
-    import random
-    import sys
-
     random.seed(seed)
     numpy = sys.modules.get("numpy")
     if numpy is not None:

@@ -85,6 +85,8 @@ RUN_FACTS: dict[str, str] = {
     "train_in_eval": "names of dropout layers and norms that stay in train mode after model.eval()",
     "eval_in_train": "names of dropout layers and norms that stay in eval mode after model.train()",
     "eval_repeat_gap": "relative RMS difference of two eval passes on the same batch: randomness that eval mode does not switch off",
+    "eval_dropout": "names of modules that drop values in eval mode: dropout that is always on; empty name for the model's own code",
+    "eval_sampling": "names of modules that draw other random numbers in eval mode, such as latent codes, noise or masks",
     "eval_batch_gap": "relative RMS difference of a sample's eval output beside other samples, as many of them",
     "noise_scale": "gradient noise scale in samples (McCandlish et al., 2018): batches much smaller than it give noisy steps",
     "overfit_first": "loss of one batch before training on it",
