@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from statistics import median
 
 from normadvisor.report.measured.numbers import typical
@@ -86,9 +87,9 @@ def zones(layers: Sequence[LayerMeasurements], findings: Iterable[Finding]) -> l
 
 def _covered(layers: Sequence[LayerMeasurements], positions: Sequence[int]) -> Iterator[int]:
     """The positions, and those between two of them where no layer with parameters stands between."""
-    for position, following in zip(positions, [*positions[1:], None], strict=True):
-        yield position
-        if following is not None and not any(layer.parameters for layer in layers[position + 1 : following]):
+    yield from positions
+    for position, following in pairwise(positions):
+        if not any(layer.parameters for layer in layers[position + 1 : following]):
             yield from range(position + 1, following)
 
 

@@ -41,11 +41,12 @@ def share(value: float | None) -> str:
     """Per cent; what is not quite none or all is not rounded to it."""
     if value is None or not math.isfinite(value):
         return number(value)
-    if 0 < value < 0.005:
-        return "<1\u00a0%"
-    if 0.995 <= value < 1:
-        return ">99\u00a0%"
-    return f"{100 * value:.0f}\u00a0%"
+    rounded = f"{100 * value:.0f}"
+    if rounded == "0" and value > 0:
+        rounded = "<1"
+    if rounded == "100" and value < 1:
+        rounded = ">99"
+    return f"{rounded}\u00a0%"
 
 
 def amount(count: int) -> str:

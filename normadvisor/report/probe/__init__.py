@@ -12,7 +12,7 @@ from normadvisor.types import Measurements, Report
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from normadvisor.report.probe.section import Paper
+    from normadvisor.report.probe.paper import Paper
 
 __all__ = ["render_audit", "render_probe"]
 
@@ -27,7 +27,7 @@ def render_probe(report: Report, options: RenderOptions, *, compare: Measurement
 
     """
     from normadvisor.report.printer import columns, printed  # noqa: PLC0415 - rich is loaded when there is something to print
-    from normadvisor.report.probe.section import Paper  # noqa: PLC0415 - as above
+    from normadvisor.report.probe.paper import Paper  # noqa: PLC0415 - as above
     from normadvisor.report.textual import blocks  # noqa: PLC0415 - as above
 
     width = columns(options)
@@ -48,7 +48,7 @@ def render_audit(report: Report, options: RenderOptions, *, go: bool, reasons: S
 
     """
     from normadvisor.report.printer import columns, printed  # noqa: PLC0415 - rich is loaded when there is something to print
-    from normadvisor.report.probe.section import Paper  # noqa: PLC0415 - as above
+    from normadvisor.report.probe.paper import Paper  # noqa: PLC0415 - as above
     from normadvisor.report.probe.verdict import verdict  # noqa: PLC0415 - as above
     from normadvisor.report.textual import blocks  # noqa: PLC0415 - as above
 

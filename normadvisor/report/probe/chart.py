@@ -38,9 +38,7 @@ class _Column(NamedTuple):
     severity: Severity | None
 
 
-def depth_chart(
-    layers: Sequence[LayerMeasurements], key: str, title: str, health: Health, *, width: int, unicode: bool
-) -> list[Text]:
+def depth_chart(layers: Sequence[LayerMeasurements], key: str, health: Health, *, width: int, unicode: bool) -> list[Text]:
     """Lines of the chart of ``key``; empty where fewer than three layers have a number to show."""
     shown = [layer for layer in layers if band(layer.series.get(key, ())).measured]
     weights = [layer for layer in shown if layer.op not in _NORMS]
@@ -61,7 +59,7 @@ def depth_chart(
     canvas.curve(points)
     lines = canvas.lines(_marks(columns, across, unicode=unicode))
     colors = _colors(columns, across)
-    out = [Text(title, style="bold")]
+    out = []
     for row, line in enumerate(lines):
         text = Text.assemble((_tick(row, low, high, unicode=unicode), "dim"), ("\u2502" if unicode else "|", "dim"), line)
         for start, stop, style in colors:

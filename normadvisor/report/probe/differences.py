@@ -11,7 +11,7 @@ from normadvisor.report.measured.compare import Comparison, Difference
 from normadvisor.report.measured.health import Health
 from normadvisor.report.measured.numbers import number, share, typical
 from normadvisor.report.modules import listed
-from normadvisor.report.probe.section import Paper
+from normadvisor.report.probe.paper import Paper
 from normadvisor.report.probe.table import MOST_CLASS, Column, clipped, rows_of
 from normadvisor.report.tally import counted
 from normadvisor.types import LayerMeasurements
@@ -60,10 +60,10 @@ def _layers(comparison: Comparison, paper: Paper) -> list[Text]:
     ]
     layers: list[LayerMeasurements] = [item.here for item in shown]
     columns = [column for column in columns if any(column.text(layer).strip() not in {"", number(None)} for layer in layers)]
-    lines = rows_of(layers, columns, Health(), width=paper.width, unicode=paper.unicode)
+    lines = rows_of(layers, columns, Health(), paper)
     rest = len(different) - len(shown)
-    more = [Text(f"and {counted(rest, 'more layer')} that differ less", style="dim")] if rest else []
-    return [Text("layers that differ most: this run over the other", style="bold"), *lines, *more]
+    more = paper.wrapped(Text(f"and {counted(rest, 'more layer')} that differ less", style="dim")) if rest else []
+    return [*paper.wrapped(Text("layers that differ most: this run over the other", style="bold")), *lines, *more]
 
 
 def _ratio(item: Difference, key: str) -> str:

@@ -12,6 +12,7 @@ from normadvisor.report.clean import one_line
 from normadvisor.report.measured.health import Health, worst_first
 from normadvisor.report.measured.numbers import number, share, typical
 from normadvisor.report.probe.drawing import spark
+from normadvisor.report.probe.paper import Paper
 from normadvisor.report.tally import counted
 from normadvisor.report.textual import COLORS
 from normadvisor.types import LayerMeasurements, Measurements
@@ -41,19 +42,19 @@ class Column(NamedTuple):
     right: bool = True
 
 
-def layer_table(measured: Measurements, health: Health, *, width: int, unicode: bool) -> list[Text]:
+def layer_table(measured: Measurements, health: Health, paper: Paper) -> list[Text]:
     """Rows with the typical numbers of each layer; columns that say nothing of any shown layer, or do not fit, are left out."""
     ordered = worst_first(measured, health)
     bad = sum(health.severity(layer.name) is not None for layer in ordered)
     shown = ordered[: max(MOST_ROWS, min(bad, MOST_BAD_ROWS))]
     if not shown:
         return []
-    lines = rows_of(shown, _columns(shown, health, unicode=unicode), health, width=width, unicode=unicode)
+    lines = rows_of(shown, _columns(shown, health, unicode=paper.unicode), health, paper)
     rest = ordered[len(shown) :]
     if rest:
         still = sum(health.severity(layer.name) is not None for layer in rest)
         words = f", {still} of them with findings" if still else " without findings"
-        lines.append(Text(f"and {counted(len(rest), 'more layer')}{words}; --html and --json have all", style="dim"))
+        lines += paper.wrapped(Text(f"and {counted(len(rest), 'more layer')}{words}; --html and --json have all", style="dim"))
     return lines
 
 
@@ -81,10 +82,9 @@ def _columns(shown: Sequence[LayerMeasurements], health: Health, *, unicode: boo
     return [column for column in columns if any(column.text(layer).strip() for layer in shown)]
 
 
-def rows_of(
-    shown: Sequence[LayerMeasurements], columns: Sequence[Column], health: Health, *, width: int, unicode: bool
-) -> list[Text]:
-    """A header and a row per layer, none wider than ``width``."""
+def rows_of(shown: Sequence[LayerMeasurements], columns: Sequence[Column], health: Health, paper: Paper) -> list[Text]:
+    """A header and a row per layer, none wider than the paper."""
+    width, unicode = paper.width, paper.unicode
     wanted = max(LEAST_NAME, min(MOST_NAME, max(cell_len(_name(layer)) for layer in shown)))
     cells = {column: [column.text(layer) for layer in shown] for column in columns}
     sizes = {column: max(cell_len(text) for text in (column.title, *cells[column])) for column in columns}

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from normadvisor.report.clean import one_line
 from normadvisor.report.measured.numbers import duration
-from normadvisor.report.probe.section import Paper
+from normadvisor.report.probe.paper import Paper
 from normadvisor.types import Report
 
 __all__ = ["verdict"]
