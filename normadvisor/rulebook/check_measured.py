@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from normadvisor.types.words import nearest
 
 __all__ = ["FOUND", "check_measured_side", "check_probe_side"]
 
+_COUNT = re.compile(r"\bcount\s*\(")
 FOUND = "found"
 """The measured layers of a finding, in the section ``measured``."""
 
@@ -42,6 +44,29 @@ class Checker(Protocol):
         """Check a message."""
 
 
+class _Uncounted:
+    """A checker that refuses ``count()``, which counts nodes of a traced model."""
+
+    def __init__(self, checker: Checker) -> None:
+        self._checker = checker
+        self.rule, self.errors, self.countable = checker.rule, checker.errors, checker.countable
+        self.error, self.new_name, self.operations = checker.error, checker.new_name, checker.operations
+
+    def expression(self, text: str | None, path: KeyPath, names: Names) -> None:
+        """Check a condition or value."""
+        self._checker.expression(text, path, names)
+        self._counts(text, path)
+
+    def template(self, text: str | None, path: KeyPath, names: Names) -> None:
+        """Check a message."""
+        self._checker.template(text, path, names)
+        self._counts(text, path)
+
+    def _counts(self, text: str | None, path: KeyPath) -> None:
+        if text is not None and _COUNT.search(text):
+            self.error("count() counts nodes of a traced model", path, "count layers with len([layer for layer in probe.layers if ...])")
+
+
 def check_probe_side(checker: Checker, rule: Rule) -> None:
     """Note everything wrong with a rule of scope ``probe``.
 
@@ -50,6 +75,7 @@ def check_probe_side(checker: Checker, rule: Rule) -> None:
         rule: the rule.
 
     """
+    checker = _Uncounted(checker)
     _no_graph(checker, rule)
     ground: dict[str, Collection[str] | None] = {"context": CONTEXT, "probe": RUN}
     for name, text in rule.define.values.items():
@@ -84,6 +110,7 @@ def check_measured_side(checker: Checker, rule: Rule) -> None:
     if rule.scope != "graph":
         checker.error("'measured' is for rules on the graph", ("measured",), "a rule of scope 'probe' is measured itself", key=True)
         return
+    checker = _Uncounted(checker)
     _decides(checker, side)
     names: Names = {"context": CONTEXT, "probe": RUN, FOUND: None}
     for key in ("confirm", "withdraw"):
@@ -108,7 +135,6 @@ def _decides(checker: Checker, side: MeasuredSide) -> None:
 def _no_graph(checker: Checker, rule: Rule) -> None:
     """What a rule of scope ``probe`` cannot have."""
     hint = "a measured layer has no data flow around it"
-    checker.countable.clear()
     for name in rule.define.patterns:
         checker.error("patterns to count mean nothing in a measurement", ("define", "patterns", name), hint, key=True)
     if rule.script is not None:

@@ -143,7 +143,76 @@ examples:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.0001)
 """
 
-_TEXTS = {"graph": _GRAPH, "script": _SCRIPT}
+_PROBE = """\
+{schema}# One rule, one file. 'normadvisor rule test {folder}' probes the examples below as tests;
+# 'normadvisor rule schema' prints what every key means.
+id: {id}
+name: {name}
+severity: warning # info, warning or error
+scope: probe # graph: the traced model; script: the source; probe: a measurement
+summary: An embedding whose values are far larger than those of the layers behind it # one line without a full stop
+# The reason, with numbers.
+why: |
+  Embeddings start with a standard deviation of 1, linear layers with 1 / sqrt(3 n) for n inputs. A position that is added to such an
+  embedding hardly shows.
+references:
+  - title: PyTorch documentation, Embedding
+    url: https://docs.pytorch.org/docs/stable/generated/torch.nn.Embedding.html
+    claim: the weights are drawn with mean 0 and standard deviation 1
+# A measured layer and what must be true of it; docs/rules/language.md lists what is measured of layers and of the run.
+# Without 'layer', 'where' asks the run alone. Names given here are known in every expression and template below.
+pattern:
+  layer: table
+  op: embedding # an operation or a group of operations; any for all
+  where: table.act_std > 10
+# site: one finding per line that builds layers; model: one for all of them, and 'table_all' lists them from the first to the last.
+report: site
+message: "the output of {{table.name}} has a standard deviation of {{table.act_std:.2g}}"
+# evidence: what the finding rests on, as expressions.
+evidence:
+  act_std: table.act_std
+fix:
+  title: a smaller start # a few words for a menu
+  applicability: display # a measurement knows no constructor: say in words what to do
+  description: Initialise {{table.name}} with a standard deviation of 0.02; the model must be trained again.
+# explained_by: static rules that name the cause; where one speaks on the same layers the finding refers to it.
+# What the rule leaves alone and why.
+exempt:
+  - Embeddings that a normalization follows, which takes their scale off.
+examples:
+  bad:
+    - code: |
+        from torch import nn
+
+
+        def net():
+            table = nn.Embedding(100, 16)
+            nn.init.normal_(table.weight, std=30.0)
+            return nn.Sequential(table, nn.Linear(16, 4))
+      inputs: ["4x8:int64"]
+      expect: ["5:warning"] # LINE or LINE:severity of every finding
+      # probe: {{batch_size: 16, lr: 0.01}}: how it is probed, where that matters
+  good: # the tempting look-alikes
+    - code: |
+        from torch import nn
+
+
+        def net():
+            return nn.Sequential(nn.Embedding(100, 16), nn.Linear(16, 4))
+      inputs: ["4x8:int64"]
+  fixed: # the bad examples, mended
+    - code: |
+        from torch import nn
+
+
+        def net():
+            table = nn.Embedding(100, 16)
+            nn.init.normal_(table.weight, std=0.02)
+            return nn.Sequential(table, nn.Linear(16, 4))
+      inputs: ["4x8:int64"]
+"""
+
+_TEXTS = {"graph": _GRAPH, "script": _SCRIPT, "probe": _PROBE}
 SCOPES = tuple(_TEXTS)
 """What a new rule may look at."""
 
