@@ -15,14 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from normadvisor.api.job import Job, Limits, ModelJob
+from normadvisor.api.job import MEETING, Job, Limits, ModelJob
 from normadvisor.api.wire import encode, write_problem, write_withdrawn
 
 if TYPE_CHECKING:
     from normadvisor.api.examine import Examined, Traced
     from normadvisor.api.probing import Prepared
+    from normadvisor.probe.distributed import Ranks
     from normadvisor.rulebook.model import Rule
     from normadvisor.targets.load import Loaded
+    from normadvisor.types import Problem
 
 __all__ = ["enter", "run_job"]
 
@@ -112,6 +114,11 @@ def run_job(job: Job, rules: Sequence[Rule], limits: Limits, output: int) -> Non
         while line:
             line = line[write(output, line) :]
 
+    if job.announcement is not None:
+        from normadvisor.probe.distributed import announce
+
+        announce(job.announcement.environment, job.announcement.text)
+        return
     if job.cwd is not None:
         os.chdir(job.cwd)
     chosen = list(rules) if job.rules is None else [rules[index] for index in job.rules]
@@ -163,10 +170,28 @@ class _Run:
                 # The parent kills a model that is over time a little later; until then its frames are on their way.
                 faulthandler.dump_traceback_later(seconds, file=self._output)
 
+        def give_up(problem: Problem) -> None:
+            from normadvisor.api.examine import failed
+
+            faulthandler.cancel_dump_traceback_later()
+            for other in range(index, len(self._job.models)):
+                name = str(self._job.models[other].target)
+                self._send(_message(other, failed(name, replace(problem, target=name))) | {"import_failed": False})
+            self._send({"kind": "end"})
+
+        def check(ranks: Ranks | None) -> tuple[Examined, bool]:
+            phase("importing")
+            return self._check(index, model, phase, ranks)
+
         model = self._job.models[index]
-        phase("importing")
         try:
-            result, import_failed = self._check(index, model, phase)
+            if model.probing is None:
+                result, import_failed = check(None)
+            else:
+                from normadvisor.api.on_ranks import with_ranks
+
+                phase("importing" if model.meeting is None else MEETING)
+                result, import_failed = with_ranks(model, self._limits, check, give_up)
         except BaseException as error:  # noqa: BLE001 - the target's code may raise anything; a Ctrl-C of the user does not reach this session
             from normadvisor.api.examine import failed, problem_of
 
@@ -175,7 +200,7 @@ class _Run:
         self._send(_message(index, result) | {"import_failed": import_failed})
         return import_failed
 
-    def _check(self, index: int, model: ModelJob, phase: Callable[[str], None]) -> tuple[Examined, bool]:
+    def _check(self, index: int, model: ModelJob, phase: Callable[[str], None], ranks: Ranks | None) -> tuple[Examined, bool]:
         from normadvisor.api.examine import failed, problem_of
         from normadvisor.errors import NormAdvisorError
         from normadvisor.targets.load import load
@@ -196,7 +221,7 @@ class _Run:
         if model.probing is not None:
             from normadvisor.api.probing import Prepared
 
-            prepared = Prepared.of(model.probing, name, phase)
+            prepared = Prepared.of(model.probing, name, phase, ranks)
         phase("building")
         try:
             result, known = self._examined(model, loaded, phase, prepared)

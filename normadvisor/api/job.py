@@ -7,17 +7,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from normadvisor.config.ranks import RankEnvironment
 from normadvisor.targets.parse import Target
 from normadvisor.types import Operation, RunContext
 from normadvisor.types.probing import ProbeOptions
 
-__all__ = ["CONVERT", "LOADING_DATA", "PROBING", "Contents", "Conversion", "Job", "Limits", "ModelJob", "Probing", "ProofRequest"]
+__all__ = [
+    "CONVERT",
+    "LOADING_DATA",
+    "MEETING",
+    "PROBING",
+    "Announcement",
+    "Contents",
+    "Conversion",
+    "Job",
+    "Limits",
+    "Meeting",
+    "ModelJob",
+    "Probing",
+    "ProofRequest",
+]
 
 LOADING_DATA = "loading the data for"
 """Phase in which a function of the user's makes batches."""
+MEETING = "gathering the ranks for"
+"""Phase in which processes that measure a model together wait for each other."""
 PROBING = "probing"
 """Phase in which a model is trained for a few steps."""
-_CLOCK_STARTS: Mapping[str, float] = {"importing": 1.0, "building": 1.0, "proving": 3.0, LOADING_DATA: 1.0}
+_CLOCK_STARTS: Mapping[str, float] = {"importing": 1.0, "building": 1.0, "proving": 3.0, LOADING_DATA: 1.0, MEETING: 3.0}
 """Phases that have a time limit to themselves and what follows them, in times :attr:`Limits.timeout`; a model is imported, built, traced
 and matched. Comparing runs it forward and backward several times in double precision."""
 
@@ -62,6 +79,24 @@ class Probing:
     """Is the loss; chosen by name or by the output when ``None``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """Processes that measure one model together."""
+
+    environment: RankEnvironment
+    """Which of them this is."""
+    run: str
+    """What they meet for: the same on all of them, and different each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What other ranks are told by one whose worker is gone."""
+
+    environment: RankEnvironment
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelJob:
     """One model to check."""
@@ -74,6 +109,8 @@ class ModelJob:
     """Findings point into files below it when they can."""
     probing: Probing | None = None
     """How it is measured; it is not when ``None``."""
+    meeting: Meeting | None = None
+    """With which other processes; alone when ``None``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,5 +158,7 @@ class Job:
     """How the only model of the job is compared with what it was before; it is not when ``None``."""
     conversion: Conversion | None = None
     """What to report beside the findings of the rules."""
+    announcement: Announcement | None = None
+    """What to tell other ranks, in place of checking models."""
     list_files: bool = False
     """Whether to tell which files below the root were imported."""

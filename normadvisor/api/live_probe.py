@@ -148,8 +148,11 @@ class _Work:
         def part(what: str, done: int, total: int) -> None:
             told(f"{what} {done} of {total}" if total else what)
 
+        from normadvisor.probe.distributed import live_ranks
+
         try:
-            found = measure(subject, self.options, self.rules, static=examined.findings, told=part)
+            with live_ranks(self.model) as ranks:
+                found = measure(replace(subject, ranks=ranks), self.options, self.rules, static=examined.findings, told=part)
         except Exception as error:  # noqa: BLE001 - the model's code may raise anything
             return replace(examined, problems=(*examined.problems, problem_of(error, self.name)))
         return replace(examined, findings=found.findings, measurements=found.measurements, withdrawn=found.withdrawn)

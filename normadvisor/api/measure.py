@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from normadvisor.graph.model import ModelGraph
+    from normadvisor.probe.distributed import Ranks
     from normadvisor.rulebook.model import Rule
     from normadvisor.targets.inputs import Inputs
 
@@ -43,6 +44,8 @@ class Subject:
     sites: Mapping[str, Site] | None = None
     """Where modules were constructed, by qualified name."""
     defined_at: Site | None = None
+    ranks: Ranks | None = None
+    """The processes that measure it together; this one alone when ``None``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +73,12 @@ def measure(subject: Subject, options: ProbeOptions, rules: Sequence[Rule], *, s
 
     """
     from normadvisor.match.measured import judged, measured_findings
+    from normadvisor.probe.distributed import ALONE
     from normadvisor.probe.run import probe_model
 
     measurements = probe_model(
         subject.model, options, inputs=subject.inputs, batches=subject.batches, loss_fn=subject.loss_fn, optimizer=subject.optimizer,
-        graph=subject.graph, target=subject.target, context=subject.context, progress=told,
+        graph=subject.graph, target=subject.target, context=subject.context, progress=told, ranks=subject.ranks or ALONE,
     )  # fmt: skip
     measurements = replace(measurements, target=subject.target)
     measurements = _with_locations(measurements, subject)

@@ -17,6 +17,7 @@ from normadvisor.api.launch import ForkLauncher, FreshLauncher, Launcher, can_fo
 from normadvisor.api.memory import MemoryWatch
 from normadvisor.api.outcome import Outcome, outcome_of, unusable
 from normadvisor.api.progress import Progress, ProgressCallback
+from normadvisor.api.ranked import announcement_of
 from normadvisor.api.scripts import default_jobs
 from normadvisor.types import Problem
 
@@ -197,6 +198,8 @@ class _Run:
     def _settle(self, attempt: Attempt) -> None:
         """Take over what an ended child found, and go on behind the model that it ended at."""
         del self._running[attempt.number]
+        if attempt.job.announcement is not None:
+            return
         outcomes = self._outcomes[attempt.position]
         for index, message in sorted(attempt.results.items()):
             outcome = outcome_of(message, attempt.job, index)
@@ -214,7 +217,15 @@ class _Run:
             following = attempt.first + attempt.model + 1
             if following < len(self._jobs[attempt.position].models) and not importing_all(attempt):
                 self._waiting.appendleft(self._attempt(attempt.position, following, alone=attempt.alone))
+            self._announce(attempt)
         self._tell(attempt.job.label, "done")
+
+    def _announce(self, attempt: Attempt) -> None:
+        """Tell other ranks that measure the same model why this one's worker is gone."""
+        job = announcement_of(attempt, explain(attempt))
+        if job is not None:
+            number, first = self._pool._next_number(), attempt.first + attempt.model  # noqa: SLF001
+            self._waiting.appendleft(Attempt(number=number, job=job, limits=attempt.limits, first=first, position=attempt.position))
 
     @staticmethod
     def _ended_early(attempt: Attempt) -> Outcome:
@@ -253,7 +264,8 @@ class _Run:
             self._settle(attempt)
         else:
             for attempt in reversed(running):
-                self._waiting.appendleft(self._attempt(attempt.position, attempt.first, alone=True))
+                if attempt.job.announcement is None:
+                    self._waiting.appendleft(self._attempt(attempt.position, attempt.first, alone=True))
         if self._waiting:
             self._pool._relaunch()  # noqa: SLF001
 

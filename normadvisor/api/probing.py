@@ -10,6 +10,7 @@ from normadvisor.api.batch_inputs import inputs_of
 from normadvisor.api.examine import Examined, problem_of
 from normadvisor.api.job import LOADING_DATA, PROBING, ModelJob, Probing
 from normadvisor.api.measure import Subject, measure, place
+from normadvisor.api.on_ranks import device_on
 from normadvisor.errors import NormAdvisorError
 from normadvisor.targets.build import build_real
 from normadvisor.targets.functions import UserBatches, load_batches, load_loss
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from normadvisor.api.examine import Traced
+    from normadvisor.probe.distributed import Ranks
     from normadvisor.rulebook.model import Rule
     from normadvisor.targets.inputs import Inputs
     from normadvisor.targets.load import Loaded
@@ -45,15 +47,18 @@ class Prepared:
     loss_fn: Callable[..., Any] | None = None
     problem: Problem | None = None
     """Why one of them gave nothing."""
+    ranks: Ranks | None = None
+    """With whom the model is measured."""
 
     @classmethod
-    def of(cls, probing: Probing, name: str, phase: Callable[[str], None]) -> Prepared:
+    def of(cls, probing: Probing, name: str, phase: Callable[[str], None], ranks: Ranks | None = None) -> Prepared:
         """Call them.
 
         Args:
             probing: names them.
             name: of the model, for the problem.
             phase: told each phase as it begins.
+            ranks: with whom the model is measured; each gets batches of its own.
 
         """
         try:
@@ -61,11 +66,13 @@ class Prepared:
             if probing.data is not None:
                 phase(LOADING_DATA)
                 batches = load_batches(probing.data)
+                if ranks is not None:
+                    batches.share(ranks.rank, ranks.world_size)
                 batches.first()
             loss_fn = None if probing.loss is None else load_loss(probing.loss)
         except NormAdvisorError as error:
             return cls(options=probing.options, problem=problem_of(error, name))
-        return cls(options=probing.options, batches=batches, loss_fn=loss_fn)
+        return cls(options=probing.options, batches=batches, loss_fn=loss_fn, ranks=ranks)
 
     def inputs(self, model: torch.nn.Module) -> Inputs | None:
         """What goes to the model from the first batch; ``None`` where there is none."""
@@ -110,7 +117,9 @@ def _probed(  # noqa: PLR0917 - as above
     worker.phase("building")
     built = build_real(loaded, seed=options.seed)
     worker.phase(PROBING)
-    model = place(built.model, options.device)
+    model = place(built.model, options.device if job.meeting is None else device_on(job.meeting, job))
+    if prepared.ranks is not None:
+        prepared.ranks.same_weights(model)
 
     def told(what: str, done: int, total: int) -> None:
         worker.part(f"{what} {done} of {total}" if total else what)
@@ -118,7 +127,7 @@ def _probed(  # noqa: PLR0917 - as above
     subject = Subject(
         model=model, target=name, context=job.context, root=job.root, graph=None if known is None else known.graph,
         inputs=None if known is None or known.inputs is None else known.inputs.on("cpu"), batches=prepared.batches,
-        loss_fn=prepared.loss_fn, sites=built.sites, defined_at=built.defined_at,
+        loss_fn=prepared.loss_fn, sites=built.sites, defined_at=built.defined_at, ranks=prepared.ranks,
     )  # fmt: skip
     found = measure(subject, options, rules, static=examined.findings, told=told)
     measurements = replace(found.measurements, notes=(*built.notes, *found.measurements.notes))

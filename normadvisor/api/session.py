@@ -55,6 +55,7 @@ class Session:
         self._stack = ExitStack()
         self._options = options
         self._pool: WorkerPool | None = None
+        self._turns = 0
         with ExitStack() as failing:
             failing.callback(self.close)
             self._planner = Planner(texts=targets, cwd=Path.cwd())
@@ -92,6 +93,10 @@ class Session:
             return []
         self._pool = self._pool or self._workers()
         self._pool.limits = self._limits()
+        if self._options.probing is not None:
+            from normadvisor.api.ranked import ranked
+
+            jobs, self._turns = ranked(jobs, self._turns), self._turns + 1
         return self._pool.run(jobs, self.rules, progress, keep_prints=self._options.debug)
 
     def checked(self, outcomes: Sequence[Sequence[Outcome]], reading: Reading | None = None) -> Checked:

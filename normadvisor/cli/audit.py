@@ -8,6 +8,7 @@ from normadvisor.cli import options as o
 from normadvisor.cli import probe_options as p
 from normadvisor.cli.given import check_options, printing_of, settings_finder
 from normadvisor.cli.probing import Outputs, probe_targets
+from normadvisor.cli.ranked import for_rank
 
 __all__ = ["audit_command"]
 
@@ -58,7 +59,7 @@ def audit_command(  # noqa: PLR0913 - one parameter per flag; all are read by na
 
     Exit codes: 0 go, 1 no-go, 2 something could not be judged.
     """
-    given = dict(locals())
+    given = for_rank(locals())
     outputs = Outputs.of(given, audit=True)
     wanted = p.probe_options(given)
     options = check_options({**given, **p.context_flags(given)}, probing=wanted)

@@ -14,6 +14,7 @@ from normadvisor.cli import options as o
 from normadvisor.cli import probe_options as p
 from normadvisor.cli.given import check_options, printing_of, settings_finder
 from normadvisor.cli.printing import Printing, print_notes, print_report
+from normadvisor.cli.ranked import for_rank
 from normadvisor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def check_command(  # noqa: PLR0913 - one parameter per flag; all are read by na
     """
     given = dict(locals())
     probing = _probing(given)
+    if probing is not None:
+        given = for_rank(given)
     context = given if probing is None else {**given, **p.context_flags(given)}
     options, printing, find = check_options(context, probing=probing), printing_of(given), settings_finder(given)
 

@@ -8,6 +8,7 @@ from normadvisor.cli import options as o
 from normadvisor.cli import probe_options as p
 from normadvisor.cli.given import check_options, printing_of, settings_finder
 from normadvisor.cli.probing import Outputs, probe_targets
+from normadvisor.cli.ranked import for_rank
 
 __all__ = ["probe_command"]
 
@@ -61,7 +62,7 @@ def probe_command(  # noqa: PLR0913 - one parameter per flag; all are read by na
 
     Exit codes: 0 clean, 1 findings, 2 something could not be measured.
     """
-    given = dict(locals())
+    given = for_rank(locals())
     outputs = Outputs.of(given)
     wanted = p.probe_options(given)
     options = check_options({**given, **p.context_flags(given)}, probing=wanted, static_rules=False)

@@ -25,12 +25,23 @@ _USAGE_ERROR: type[Exception] = next(cls for cls in typer.BadParameter.__mro__ i
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line.
+    """Run a command line; where several processes run the same one together, rank 0 alone prints.
 
     Returns:
         The exit code: 0 clean, 1 findings, 2 the tool could not do its work, 130 interrupted.
 
     """
+    if "RANK" in os.environ:
+        from normadvisor.cli.ranked import is_silent, linger, silenced
+
+        if is_silent(arguments):
+            with silenced():
+                code = _run(arguments)
+            return linger(code)
+    return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     try:
         code = _invoke(arguments)

@@ -94,8 +94,20 @@ class UserBatches:
     def __init__(self, found: Any, target: Target) -> None:
         self._found = found
         self._target = target
+        self._turn, self._turns = 0, 1
         self._ahead: Iterator[Any] | None = None
         self._first: Any = _NONE
+
+    def share(self, rank: int, ranks: int) -> None:
+        """Take every so many batches only, so that ranks that each read all of them have different ones.
+
+        A loader with a ``DistributedSampler`` shares them out itself. Where there are fewer batches than ranks, some get the last.
+        """
+        from torch.utils.data.distributed import DistributedSampler
+
+        samplers = [getattr(self._found, "sampler", None), getattr(getattr(self._found, "batch_sampler", None), "sampler", None)]
+        if not any(isinstance(sampler, DistributedSampler) for sampler in samplers):
+            self._turn, self._turns = rank, ranks
 
     def first(self) -> Any:
         """The first batch; it is not lost to who iterates next.
@@ -120,7 +132,7 @@ class UserBatches:
     def _read(self) -> Iterator[Any]:
         with self._told(), offline():
             iterator = iter(self._found)
-        count = 0
+        count, last = 0, None
         while True:
             with self._told(), offline():
                 try:
@@ -128,7 +140,12 @@ class UserBatches:
                 except StopIteration:
                     break
             count += 1
-            yield batch
+            if (count - 1) % self._turns == self._turn:
+                yield batch
+            elif count <= self._turn:
+                last = batch
+        if 0 < count <= self._turn:
+            yield last
         if count == 0:
             raise _wrong(self._target, "gives no batches: it is empty", f"a generator can be iterated once only; {_MAKES}")
 

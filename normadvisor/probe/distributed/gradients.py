@@ -77,7 +77,7 @@ def _check_same(lines: list[str], link: Link) -> None:
     both = link.max(torch.tensor([mine, -mine], dtype=torch.int64, device=link.device)).tolist()
     if both[0] == -both[1]:
         return
-    first: list[str] = json.loads(link.gather(json.dumps(lines).encode())[0])
+    first: list[str] = json.loads(link.share(json.dumps(lines).encode()))
     link.together(None if lines == first else f"rank {link.rank} has another model than rank 0: {_difference(lines, first)}")
 
 

@@ -52,6 +52,10 @@ class GroupRanks(Ranks):
         """See :class:`Ranks`."""
         return bool(self.link.max(torch.tensor([int(flag)], device=self.link.device)).item())
 
+    def least(self, number: int) -> int:
+        """See :class:`Ranks`."""
+        return -int(self.link.max(torch.tensor([-number], device=self.link.device)).item())
+
     def same_weights(self, model: nn.Module) -> None:
         """See :class:`Ranks`."""
         if not exchanges(model):
@@ -69,6 +73,10 @@ class GroupRanks(Ranks):
     def samples(self, number: int) -> None:
         """See :class:`Ranks`."""
         self._samples.append(number)
+
+    def agree(self, problem: str | None) -> None:
+        """See :class:`Ranks`."""
+        self.link.together(None if problem is None else f"rank {self.rank}: {problem}")
 
     @contextmanager
     def telling(self) -> Iterator[None]:

@@ -85,26 +85,31 @@ class Link:
         return self.broadcast(values).cpu().numpy().tobytes()
 
     def together(self, problem: str | None) -> None:
-        """Go on where no rank has a problem, else stop on every rank.
+        """Go on where no rank has a problem, or all have one, each its own; else stop on every rank.
 
         Raises:
             RankError: ``problem`` of the first rank that has one.
 
         """
-        flag = torch.full((1,), -1 if problem is None else self.world_size - self.rank, device=self.device)
-        first = self.world_size - int(self.max(flag).item())
-        if first > self.world_size:
+        flags = torch.zeros(self.world_size, dtype=torch.int8, device=self.device)
+        flags[self.rank] = problem is not None
+        having: list[int] = self.sum(flags).nonzero().flatten().tolist()
+        if len(having) in {0, self.world_size}:
             return
-        text = (self.gather((problem or "").encode())[first]).decode()
-        self.lookout.tell(text, rank=first)
+        text = self.gather((problem or "").encode())[having[0]].decode()
+        self.lookout.tell(text, rank=having[0])
         raise RankError(text)
 
     def explained(self, error: BaseException) -> RankError | None:
         """The error of another rank that ``error`` is a mere consequence of; ``None`` where this rank itself failed."""
         if isinstance(error, RankError):
             return error
-        if not isinstance(error, RuntimeError) or not (isinstance(error, dist.DistError) or _CONTACT.search(str(error))):
-            return None
+        if not _is_contact_lost(error):
+            # It may have been caused by another rank's all the same, and been put into other words on its way.
+            causes = _causes(error)
+            known = next((cause for cause in causes if isinstance(cause, RankError)), None)
+            if known is not None or not any(map(_is_contact_lost, causes)):
+                return known
         self.lookout.meetings += 1
         self.lookout.waits = True
         before = self._beats()
@@ -205,7 +210,20 @@ class Link:
         return self._give_up(f"{who} not go on: {of} at {at}, while others have waited {self.patience:g} s at {self.lookout.where}", first)
 
     def _give_up(self, text: str, rank: int) -> RankError:
-        return self.lookout.tell(text, rank=rank).error()
+        return self.lookout.tell(text, rank=rank, fatal=True).error()
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    cause = error.__cause__
+    while cause is not None and cause not in found:
+        found.append(cause)
+        cause = cause.__cause__
+    return found
+
+
+def _is_contact_lost(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or _CONTACT.search(str(error)) is not None)
 
 
 def _gone_words(gone: dict[int, float], where: str) -> str:

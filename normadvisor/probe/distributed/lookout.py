@@ -40,6 +40,8 @@ class Trouble:
     """Whose fault it is, as far as anybody can tell."""
     text: str
     """In words that name the rank."""
+    fatal: bool = False
+    """Whether the rank will not come to the next meeting either."""
 
     def error(self) -> RankError:
         """The error that every rank ends with."""
@@ -49,6 +51,10 @@ class Trouble:
 def note_trouble(store: Store, trouble: Trouble) -> Trouble:
     """Tell all ranks what went wrong, unless something went wrong before.
 
+    Args:
+        store: of this meeting; for what is fatal, of all meetings.
+        trouble: what went wrong.
+
     Returns:
         What went wrong first.
 
@@ -56,14 +62,14 @@ def note_trouble(store: Store, trouble: Trouble) -> Trouble:
         RuntimeError: the store is gone.
 
     """
-    text = json.dumps({"rank": trouble.rank, "text": trouble.text[:_MOST]})
+    text = json.dumps({"rank": trouble.rank, "text": trouble.text[:_MOST], "fatal": trouble.fatal})
     return _read(store.compare_set(_TROUBLE, "", text)) or trouble
 
 
 def _read(data: bytes | str) -> Trouble | None:
     try:
         found = json.loads(data)
-        return Trouble(int(found["rank"]), str(found["text"]))
+        return Trouble(int(found["rank"]), str(found["text"]), fatal=bool(found["fatal"]))
     except (ValueError, KeyError, TypeError):  # somebody else wrote into the store
         return None
 
@@ -72,18 +78,21 @@ class Lookout:
     """A thread that says "I live" for this rank, and hears what others say.
 
     Args:
-        store: for this lookout alone: a blocking call of somebody else would delay it.
+        store: of this meeting, and for this lookout alone: a blocking call of somebody else would delay it.
         rank: of this process.
         world_size: number of ranks.
+        lasting: store of all meetings; the same as ``store`` where there is but one.
         served: whether rank 0 serves the store, so that both end together.
         on_trouble: called once in that thread when a rank has failed; a process that cannot be interrupted otherwise may end itself.
 
     """
 
     def __init__(
-        self, store: Store, rank: int, world_size: int, *, served: bool = False, on_trouble: Callable[[Trouble], None] | None = None
-    ) -> None:
+        self, store: Store, rank: int, world_size: int, *, lasting: Store | None = None, served: bool = False,
+        on_trouble: Callable[[Trouble], None] | None = None,
+    ) -> None:  # fmt: skip
         self._store = store
+        self._lasting = lasting or store
         self._lock = threading.Lock()
         self.rank = rank
         self.world_size = world_size
@@ -123,11 +132,13 @@ class Lookout:
         """Where this rank stands."""
         return self._where
 
-    def tell(self, text: str, *, rank: int | None = None) -> Trouble:
+    def tell(self, text: str, *, rank: int | None = None, fatal: bool = False) -> Trouble:
         """Tell the others what went wrong; returns what went wrong first."""
-        trouble = Trouble(self.rank if rank is None else rank, text)
+        trouble = Trouble(self.rank if rank is None else rank, text, fatal=fatal)
         try:
             with self._lock:
+                if fatal:
+                    trouble = note_trouble(self._lasting, trouble)
                 trouble = note_trouble(self._store, trouble)
         except RuntimeError:
             pass  # without the store nobody can be told, but they will notice that
@@ -138,8 +149,9 @@ class Lookout:
         """What went wrong on any rank, asking the store now."""
         if self.trouble is None:
             with suppress(RuntimeError), self._lock:
-                if self._store.check([_TROUBLE]):
-                    self.trouble = _read(self._store.get(_TROUBLE))
+                for store in (self._lasting, self._store):
+                    if self.trouble is None and store.check([_TROUBLE]):
+                        self.trouble = _read(store.get(_TROUBLE))
         return self.trouble
 
     def standing(self) -> dict[int, dict[str, Any]]:
@@ -160,7 +172,7 @@ class Lookout:
     def unreachable(self) -> Trouble:
         """What it means that the store does not answer."""
         who = "rank 0 is gone, and with it the place where the ranks meet" if self._served else "the place where the ranks meet is gone"
-        return Trouble(0, f"{who}; others are at {self._where}")
+        return Trouble(0, f"{who}; others are at {self._where}", fatal=True)
 
     def silent(self) -> dict[int, float]:
         """Ranks that were heard before, and for how many seconds they have said nothing; those below :data:`SILENT` are left out."""

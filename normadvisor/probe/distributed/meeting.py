@@ -47,7 +47,7 @@ def rank_device(environment: RankEnvironment, wanted: str = "auto") -> str:
 @contextmanager
 def join(
     environment: RankEnvironment, *, run: str, device: str = "cpu", patience: float = PATIENCE,
-    on_trouble: Callable[[Trouble], None] | None = None,
+    arrival: float | None = None, on_trouble: Callable[[Trouble], None] | None = None,
 ) -> Iterator[Ranks]:  # fmt: skip
     """Make the process group of all ranks, for the length of the block.
 
@@ -58,6 +58,7 @@ def join(
         run: what the ranks meet for; the same on all of them, and another one each time.
         device: of the model: CUDA is spoken to through NCCL where each rank of a machine has a GPU of its own, else through gloo.
         patience: seconds to wait for a rank that shows no progress.
+        arrival: seconds to wait for all to come; as long as ``patience`` when ``None``.
         on_trouble: called in a thread when a rank has failed. Code that hangs cannot be interrupted: a process that belongs to the probe
             alone had better report the error and end itself.
 
@@ -65,14 +66,16 @@ def join(
         RankError: a rank has failed, hangs, does not come, or cannot be reached.
 
     """
-    store, prefix = _connect(environment, patience), f"normadvisor/{environment.attempt}/{run}"
-    beats = _connect(environment, patience, server=False)
+    store, beats = _connect(environment, patience), _connect(environment, patience, server=False)
+    lasting = _prefix(environment)
+    prefix = f"{lasting}/{run}"
     lookout = Lookout(
-        PrefixStore(prefix, beats), environment.rank, environment.world_size, served=not environment.agent_store, on_trouble=on_trouble
-    )
+        PrefixStore(prefix, beats), environment.rank, environment.world_size, lasting=PrefixStore(lasting, beats),
+        served=not environment.agent_store, on_trouble=on_trouble,
+    )  # fmt: skip
     lookout.start()
     try:
-        _wait_for_all(lookout, patience)
+        _wait_for_all(lookout, patience if arrival is None else arrival)
         _make_group(environment, PrefixStore(f"{prefix}/group", store), device, patience)
         with _linked(lookout, patience) as ranks:
             yield ranks
@@ -81,14 +84,21 @@ def join(
         lookout.stop()
 
 
-def announce(environment: RankEnvironment, *, run: str, text: str) -> None:
-    """Tell the other ranks that this one cannot go on: for a process that stands in for one that has crashed or was killed."""
+def announce(environment: RankEnvironment, text: str) -> None:
+    """Tell the other ranks that this one cannot go on: for a process that stands in for one that has crashed or was killed.
+
+    This and all further meetings end with it.
+    """
     with suppress(RuntimeError):  # they notice that it is gone, only later
         store = TCPStore(
             environment.address, environment.port, environment.world_size, is_master=False, timeout=timedelta(seconds=_ANNOUNCING)
         )
-        found = PrefixStore(f"normadvisor/{environment.attempt}/{run}", store)
-        note_trouble(found, Trouble(environment.rank, f"rank {environment.rank}: {text}"))
+        trouble = Trouble(environment.rank, f"rank {environment.rank}: {text}", fatal=True)
+        note_trouble(PrefixStore(_prefix(environment), store), trouble)
+
+
+def _prefix(environment: RankEnvironment) -> str:
+    return f"normadvisor/{environment.attempt}"
 
 
 @contextmanager
@@ -150,7 +160,7 @@ def _wait_for_all(lookout: Lookout, patience: float, hint: str | None = None) ->
             missing = [rank for rank in range(lookout.world_size) if rank not in present]
             who = f"rank {missing[0]} has" if len(missing) == 1 else f"ranks {', '.join(map(str, missing[:8]))} have"
             text = f"{who} not come to probe within {patience:g} s"
-            raise RankError(lookout.tell(text, rank=missing[0]).text, hint=hint)
+            raise RankError(lookout.tell(text, rank=missing[0], fatal=True).text, hint=hint)
         time.sleep(BEAT / 10)
 
 

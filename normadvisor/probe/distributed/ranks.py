@@ -35,6 +35,15 @@ class Ranks:
         """
         return flag
 
+    def least(self, number: int) -> int:
+        """The smallest number of any rank: for how often all do something.
+
+        Raises:
+            RankError: a rank is gone, or does not answer in time.
+
+        """
+        return number
+
     def same_weights(self, model: nn.Module) -> None:
         """Give parameters and buffers the values of rank 0, in place; of sharded ones each rank keeps its part.
 
@@ -61,6 +70,14 @@ class Ranks:
 
     def samples(self, number: int) -> None:
         """Tell how many samples this rank's batch of a recorded step has."""
+
+    def agree(self, problem: str | None) -> None:
+        """Go on where no rank has a problem, or all have one, each its own.
+
+        Raises:
+            RankError: some ranks have one; it names the first.
+
+        """
 
     @contextmanager
     def telling(self) -> Iterator[None]:

@@ -129,7 +129,7 @@ def test_stand_in_tells_of_a_crash(on_ranks):
     found = on_ranks("""
         if rank == 1:
             time.sleep(.3)
-            announce(environment, run="x", text="the process crashed: segmentation fault in model.py:12")
+            announce(environment, "the process crashed: segmentation fault in model.py:12")
         else:
             with join(environment, run="x") as ranks:
                 pass

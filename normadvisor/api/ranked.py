@@ -1,0 +1,53 @@
+"""Measuring on several ranks at once: what each process tells its worker, and what it tells the others when its worker is gone.
+
+Imports no torch; the worker's side is :mod:`normadvisor.api.on_ranks`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from normadvisor.api.attempt import Attempt
+from normadvisor.api.job import Announcement, Job, Meeting
+from normadvisor.config.ranks import RankEnvironment
+from normadvisor.types import Problem
+
+__all__ = ["announcement_of", "ranked"]
+
+
+def ranked(jobs: Sequence[Job], turn: int) -> list[Job]:
+    """The jobs, with a meeting of all ranks for each model that is measured; as they are where there is one process.
+
+    Args:
+        jobs: the same on all ranks.
+        turn: how many jobs this process ran before in one go.
+
+    Raises:
+        UsageError: the variables that say so make no sense.
+
+    """
+    environment = RankEnvironment.read(os.environ)
+    if environment is None:
+        return list(jobs)
+    found = []
+    for position, job in enumerate(jobs):
+        meetings = [Meeting(environment, f"{turn}.{position}.{index} {model.target}") for index, model in enumerate(job.models)]
+        models = [
+            model if model.probing is None else replace(model, meeting=meeting)
+            for model, meeting in zip(job.models, meetings, strict=True)
+        ]
+        found.append(replace(job, models=tuple(models)))
+    return found
+
+
+def announcement_of(attempt: Attempt, problem: Problem) -> Job | None:
+    """A job that tells the other ranks why a worker is gone; ``None`` where there are none."""
+    if not attempt.job.models:
+        return None
+    meeting = attempt.job.models[min(attempt.model, len(attempt.job.models) - 1)].meeting
+    if meeting is None:
+        return None
+    place = f" ({problem.location})" if problem.location else ""
+    return Job(label=attempt.job.label, models=(), announcement=Announcement(meeting.environment, f"{problem.message}{place}"))
