@@ -142,12 +142,16 @@ def plant(kind: str, families: str, *, seeds: tuple[int, ...] = (0, 1)) -> Calla
     return register
 
 
+_CANDIDATES = 3
+"""Networks with one plant in each half that are tried at all."""
+
+
 def networks() -> Iterator[Network]:
     """All of them, healthy and planted, before those are left out whose ground truth training does not bear out."""
     for healthy in FAMILIES.values():
         for seed in healthy.seeds:
             yield Network(family=healthy, plant=None, seed=seed)
     for trouble in PLANTS.values():
-        for name in trouble.families:
-            for seed in trouble.seeds:
-                yield Network(family=FAMILIES[name], plant=trouble, seed=seed)
+        every = [Network(family=FAMILIES[name], plant=trouble, seed=seed) for name in trouble.families for seed in trouble.seeds]
+        for development in (True, False):
+            yield from [network for network in every if network.development == development][:_CANDIDATES]

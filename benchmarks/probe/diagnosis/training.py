@@ -83,14 +83,17 @@ def train(network: Network, enough: float = _ENOUGH) -> dict[str, Any]:
     return best
 
 
-def _train_pair(names: tuple[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """A healthy network and its planted ones; a plant that reaches too much of its twin's skill once needs no further trial."""
+def _train_pair(work: tuple[str, float | None, Sequence[str]]) -> list[dict[str, Any]]:
+    """A healthy network, if its skill is not known, and planted ones, which need no further trial once they reach too much of that."""
+    twin, skill, planted = work
     by_name = {one.name: one for network in networks() for one in (network.twin, network)}
-    twin, planted = names
-    healthy = train(by_name[twin])
-    if healthy["skill"] < LEAST_SKILL:
-        return [healthy]
-    return [healthy, *(train(by_name[name], MOST_OF_TWIN * healthy["skill"] + 1e-9) for name in planted)]
+    trained = []
+    if skill is None:
+        trained.append(train(by_name[twin]))
+        skill = trained[0]["skill"]
+    if skill >= LEAST_SKILL:
+        trained += [train(by_name[name], MOST_OF_TWIN * skill + 1e-9) for name in planted]
+    return trained
 
 
 @cache
@@ -102,10 +105,10 @@ def known() -> dict[str, dict[str, Any]]:
 def borne_out(network: Network) -> bool:
     """Whether training bore out what the network is said to be."""
     rows = known()
-    healthy = rows[network.twin.name]["skill"]
-    if healthy < LEAST_SKILL:
+    healthy, own = (rows.get(one.name, {"skill": -1.0}) for one in (network.twin, network))
+    if healthy["skill"] < LEAST_SKILL:
         return False  # Its planted ones were not trained either.
-    return network.plant is None or rows[network.name]["skill"] <= MOST_OF_TWIN * healthy
+    return network.plant is None or (network.name in rows and own["skill"] <= MOST_OF_TWIN * healthy["skill"])
 
 
 def _worker() -> None:
@@ -126,14 +129,18 @@ def main() -> None:
             planted[network.name] = None
     names = {*work, *(name for planted in work.values() for name in planted)}
     rows = {name: row for name, row in known().items() if name in names} if TRUTH.exists() else {}
-    wanted = [(twin, tuple(planted)) for twin, planted in work.items() if arguments.only in twin.partition("/")[0]]
+    wanted = []
+    for twin, planted in work.items():
+        skill = rows[twin]["skill"] if twin in rows else None
+        missing = tuple(name for name in planted if name not in rows)
+        if arguments.only in twin.partition("/")[0] and (skill is None or (missing and skill >= LEAST_SKILL)):
+            wanted.append((twin, skill, missing))
     with get_context("spawn").Pool(arguments.jobs, _worker) as pool:
         for done, trained in enumerate(pool.imap_unordered(_train_pair, wanted), 1):
             rows |= {row["name"]: row for row in trained}
             lines = ",\n".join(json.dumps(rows[name]) for name in sorted(rows))
             TRUTH.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-            for row in trained:
-                print(f"{done} of {len(wanted)}  {row['name']}  {row['skill']:.3f}  {row['optimizer']}", flush=True)
+            print(f"{done} of {len(wanted)}  " + ", ".join(f"{row['name']} {row['skill']:.3f}" for row in trained), flush=True)
 
 
 if __name__ == "__main__":
