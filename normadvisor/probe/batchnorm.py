@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from normadvisor.probe.layers import walk
 from normadvisor.probe.trees import named_tensors
 
 __all__ = [
@@ -68,7 +69,7 @@ class Statistics:
 def norm_layers(model: nn.Module, ops: Mapping[str, str | None]) -> dict[str, NormLayer]:
     """The BatchNorm layers of a model by name; those of instance normalization are none."""
     found: dict[str, NormLayer] = {}
-    for name, module in model.named_modules():
+    for name, module in walk(model):
         running = getattr(module, "running_mean", None)
         op = ops.get(name)
         if isinstance(module, _BatchNorm):

@@ -43,14 +43,15 @@ class Modes:
     modules: dict[str, nn.Module] = field(default_factory=dict)
 
     @property
-    def norms_in_train(self) -> dict[str, bool]:
+    def norms_in_train(self) -> dict[nn.Module, bool]:
         """Flags of the third mode: BatchNorm layers that use the batch in training, and what they consist of."""
-        using = tuple(f"{name}." for name in self.layers if self.uses.get(name))
-        train = self.session.train_flags
-        evaluation = self.session.eval_flags
-        return {name: (train.get(name, flag) if f"{name}.".startswith(using) else flag) for name, flag in evaluation.items()}
+        flags = dict(self.session.eval_flags)
+        for name, layer in self.layers.items():
+            if self.uses.get(name):
+                flags.update({part: self.session.train_flags[part] for part in layer.module.modules()})
+        return flags
 
-    def run(self, batch: Batch, flags: Mapping[str, bool]) -> Any:
+    def run(self, batch: Batch, flags: Mapping[nn.Module, bool]) -> Any:
         """One forward pass in a mode."""
         with self.session.mode(flags), torch.no_grad():
             return self.session.forward(batch)

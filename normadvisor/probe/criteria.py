@@ -60,7 +60,7 @@ _END = {
 }
 
 
-def drawn_criterion(  # noqa: PLR0913 -- everything that a loss may be chosen by
+def drawn_criterion(
     tensor: Tensor, batch: Batch, ending: Ending, made_by: str | None, seed: int, *, task: str | None,
     vocabularies: frozenset[int] = frozenset(),
 ) -> Criterion:

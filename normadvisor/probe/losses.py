@@ -351,13 +351,11 @@ def _scores(output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     return output, batch.target
 
 
-def _drawn_loss(  # noqa: PLR0913 -- as choose_loss
+def _drawn_loss(
     output: Any, main: str, batch: Batch, makers: Makers, *, seed: int, task: str | None, made_by: str | None,
     vocabularies: frozenset[int],
 ) -> Loss:
-    """Losses on all outputs that no other comes from: what fits the main one, the same with less weight on others of its shape, and
-    little weight on the rest.
-    """
+    """Losses on all outputs that no other comes from, those beside the main one with less weight."""
     tensors = dict(float_tensors(output))
     head = tensors[main]
     axis = 1 if head.ndim in (2, 4, 5) or made_by in ("conv", "conv_transpose") else -1

@@ -32,6 +32,7 @@ from normadvisor.probe.batchnorm import (
 from normadvisor.probe.capture import Snapshot, capturing, layer_gaps, paired, snapshot
 from normadvisor.probe.comparison import NEGLIGIBLE, PASSES, REPEATS, Modes, anchors, batch_of_number, beside_others, rms, why_no_gap
 from normadvisor.probe.failures import failure, ran_out_of_memory
+from normadvisor.probe.layers import walk
 from normadvisor.probe.norm_modes import norms_against_eval
 from normadvisor.probe.outputs import difference, similarity
 from normadvisor.probe.random_calls import DROPPING, watching_random_calls
@@ -72,9 +73,9 @@ def measure_modes(session: Session, recorded: list[str]) -> None:
     _flags_that_stay(session, layers)
     fresh = is_fresh(layers)
     found.fact("bn_fresh", fresh, "no layer keeps running statistics")
-    count = session.source.count or PASSES
-    passes = session.budget.passes(PASSES, 2, 4.5 * session.budget.forward, SHARE)
-    if session.ranks.any(passes == 0):
+    count = session.ranks.least(session.source.count or PASSES)
+    passes = session.ranks.least(session.budget.passes(PASSES, 2, 4.5 * session.budget.forward, SHARE))
+    if passes == 0:
         for key in _KEYS:
             found.missing.setdefault(key, f"no time was left of {session.budget.seconds:g} s")
         return
@@ -91,7 +92,7 @@ def measure_modes(session: Session, recorded: list[str]) -> None:
 
 
 def _named(model: nn.Module, names: list[str]) -> dict[str, nn.Module]:
-    modules = dict(model.named_modules())
+    modules = dict(walk(model))
     return {name: modules[name] for name in names if name in modules}
 
 
@@ -99,11 +100,11 @@ def _flags_that_stay(session: Session, layers: Mapping[str, NormLayer]) -> None:
     """Dropout layers and norms whose flag does not follow ``model.train()`` and ``model.eval()``."""
     watched = {
         name: module
-        for name, module in session.model.named_modules()
+        for name, module in walk(session.model)
         if name in layers or is_random_layer(module, session.ops.get(name))
     }
-    session.found.facts["train_in_eval"] = [name for name in watched if session.eval_flags.get(name)]
-    session.found.facts["eval_in_train"] = [name for name in watched if not session.train_flags.get(name, True)]
+    session.found.facts["train_in_eval"] = [name for name, module in watched.items() if session.eval_flags[module]]
+    session.found.facts["eval_in_train"] = [name for name, module in watched.items() if not session.train_flags[module]]
 
 
 def _measure(modes: Modes, *, fresh: bool | None) -> None:

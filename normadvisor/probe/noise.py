@@ -61,12 +61,12 @@ def measure_noise_scale(session: Session, recorded: dict[str, list[str]]) -> Non
     if not session.source.real:
         found.missing["noise_scale"] = "batches are random, so the noise of their gradients is that of no data set"
         return
-    count = session.source.count or 0
+    count = session.ranks.least(session.source.count or 0)
     if count < LEAST:
         found.missing["noise_scale"] = f"{count} different batches are too few to compare: at least {LEAST} are needed"
         return
-    batches = session.budget.passes(min(BATCHES, count), LEAST, session.budget.step, SHARE)
-    if session.ranks.any(batches == 0):
+    batches = session.ranks.least(session.budget.passes(min(BATCHES, count), LEAST, session.budget.step, SHARE))
+    if batches == 0:
         found.missing["noise_scale"] = f"no time was left of {session.budget.seconds:g} s"
         return
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from normadvisor.probe.batchnorm import (
     NormLayer,
@@ -90,7 +90,7 @@ def _noise_of_statistics(modes: Modes, seen: Mapping[str, Statistics], first: Ba
             found.layer(name, "bn_var_noise", noise[1] * correction)
 
 
-def _noise_of_samples(modes: Modes, using: dict[str, NormLayer], first: Batch, flags: Mapping[str, bool]) -> None:
+def _noise_of_samples(modes: Modes, using: dict[str, NormLayer], first: Batch, flags: Mapping[nn.Module, bool]) -> None:
     """How far a sample's values move with the rest of its batch, in every BatchNorm layer and in the output."""
     found = modes.session.found
     if first.size is None or first.size < 2:

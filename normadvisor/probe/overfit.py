@@ -7,6 +7,7 @@ import math
 import torch
 
 from normadvisor.probe.failures import failure, ran_out_of_memory
+from normadvisor.probe.layers import walk
 from normadvisor.probe.modes import is_random_layer
 from normadvisor.probe.samples import Batch, UnequalSamplesError, gather
 from normadvisor.probe.session import Session
@@ -43,8 +44,8 @@ def measure_overfit(session: Session) -> None:
     best: tuple[float, float, list[float]] | None = None
     try:
         for rate in RATES:
-            iterations = session.budget.passes(ITERATIONS, LEAST, session.budget.step, 1.0)
-            if session.ranks.any(iterations == 0):
+            iterations = session.ranks.least(session.budget.passes(ITERATIONS, LEAST, session.budget.step, 1.0))
+            if iterations == 0:
                 if best is None:
                     found.missing["overfit"] = f"no time was left of {session.budget.seconds:g} s for {LEAST} iterations"
                 break
@@ -93,13 +94,9 @@ def _batch(session: Session) -> Batch:
 
 def _train(session: Session, rate: float, iterations: int) -> list[float]:
     batch = _batch(session)
-    model = session.model
     optimizer = _optimizer(session, rate)
-    quiet = {
-        name: flag and not is_random_layer(dict(model.named_modules())[name], session.ops.get(name))
-        for name, flag in session.train_flags.items()
-        if name in dict(model.named_modules())
-    }
+    quiet = dict(session.train_flags)
+    quiet.update({module: False for name, module in walk(session.model) if is_random_layer(module, session.ops.get(name))})
     curve: list[float] = []
     steady = 0
     with session.mode(quiet):

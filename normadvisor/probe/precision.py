@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from normadvisor.errors import UsageError
 from normadvisor.types import PRECISIONS
@@ -63,7 +64,7 @@ def own_name(model: nn.Module) -> str:
     """Precision that a model is in: the dtype of most of its parameters."""
     counted: Counter[torch.dtype] = Counter()
     for parameter in model.parameters():
-        if parameter.is_floating_point():
+        if parameter.is_floating_point() and not isinstance(parameter, UninitializedParameter):
             counted[parameter.dtype] += parameter.numel()
     return _NAMES.get(counted.most_common(1)[0][0], str(counted.most_common(1)[0][0])) if counted else "fp32"
 

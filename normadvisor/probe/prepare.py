@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -15,8 +13,12 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from normadvisor.errors import ProbeError
 from normadvisor.graph.canonical import module_op
 from normadvisor.probe.batches import DrawnBatches, GivenBatches, Source
+from normadvisor.probe.compiled import eager, is_compiled
 from normadvisor.probe.draw import Drawing, batch_of
+from normadvisor.probe.failures import failure
+from normadvisor.probe.layers import walk
 from normadvisor.probe.precision import Precision
+from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Found
 from normadvisor.probe.trees import named_tensors
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from normadvisor.targets.inputs import Inputs
     from normadvisor.types import ProbeOptions, RunContext
 
-__all__ = ["batch_size_of", "last_op_of", "not_compiled", "operations", "probed_model", "source_of"]
+__all__ = ["batch_size_of", "initialize", "is_lazy", "last_op_of", "not_compiled", "operations", "probed_model", "source_of"]
 
 SMALL_INPUT = 1 << 14
 """Values of one sample below which a larger batch costs little: a 3x64x64 image."""
@@ -36,7 +38,7 @@ BATCHES_HELD = 10
 
 
 def probed_model(model: nn.Module, found: Found) -> nn.Module:
-    """The model that is run: behind ``torch.compile``, and a copy where lazy layers have no shapes yet.
+    """The model that is run: what ``torch.compile`` was given.
 
     Raises:
         ProbeError: it has no values.
@@ -47,9 +49,6 @@ def probed_model(model: nn.Module, found: Found) -> nn.Module:
         found.notes.append("the model is compiled: what was compiled was run as it is written")
         model = inner
     tensors = [*model.parameters(), *model.buffers()]
-    if any(isinstance(tensor, UninitializedParameter | UninitializedBuffer) for tensor in tensors):
-        found.notes.append("lazy layers get their shapes from the first batch: a copy of the model was probed")
-        return copy.deepcopy(model)
     if any(tensor.is_meta for tensor in tensors):
         message = f"{type(model).__name__} is on the meta device: its weights have no values to measure"
         raise ProbeError(message, hint="build it in real memory")
@@ -60,18 +59,34 @@ def probed_model(model: nn.Module, found: Found) -> nn.Module:
     return model
 
 
-def not_compiled() -> AbstractContextManager[object]:
+def is_lazy(model: nn.Module) -> bool:
+    """Whether the model has layers that get their shapes from their first input, and have had none."""
+    return any(isinstance(tensor, UninitializedParameter | UninitializedBuffer) for tensor in (*model.parameters(), *model.buffers()))
+
+
+def initialize(model: nn.Module, batch: Batch) -> None:
+    """Give lazy layers their shapes.
+
+    Raises:
+        NormAdvisorError: the model does not take the batch.
+
+    """
+    try:
+        with torch.no_grad():
+            model(*batch.args, **batch.kwargs)
+    except Exception as error:
+        raise failure(model, "the first forward pass failed", error) from error
+
+
+def not_compiled(model: nn.Module) -> AbstractContextManager[None]:
     """What was handed to ``torch.compile`` runs as it is written, so that hooks see it."""
-    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
-        stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-        return stance
-    return nullcontext()
+    return eager() if is_compiled(model) else nullcontext()
 
 
 def operations(model: nn.Module, graph: ModelGraph | None) -> dict[str, str | None]:
     """Canonical operation of every module: what the graph says, else what its class says."""
     found: dict[str, str | None] = {}
-    for name, module in model.named_modules():
+    for name, module in walk(model):
         known = module_op(type(module))
         info = graph.modules.get(name) if graph is not None else None
         found[name] = info.op if info is not None and info.op is not None else known[0] if known else None

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
 from torch.overrides import TorchFunctionMode
+
+from normadvisor.probe.layers import walk
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["DROPPING", "watching_random_calls"]
 
@@ -36,7 +40,7 @@ class _Watch(TorchFunctionMode):
         self.stack = stack
         self.found = found
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: PLW3201 -- torch's name
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         name = getattr(func, "__name__", "")
         kwargs = kwargs or {}
@@ -74,7 +78,7 @@ def watching_random_calls(model: nn.Module) -> Iterator[list[tuple[str, str]]]:
             stack.pop()
 
     handles = []
-    for name, module in model.named_modules():
+    for name, module in walk(model):
         handles.append(module.register_forward_pre_hook(enter(name)))
         handles.append(module.register_forward_hook(leave))
     try:

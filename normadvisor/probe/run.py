@@ -25,7 +25,7 @@ from normadvisor.probe.noise import measure_noise_scale, parameters_by_layer
 from normadvisor.probe.optimizers import Chosen, choose_optimizer
 from normadvisor.probe.overfit import measure_overfit
 from normadvisor.probe.precision import choose_precision
-from normadvisor.probe.prepare import batch_size_of, last_op_of, not_compiled, operations, probed_model, source_of
+from normadvisor.probe.prepare import batch_size_of, initialize, is_lazy, last_op_of, not_compiled, operations, probed_model, source_of
 from normadvisor.probe.recorder import Recorder
 from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Found, Session, device_of, seed_everything
@@ -88,7 +88,7 @@ def probe_model(  # noqa: PLR0913 -- what is known about a model and its trainin
     probe = _Probe(held, options, inputs, batches, loss_fn, optimizer, graph, context, progress, ranks, found)
     peak = _Peak(device_of(held))
     progress("preparing", 0, 1)
-    with not_compiled(), kept(held, optimizer) as keep:
+    with not_compiled(held), kept(held, optimizer) as keep:
         session = _session(probe, keep)
         steps, recorder, chosen, batch = _steps(session, probe)
         layers, series = recorder.layers(), recorder.series()
@@ -177,14 +177,18 @@ def _session(probe: _Probe, keep: Kept) -> Session:
     device = device_of(model)
     precision = choose_precision(options.precision or probe.context.precision, model, device)
     found.notes += precision.notes
-    was_training = model.training
-    train, evaluation = _flags(model, keep)
     seed_everything(options.seed, device)
     size, said = batch_size_of(options, probe.context, probe.inputs if probe.batches is None else None)
     seed = options.seed + 1_000_003 * probe.ranks.rank
     source = source_of(
         model, inputs=probe.inputs, batches=probe.batches, precision=precision, size=size, seed=seed, steps=options.steps
     )
+    if is_lazy(model):
+        found.notes.append("lazy layers got their shapes from the first batch; they are lazy again now")
+        initialize(model, source.batch(0))
+        keep = Kept(model, probe.optimizer)
+    was_training = model.training
+    train, evaluation = _flags(model, keep)
     found.facts["batch_given"] = said or source.real
     found.facts["real_data"] = source.real
     seconds = DEFAULT_SECONDS if options.budget is None else options.budget
@@ -199,14 +203,14 @@ def _session(probe: _Probe, keep: Kept) -> Session:
     return session
 
 
-def _flags(model: nn.Module, keep: Kept) -> tuple[dict[str, bool], dict[str, bool]]:
+def _flags(model: nn.Module, keep: Kept) -> tuple[dict[nn.Module, bool], dict[nn.Module, bool]]:
     """``training`` of every module while the model trains, and after ``model.eval()``."""
     try:
         if not model.training:
             model.train()
-        train = {name: module.training for name, module in model.named_modules()}
+        train = {module: module.training for module in model.modules()}
         model.eval()
-        evaluation = {name: module.training for name, module in model.named_modules()}
+        evaluation = {module: module.training for module in model.modules()}
     except Exception as error:
         raise failure(model, "train() or eval() of the model failed", error) from error
     keep.restore()

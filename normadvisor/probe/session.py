@@ -24,7 +24,7 @@ from normadvisor.types import JSONValue, ProbeOptions, RunContext
 if TYPE_CHECKING:
     from normadvisor.probe.keep import Kept
 
-__all__ = ["Found", "Session", "device_of", "plain_model", "seed_everything"]
+__all__ = ["Found", "Session", "device_of", "seed_everything"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -67,13 +67,14 @@ class Session:
     budget: Budget
     kept: Kept
     device: torch.device
-    train_flags: dict[str, bool]
+    train_flags: dict[nn.Module, bool]
     """``training`` of every module while the model trains."""
-    eval_flags: dict[str, bool]
+    eval_flags: dict[nn.Module, bool]
+    """``training`` of every module after ``model.eval()``."""
     was_training: bool
     """Whether the model was in train mode when it came; flags of single layers are its user's then."""
     ops: Mapping[str, str | None]
-    """Canonical operation by module name."""
+    """Canonical operation by module name, as if nothing were wrapped; see :func:`normadvisor.probe.layers.walk`."""
     progress: Progress
     ranks: Ranks = ALONE
     loss: Loss | None = None
@@ -103,17 +104,16 @@ class Session:
             return output, self.loss.of(output, batch)
 
     @contextmanager
-    def mode(self, flags: Mapping[str, bool]) -> Iterator[None]:
-        """Modules in the given modes; those that appear later keep theirs."""
-        modules = dict(self.model.named_modules())
-        before = {name: module.training for name, module in modules.items()}
-        for name, module in modules.items():
-            module.training = flags.get(name, module.training)
+    def mode(self, flags: Mapping[nn.Module, bool]) -> Iterator[None]:
+        """Modules in the given modes."""
+        before = {module: module.training for module in flags}
+        for module, flag in flags.items():
+            module.training = flag
         try:
             yield
         finally:
-            for name, module in modules.items():
-                module.training = before[name]
+            for module, flag in before.items():
+                module.training = flag
 
     def told(self, what: str, error: BaseException, hint: str | None = None) -> Exception:
         """An exception as an error in words; those about memory and interrupts stay what they are."""
@@ -129,8 +129,8 @@ class Session:
         seed_everything(self.options.seed, self.device)
         if not self.was_training:
             self.model.train()  # a model's own train() may freeze parameters, too
-        for name, module in self.model.named_modules():
-            module.training = self.train_flags.get(name, module.training)
+        for module, flag in self.train_flags.items():
+            module.training = flag
 
 
 def seed_everything(seed: int, device: torch.device) -> None:
@@ -144,12 +144,6 @@ def seed_everything(seed: int, device: torch.device) -> None:
         torch.cuda.manual_seed_all(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)
-
-
-def plain_model(model: nn.Module) -> nn.Module:
-    """The model behind ``torch.compile``, so that hooks are seen and nothing is compiled."""
-    inner = getattr(model, "_orig_mod", None)
-    return inner if isinstance(inner, nn.Module) else model
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from normadvisor.errors import ProbeError
+from normadvisor.probe.layers import walk
 from normadvisor.probe.optimizers import Chosen
 from normadvisor.probe.recorder import Recorder
 from normadvisor.probe.samples import Batch
@@ -81,7 +83,7 @@ def _step(session: Session, recorder: Recorder, chosen: Chosen | None, batch: Ba
     done.losses.append(value)
     scale = session.precision.scale
     done.scales.append(scale)
-    finite = value == value and abs(value) != float("inf")  # noqa: PLR0124 -- not a number
+    finite = not session.ranks.any(not math.isfinite(value))
     if loss.requires_grad:
         _backward(session, recorder, loss, number, scale)
     if not finite:
@@ -153,7 +155,7 @@ def _first_nonfinite(model: nn.Module) -> Iterator[list[str]]:
 
         return note
 
-    handles = [module.register_forward_hook(hook(name)) for name, module in model.named_modules()]
+    handles = [module.register_forward_hook(hook(name)) for name, module in walk(model)]
     try:
         yield found
     finally:
