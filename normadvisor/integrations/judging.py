@@ -34,7 +34,8 @@ class Judge:
     def __init__(self, model: torch.nn.Module, settings: Settings | None) -> None:
         self.settings = settings or load_settings(Path.cwd())
         self._book, self._rules = load_selected(self.settings)
-        site = site_of_code(type(model))
+        own = type(model).__module__.partition(".")[0] != "torch"  # nobody mends nn.Sequential
+        site = site_of_code(type(model)) if own else None
         self._place = None if site is None else site.location
         self._told: set[tuple[str, tuple[str, ...]]] = set()
 
