@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from normadvisor.probe.norms import channel_moments
+from normadvisor.probe.transfer import Transfer
 
-__all__ = ["Running", "batch_moments", "gaps", "running_statistics"]
+__all__ = ["BatchStatistics", "Running", "running_statistics"]
 
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 - the common base has no public name
 
 
 class Running(NamedTuple):
-    """Running statistics as they were before the pass."""
+    """Mean and unbiased variance by channel."""
 
     mean: torch.Tensor
     variance: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One run of a BatchNorm."""
+
+    before: Running
+    after: Running
+    """The running statistics afterwards; where ``momentum`` is 1, those of the batch."""
+    momentum: float
+    eps: float
+    receive: Callable[[list[float]], None]
 
 
 def running_statistics(module: nn.Module) -> Running | None:
@@ -29,27 +44,68 @@ def running_statistics(module: nn.Module) -> Running | None:
     return Running(mean.detach().clone(), variance.detach().clone())
 
 
-def batch_moments(module: Any, before: Running, given: torch.Tensor) -> Running | None:
-    """Mean and unbiased variance per channel of a batch that ``module`` has just normalized, float64 where there is float64.
+class BatchStatistics:
+    """Runs of BatchNorms, reduced together at the end of the step."""
 
-    In train mode they follow from what the batch did to the running ones, ``new = (1 - momentum) old + momentum batch``, so that nothing
-    is reduced again (and, for SyncBatchNorm, they are those of all ranks). Else they are computed.
+    def __init__(self) -> None:
+        self._waiting: dict[torch.device, list[_Pass]] = {}
+
+    def add(self, module: Any, before: Running, given: torch.Tensor, receive: Callable[[list[float]], None]) -> None:
+        """Take a run of ``module`` on the batch ``given``; ``receive`` gets the mean squares of both gaps.
+
+        In train mode the statistics of the batch follow from what it did to the running ones, ``new = (1 - momentum) old +
+        momentum batch``, so that nothing is reduced again (and, for SyncBatchNorm, they are those of all ranks). Else they are computed.
+        """
+        momentum = _momentum(module)
+        after = running_statistics(module)
+        if after is None:
+            return
+        if not (momentum and module.training and _is_plain(module) and before.mean.dtype in {torch.float32, torch.float64}):
+            if given.dim() < 2 or given.shape[1] != before.mean.numel() or not given.is_floating_point():
+                return
+            momentum, after = 1.0, Running(*channel_moments(given))
+        one = _Pass(before, after, momentum, float(getattr(module, "eps", 1e-5)), receive)
+        self._waiting.setdefault(before.mean.device, []).append(one)
+
+    def reduce(self, transfer: Transfer) -> None:
+        """Put the gaps on their way, and be empty again."""
+        waiting, self._waiting = self._waiting, {}
+        for device, passes in waiting.items():
+            receivers = [each.receive for each in passes]
+
+            def receive(numbers: list[float], receivers: Sequence[Callable[[list[float]], None]] = receivers) -> None:
+                for index, each in enumerate(receivers):
+                    each(numbers[2 * index : 2 * index + 2])
+
+            transfer.add(_gaps(passes, device), receive)
+
+
+def _gaps(passes: Sequence[_Pass], device: torch.device) -> torch.Tensor:
+    """Mean squares over channels, ``(passes, 2)``.
+
+    Of the distance of the means in running standard deviations, and of the difference of the logarithms of the variances.
     """
-    momentum = _momentum(module)
-    if momentum and module.training and _is_plain(module) and before.mean.dtype in {torch.float32, torch.float64}:
-        wide = torch.float32 if before.mean.device.type == "mps" else torch.float64
-        old, new = [each.to(wide) for each in before], [module.running_mean.detach().to(wide), module.running_var.detach().to(wide)]
-        mean, variance = ((after - (1 - momentum) * first) / momentum for first, after in zip(old, new, strict=True))
-        return Running(mean, variance.clamp_min(0))
-    if given.dim() < 2 or given.shape[1] != before.mean.numel() or not given.is_floating_point():
-        return None
-    return Running(*channel_moments(given))
+    wide = torch.float32 if device.type == "mps" else torch.float64
+    sizes = torch.tensor([each.before.mean.numel() for each in passes], device=device)
+    owner = torch.repeat_interleave(torch.arange(len(passes), device=device), sizes)
+    momentum = torch.tensor([each.momentum for each in passes], dtype=wide, device=device)[owner]
+    eps = torch.tensor([each.eps for each in passes], dtype=wide, device=device)[owner]
+    old_mean, old_variance, new_mean, new_variance = (
+        torch.cat([getattr(getattr(each, when), what).to(wide) for each in passes])
+        for when in ("before", "after")
+        for what in ("mean", "variance")
+    )
+    mean = (new_mean - (1 - momentum) * old_mean) / momentum
+    variance = ((new_variance - (1 - momentum) * old_variance) / momentum).clamp_min(0) + eps
+    squares = torch.stack([(mean - old_mean).square() / (old_variance + eps), (variance / (old_variance + eps)).log().square()], dim=1)
+    found = torch.zeros(len(passes), 2, dtype=wide, device=device).index_add_(0, owner, squares)
+    return found / sizes.unsqueeze(1)
 
 
 def _momentum(module: Any) -> float | None:
     momentum = getattr(module, "momentum", None)
     if momentum is None and isinstance(getattr(module, "num_batches_tracked", None), torch.Tensor):
-        # Cumulative average: counting, it would have to wait for the device.
+        # Cumulative average: on an accelerator, counting would mean waiting for it.
         counted = module.num_batches_tracked
         return 1.0 / max(int(counted), 1) if counted.device.type == "cpu" else None
     return float(momentum) if isinstance(momentum, (int, float)) else None
@@ -57,16 +113,4 @@ def _momentum(module: Any) -> float | None:
 
 def _is_plain(module: nn.Module) -> bool:
     """Whether torch's own code moved the running statistics."""
-    return isinstance(module, _BATCH_NORM) and type(module).forward.__module__ == _BATCH_NORM.__module__ and module.track_running_stats
-
-
-def gaps(module: Any, before: Running, batch: Running) -> torch.Tensor:
-    """Mean squares, over channels, of two distances: of the means in running standard deviations, and of the logarithms of the variances.
-
-    Two float64 values (float32 on MPS).
-    """
-    eps = float(getattr(module, "eps", 1e-5))
-    variance = before.variance.to(batch.variance) + eps
-    mean_gap = (batch.mean - before.mean.to(batch.mean)) / variance.sqrt()
-    variance_gap = ((batch.variance + eps) / variance).log()
-    return torch.stack([mean_gap.square().mean(), variance_gap.square().mean()])
+    return isinstance(module, _BATCH_NORM) and type(module).forward.__module__.startswith("torch.") and module.track_running_stats

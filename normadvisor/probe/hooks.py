@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from normadvisor.probe.batch_statistics import batch_moments, gaps, running_statistics
+from normadvisor.probe.batch_statistics import running_statistics
 from normadvisor.probe.functional import FunctionalActivations, calling_module
 from normadvisor.probe.layers import Layer, walk
 from normadvisor.probe.norms import local
@@ -174,9 +174,7 @@ class Hooks:
         before = waiting.pop()
         if before is None or not isinstance(inputs[0], torch.Tensor) or not inputs[0].numel():
             return
-        batch = batch_moments(module, before, local(inputs[0]))
-        if batch is not None:
-            step.transfer.add(gaps(module, before, batch), step.of(layer).gaps.append)
+        step.statistics.add(module, before, local(inputs[0]), step.of(layer).gaps.append)
 
     def _function(self, op: str, given: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor) -> None:
         step = self._live()

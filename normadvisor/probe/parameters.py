@@ -16,6 +16,7 @@ from normadvisor.probe.transfer import Transfer
 __all__ = ["ParameterNumbers", "Parameters", "totals"]
 
 _FIELDS = 7
+_WIDE = frozenset({torch.float32, torch.float64})
 
 
 @dataclass(slots=True, eq=False)
@@ -87,17 +88,16 @@ class Parameters:
     def changed(self) -> None:
         """Compare the weights with what they were in :meth:`read`."""
         for each in self.numbers:
-            if each.before is None:
+            before, each.before = each.before, None
+            if before is None:
                 continue
             values = real(local(each.held.parameter))
             after = self._sampler.parameter(values)
-            if after.shape != each.before.shape:
+            if after.shape != before.shape:
                 continue
-            wide = torch.float32 if after.device.type == "mps" else torch.float64
-            change = torch.linalg.vector_norm(after.to(wide) - each.before.to(wide)).square() * (values.numel() / max(after.numel(), 1))
-            each.change = float(change) if change.device.type == "cpu" else change
+            each.change, _ = squares(after - before if after.dtype in _WIDE else after.float() - before.float())
             each.change_size = each.weight_size
-            each.before = None
+            each.change *= values.numel() / max(after.numel(), 1)
 
     def send(self, transfer: Transfer) -> None:
         """Ask for what is still on an accelerator."""

@@ -8,12 +8,12 @@ from normadvisor.probe.norms import flat
 
 __all__ = ["Sampler"]
 
-_VALUES = 16384
-"""Values of an output that are looked at. Mean and standard deviation of so many independent values are off by less than 1 % of a standard
-deviation; values of one image are not independent, which is why positions change from step to step."""
-_FEWEST = 8
+_VALUES = 8192
+"""Values of an output that are looked at. The mean of so many independent values is off by about 1 % of a standard deviation; values of one
+image are not independent, which is why positions change from step to step."""
+_FEWEST = 16
 """Positions, however many channels there are."""
-_PARAMETERS = 4096
+_PARAMETERS = 2048
 """Values of a parameter whose change is measured."""
 
 
@@ -29,12 +29,15 @@ class Sampler:
     def __init__(self, seed: int, *, exact: bool) -> None:
         self._seed = seed
         self._exact = exact
+        self.round = 0
+        """How often positions were renewed."""
         self._generators: dict[torch.device, torch.Generator] = {}
         self._drawn: dict[tuple[torch.device, int, int], torch.Tensor] = {}
         self._split: dict[tuple[torch.device, int, int, int], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def renew(self) -> None:
         """Draw other positions from now on."""
+        self.round += 1
         self._drawn.clear()
         self._split.clear()
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from normadvisor.probe.activations import Run, Samples, exact_moments, extremes, joined
+from normadvisor.probe.batch_statistics import BatchStatistics
 from normadvisor.probe.layers import Layer
-from normadvisor.probe.norms import Number, local, real, squares
+from normadvisor.probe.norms import Number, local, real, some_squares, squares
 from normadvisor.probe.sampling import Sampler
 from normadvisor.probe.transfer import Transfer
 from normadvisor.probe.units import Flat, dead_units, flat_parts, unit_axis
@@ -33,7 +34,7 @@ class Seen:
     gradients: list[tuple[Number, int]] = field(default_factory=list)
     """Sum of squares and size of each gradient that arrived at an output."""
     gaps: list[list[float]] = field(default_factory=list)
-    """Mean square of BatchNorm's distances of mean and of variance, by run."""
+    """Mean squares of BatchNorm's distances of mean and of variance, by run."""
 
 
 class Step:
@@ -52,6 +53,7 @@ class Step:
         self._made: dict[int, tuple[weakref.ref[torch.Tensor], Layer]] = {}
         self._latest: Layer | None = None
         self.transfer = Transfer()
+        self.statistics = BatchStatistics()
         self.seen: dict[Layer, Seen] = {}
         self.passes = 0
         """Forward passes of the whole model."""
@@ -123,11 +125,13 @@ class Step:
     def gradient(self, layer: Layer, gradient: torch.Tensor) -> None:
         """Take the gradient of a layer's output."""
         values = local(gradient)
-        self.of(layer).gradients.append((squares(values)[0], values.numel()))
+        total = squares(values)[0] if self._exact else some_squares(values, self._sampler.round)
+        self.of(layer).gradients.append((total, values.numel()))
 
     def reduce(self) -> None:
         """Put what is left to compute on its way."""
         self._samples.reduce(self.transfer)
+        self.statistics.reduce(self.transfer)
         for seen in self.seen.values():
             for mask in seen.dead.values():
                 self.transfer.add(mask.sum(), _appended(seen.dead_counts))

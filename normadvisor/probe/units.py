@@ -115,6 +115,10 @@ def _second(module: nn.Module | None, tensor: torch.Tensor) -> int:
     return min(1, tensor.dim() - 1)
 
 
+_MANY = 4
+"""One in so many units is many: looking at all then costs less than copying those that look dead."""
+
+
 def dead_units(sample: torch.Tensor, tensor: torch.Tensor, axis: int, parts: Flat, *, whole: bool) -> torch.Tensor:
     """Which units lie in one flat part throughout, bool by unit.
 
@@ -135,6 +139,8 @@ def dead_units(sample: torch.Tensor, tensor: torch.Tensor, axis: int, parts: Fla
     if whole or not dead.any():
         return dead
     suspects = dead.nonzero().squeeze(1)
+    if suspects.numel() * _MANY > dead.numel():
+        return _stuck(parts, lambda largest: (tensor.amax if largest else tensor.amin)(dims))
     some = tensor.index_select(axis, suspects)
     dead[suspects] = _stuck(parts, lambda largest: (some.amax if largest else some.amin)(dims))
     return dead

@@ -1,0 +1,1 @@
+"""What recording a training step costs, in time and memory."""
