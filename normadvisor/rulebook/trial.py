@@ -9,10 +9,12 @@ from enum import StrEnum
 from normadvisor.rulebook.model import Example, Rule
 from normadvisor.types import Confidence, Finding, ProbeOptions
 
-__all__ = ["STEPS", "Kind", "Outcome", "Trial", "Verdict", "judge", "trials"]
+__all__ = ["BUDGET", "STEPS", "Kind", "Outcome", "Trial", "Verdict", "judge", "trials"]
 
 STEPS = 5
 """Steps of a probe of an example that says nothing else: enough for a median, short enough to run all examples often."""
+BUDGET = 600.0
+"""Seconds: on a busy machine an example must not lose measurements that its rule needs."""
 
 
 class Kind(StrEnum):
@@ -69,7 +71,7 @@ class Trial:
         """
         if not self.is_probe:
             raise ValueError(f"{self.label} is not probed")
-        return ProbeOptions(**{"device": "cpu", "steps": STEPS, **self.example.probe})
+        return ProbeOptions(**{"device": "cpu", "steps": STEPS, "budget": BUDGET, **self.example.probe})
 
 
 @dataclass(frozen=True, slots=True)
