@@ -60,8 +60,8 @@ def check_on_ranks(
             arrival=_ARRIVING * limits.timeout, on_trouble=on_trouble,
         ) as ranks:  # fmt: skip
             result = check(ranks)
-            problems = result[0].problems
-            ranks.agree(problems[0].message if problems else None)
+            if result[0].problems:
+                ranks.tell(result[0].problems[0].message)
     except RankError as error:
         problem = problem_of(error, name)
         if result is None:

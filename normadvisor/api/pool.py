@@ -17,7 +17,7 @@ from normadvisor.api.launch import ForkLauncher, FreshLauncher, Launcher, can_fo
 from normadvisor.api.memory import MemoryWatch
 from normadvisor.api.outcome import Outcome, outcome_of, unusable
 from normadvisor.api.progress import Progress, ProgressCallback
-from normadvisor.api.ranked import announcement_of
+from normadvisor.api.ranked import announcement_of, of_rank
 from normadvisor.api.scripts import default_jobs
 from normadvisor.types import Problem
 
@@ -230,10 +230,10 @@ class _Run:
     @staticmethod
     def _ended_early(attempt: Attempt) -> Outcome:
         """What is known of the model that a child was working on when it ended."""
-        partial = attempt.partial.get(attempt.model)
+        partial, problem = attempt.partial.get(attempt.model), of_rank(attempt, explain(attempt))
         if partial is None:
-            return unusable(explain(attempt), attempt.phase)
-        return outcome_of(partial, attempt.job, attempt.model).failed_later(explain(attempt), attempt.phase)
+            return unusable(problem, attempt.phase)
+        return outcome_of(partial, attempt.job, attempt.model).failed_later(problem, attempt.phase)
 
     def _note_prints(self, attempt: Attempt) -> None:
         if not self._keep_prints:

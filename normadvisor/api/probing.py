@@ -97,11 +97,14 @@ def probed(  # noqa: PLR0917 - what is known of one model, and who is told
         Where it cannot be measured, what was found before with a problem that says why.
 
     """
+    from normadvisor.probe.distributed import ALONE
+
     name = str(job.target)
     if prepared.problem is not None:
         return replace(examined, problems=(*examined.problems, prepared.problem))
     try:
-        return _probed(job, prepared, loaded, examined, known, rules, worker)
+        with ALONE.telling() if prepared.ranks is None else prepared.ranks.telling():
+            return _probed(job, prepared, loaded, examined, known, rules, worker)
     except NormAdvisorError as error:
         return replace(examined, problems=(*examined.problems, problem_of(error, name)))
     except BaseException as error:  # noqa: BLE001 - the target's code may raise anything

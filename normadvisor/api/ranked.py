@@ -14,7 +14,7 @@ from normadvisor.api.job import Announcement, Job, Meeting
 from normadvisor.config.ranks import RankEnvironment
 from normadvisor.types import Problem
 
-__all__ = ["announcement_of", "ranked"]
+__all__ = ["announcement_of", "of_rank", "ranked"]
 
 
 def ranked(jobs: Sequence[Job], turn: int) -> list[Job]:
@@ -44,10 +44,19 @@ def ranked(jobs: Sequence[Job], turn: int) -> list[Job]:
 
 def announcement_of(attempt: Attempt, problem: Problem) -> Job | None:
     """A job that tells the other ranks why a worker is gone; ``None`` where there are none."""
-    if not attempt.job.models:
-        return None
-    meeting = attempt.job.models[min(attempt.model, len(attempt.job.models) - 1)].meeting
+    meeting = _meeting(attempt)
     if meeting is None:
         return None
     place = f" ({problem.location})" if problem.location else ""
     return Job(label=attempt.job.label, models=(), announcement=Announcement(meeting.environment, f"{problem.message}{place}"))
+
+
+def of_rank(attempt: Attempt, problem: Problem) -> Problem:
+    """The problem with the rank that it is of, where there are several."""
+    meeting = _meeting(attempt)
+    return problem if meeting is None else replace(problem, message=f"rank {meeting.environment.rank}: {problem.message}")
+
+
+def _meeting(attempt: Attempt) -> Meeting | None:
+    models = attempt.job.models
+    return models[min(attempt.model, len(models) - 1)].meeting if models else None

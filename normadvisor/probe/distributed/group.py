@@ -74,9 +74,9 @@ class GroupRanks(Ranks):
         """See :class:`Ranks`."""
         self._samples.append(number)
 
-    def agree(self, problem: str | None) -> None:
+    def tell(self, problem: str) -> None:
         """See :class:`Ranks`."""
-        self.link.together(None if problem is None else f"rank {self.rank}: {problem}")
+        self.link.lookout.tell(f"rank {self.rank}: {problem}")
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -86,7 +86,7 @@ class GroupRanks(Ranks):
         except BaseException as error:
             known = self.link.explained(error)
             if known is None:
-                self.link.lookout.tell(f"rank {self.rank}: {_words(error)}")
+                self.tell(_words(error))
                 raise
             if known is error:
                 raise
@@ -124,7 +124,7 @@ def _without_layers_of_parameters(measurements: Measurements) -> Measurements:
 
 def _words(error: BaseException) -> str:
     if isinstance(error, NormAdvisorError):
-        return str(error)
+        return f"{error.message} ({error.location})" if error.location else error.message
     words = " ".join(str(error).split())
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith((_PACKAGE, "<"))]
     own = [frame for frame in frames if "/torch/" not in frame.filename] or frames

@@ -71,13 +71,8 @@ class Ranks:
     def samples(self, number: int) -> None:
         """Tell how many samples this rank's batch of a recorded step has."""
 
-    def agree(self, problem: str | None) -> None:
-        """Go on where no rank has a problem, or all have one, each its own.
-
-        Raises:
-            RankError: some ranks have one; it names the first.
-
-        """
+    def tell(self, problem: str) -> None:
+        """Tell the other ranks that this one cannot go on: their next exchange raises an error that says so."""
 
     @contextmanager
     def telling(self) -> Iterator[None]:
