@@ -30,6 +30,8 @@ class Run:
     zero: float = math.nan
     """Share of values."""
     saturated: float | None = None
+    between: float | None = None
+    """Variance over the samples of the batch, mean over values."""
     low: float | None = None
     high: float | None = None
     nonfinite: int | None = None
@@ -39,6 +41,10 @@ class Run:
         self.mean, self.variance, self.zero = numbers[:3]
         if self.saturated is not None:
             self.saturated = numbers[3]
+
+    def receive_between(self, numbers: Sequence[float]) -> None:
+        """Take the variance over samples."""
+        self.between = numbers[0]
 
     def receive_low(self, numbers: Sequence[float]) -> None:
         """Take the smallest value."""
@@ -141,6 +147,9 @@ def joined(runs: Sequence[Run]) -> dict[str, float]:
     saturated = [(run.size, run.saturated) for run in runs if run.saturated is not None]
     if saturated:
         found["saturated_share"] = sum(size * share for size, share in saturated) / sum(size for size, _ in saturated)
+    between = [(run.size, run.between) for run in runs if run.between is not None]
+    if between:
+        found["sample_std"] = math.sqrt(sum(size * each for size, each in between) / sum(size for size, _ in between))
     bounds = [(run.low, run.high) for run in runs if run.low is not None and run.high is not None]
     if bounds:
         found["act_abs_max"] = max(_magnitude(low, high) for low, high in bounds)

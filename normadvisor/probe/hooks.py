@@ -78,7 +78,7 @@ class Hooks:
             if layer.inside or layer.op == "batch_norm" or module._modules:  # noqa: SLF001
                 self._handles.append(module.register_forward_pre_hook(partial(self._before, layer)))
             self._handles.append(module.register_forward_hook(partial(self._after, layer)))
-        self._handles.append(self._model.register_forward_pre_hook(self._enter))
+        self._handles.append(self._model.register_forward_pre_hook(self._enter, with_kwargs=True))
         self._handles.append(self._model.register_forward_hook(self._leave, always_call=True))
 
     def detach(self) -> None:
@@ -102,11 +102,14 @@ class Hooks:
         """The step, unless a backward pass computes a checkpointed part a second time, which must not count twice."""
         return None if _in_backward() else self._step()
 
-    def _enter(self, _: nn.Module, __: Any) -> None:
+    def _enter(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         step = self._live()
         if step is None or _scripted(self._model):
             return
-        step.passes += not self._entered
+        if not self._entered:
+            step.passes += 1
+            first = next((each for each in (*args, *kwargs.values()) if isinstance(each, torch.Tensor) and each.dim()), None)
+            step.batch = None if first is None else first.shape[0]
         self._functions.__enter__()  # type: ignore[no-untyped-call]
         self._entered.append(self._functions)
 

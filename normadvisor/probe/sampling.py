@@ -13,6 +13,10 @@ _VALUES = 8192
 image are not independent, which is why positions change from step to step."""
 _FEWEST = 16
 """Positions, however many channels there are."""
+_BETWEEN = 2048
+"""Values that tell how samples of a batch differ."""
+_SAMPLES = 256
+_BLOCK = 1 << 20
 _PARAMETERS = 2048
 """Values of a parameter whose change is measured."""
 
@@ -76,6 +80,23 @@ class Sampler:
             return tensor.view(-1, units, length)[first, :, last], False
         places = torch.unravel_index(self.positions(total, wanted, tensor.device), moved.shape[:-1])
         return moved[places], False
+
+    def between_samples(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Variance over the samples (axis 0, at least 2 of them), corrected, mean over places: float64, no dimensions.
+
+        Places are drawn unless exact, and of a very large batch the first samples are looked at.
+        """
+        inner = sorted(range(1, tensor.dim()), key=tensor.stride, reverse=True)
+        values = tensor.permute(0, *inner).reshape(tensor.shape[0], -1)
+        wide = torch.float32 if tensor.device.type == "mps" else torch.float64
+        if self._exact:
+            blocks = torch.split(values, max(_BLOCK // values.shape[0], 1), dim=1)
+            return torch.stack([block.to(wide).var(0).sum() for block in blocks]).sum() / values.shape[1]
+        values = values[:_SAMPLES]
+        wanted = max(_BETWEEN // values.shape[0], _FEWEST)
+        if values.shape[1] > wanted:
+            values = values.index_select(1, self.positions(values.shape[1], wanted, tensor.device))
+        return values.to(wide).var(0).mean()
 
     def _pairs(self, total: int, wanted: int, length: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions as places before and behind the channels, ``length`` of which stand behind."""

@@ -57,6 +57,8 @@ class Step:
         self.seen: dict[Layer, Seen] = {}
         self.passes = 0
         """Forward passes of the whole model."""
+        self.batch: int | None = None
+        """Samples in the input of the latest pass."""
 
     def of(self, layer: Layer) -> Seen:
         """What was seen of ``layer``."""
@@ -104,6 +106,9 @@ class Step:
             return run
         if full:
             extremes(values, run, self.transfer, exact=self._exact)
+            # What is no longer laid out by samples, such as windows of images, tells nothing about them.
+            if self.batch is not None and values.shape[0] == self.batch > 1 and values.dim() > 1:
+                self.transfer.add(self._sampler.between_samples(values), run.receive_between)
         sample: torch.Tensor | None = None
         whole = self._exact
         if self._exact:
