@@ -226,7 +226,9 @@ def problem_of(error: BaseException, target: str) -> Problem:
 
 
 def _ran_out_of_memory(error: BaseException | None) -> bool:
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # an error may have been raised from itself
+        seen.add(id(error))
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
             return True
         error = error.__cause__

@@ -23,7 +23,9 @@ def failure(model: nn.Module, what: str, error: BaseException, *, hint: str | No
 
 def ran_out_of_memory(error: BaseException | None) -> bool:
     """Whether an exception, or one that it was raised from, says that memory ran out."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # an error may have been raised from itself
+        seen.add(id(error))
         if isinstance(error, MemoryError | torch.OutOfMemoryError):
             return True
         if isinstance(error, RuntimeError | OSError) and any(words in str(error) for words in _MEMORY_WORDS):
