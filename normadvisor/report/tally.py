@@ -95,8 +95,15 @@ def _fixable(findings: Iterable[Finding]) -> list[str]:
     return [f"{unsafe} fixable with `normadvisor fix --unsafe-fixes`"] if unsafe else []
 
 
-def summary(report: Report, elapsed: float | None = None) -> str:
-    """The result in one sentence."""
+def summary(report: Report, elapsed: float | None = None, *, judged: int = 0) -> str:
+    """The result in one sentence.
+
+    Args:
+        report: the result.
+        elapsed: seconds the run took.
+        judged: rules that looked at measurements.
+
+    """
     active = report.active
     models = checked_models(report) or len(report.measurements)
     where = f"in {counted(models, 'model')}" if models else f"in {counted(report.files, 'file')}" if report.files else ""
@@ -113,6 +120,8 @@ def summary(report: Report, elapsed: float | None = None) -> str:
     if hidden := suppressed(report):
         ways = ", ".join(way if len(hidden) == 1 else f"{number} {way}" for way, number in hidden.items())
         parts.append(f"{sum(hidden.values())} suppressed ({ways})")
+    if judged and report.measurements:
+        parts.append(f"{counted(judged, 'rule')} looked at the measurements")
     if report.withdrawn:
         parts.append(f"{len(report.withdrawn)} withdrawn after measuring")
     if report.problems:

@@ -38,7 +38,8 @@ def blocks(report: Report, options: RenderOptions, width: int) -> Iterator[list[
     if options.statistics and report.active:
         yield list(_statistics(report))
     failed = bool(report.problems) or any(finding.severity.rank >= options.fail_on.rank for finding in report.active)
-    yield [Text(summary(report, options.elapsed), style="bold red" if failed else "bold" if report.active else "bold green")]
+    judged = sum(rule.scope == "probe" for rule in options.rules.values())
+    yield [Text(summary(report, options.elapsed, judged=judged), style="bold red" if failed else "bold" if report.active else "bold green")]
 
 
 def _statistics(report: Report) -> Iterator[Text]:

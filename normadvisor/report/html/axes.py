@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from rich.cells import cell_len, set_cell_size
+
 from normadvisor.report.html.markup import joined, tag, text
 from normadvisor.report.measured.numbers import loss, superscript
 from normadvisor.report.measured.stages import Stage
@@ -21,8 +23,12 @@ __all__ = ["BELOW", "LETTER", "WIDE", "Scale", "Tick", "axis", "depth_labels", "
 
 LETTER = 6.6
 """Pixels that a letter of a label takes, at most, on average."""
-WIDE, NARROW = 860, 270
-"""Pixels across which labels are spread on a wide screen and on a phone, at least."""
+GAP = 10
+"""Pixels between two labels."""
+MOST_LETTERS = 22
+WIDTHS = {"stage widest": 890, "stage wide": 590, "stage": 230}
+"""Pixels that a chart has at least where labels of a class are shown: on pages from 1000, from 700, and from 320 pixels on."""
+WIDE = WIDTHS["stage wide"]
 MOST_TICKS = 6
 AXIS = 44
 """Pixels left of a chart for the labels of its axis."""
@@ -91,40 +97,27 @@ def axis(labels: Iterable[Markup], height: int) -> Markup:
 
 
 def depth_labels(parts: Sequence[Stage], layers: int, y: int) -> Markup:
-    """Names of the parts of a model below a chart: as many as fit on a wide screen, and of these as many as fit on a phone."""
-    wide = _spread(parts, layers, WIDE)
-    narrow = set(_spread(wide, layers, NARROW))
-    return joined(
-        *(
-            text(
-                _cut(part.name, _room(part, wide, layers)), f"{fixed(100 * part.first / layers)}%", y,
-                "stage" if part in narrow else "stage wide",
-            )
-            for part in wide
-        )
-    )  # fmt: skip
+    """Names of the parts of a model below a chart: as many as fit the screen; the style hides those that do not fit a narrow one."""
+    shown = parts
+    classes: dict[Stage, str] = {}
+    for cls, pixels in WIDTHS.items():
+        shown = _spread(shown, layers, pixels)
+        classes |= dict.fromkeys(shown, cls)
+    return joined(*(text(_cut(part.name), f"{fixed(100 * part.first / layers)}%", y, cls) for part, cls in classes.items()))
 
 
 def _spread(parts: Sequence[Stage], layers: int, pixels: int) -> list[Stage]:
+    """The parts whose names fit one beside the other, none behind the right end."""
     kept: list[Stage] = []
     end = -1.0
     for part in parts:
         start = pixels * part.first / layers
-        length = LETTER * min(len(part.name), MOST_LETTERS) + 10
-        if start < end or start + length - 10 > pixels:
-            continue
-        kept.append(part)
-        end = start + length
+        stop = start + LETTER * cell_len(_cut(part.name))
+        if start >= end and stop <= pixels:
+            kept.append(part)
+            end = stop + GAP
     return kept
 
 
-MOST_LETTERS = 22
-
-
-def _room(part: Stage, parts: Sequence[Stage], layers: int) -> int:
-    following = next((other.first for other in parts if other.first > part.first), layers)
-    return max(min(len(part.name), MOST_LETTERS), int(WIDE * (following - part.first) / layers / LETTER) - 2)
-
-
-def _cut(name: str, room: int) -> str:
-    return name if len(name) <= room else name[: max(1, room - 1)] + "\u2026"
+def _cut(name: str) -> str:
+    return name if cell_len(name) <= MOST_LETTERS else f"{set_cell_size(name, MOST_LETTERS - 1)}\u2026"

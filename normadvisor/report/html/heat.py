@@ -30,14 +30,14 @@ class _Cell(NamedTuple):
 
 
 def heat_map(depth: Depth, key: str, description: str) -> DepthPlot | None:
-    """Shares by layer (across) and step (down); ``None`` where none was measured.
+    """Shares by layer (across) and step (down); ``None`` where none was measured, or none is worth a shade.
 
     The width of a layer reaches to the middle between it and its neighbours that have a share, so that there are no gaps.
     """
     measured = [(index, layer.series.get(key, ())) for index, layer in enumerate(depth.layers)]
     columns = [(index, _rows(series)) for index, series in measured if any(value is not None for value in series)]
     rows = max((len(values) for _index, values in columns), default=0)
-    if not rows:
+    if not any(_level(values, row) for _index, values in columns for row in range(len(values))):
         return None
     steps = max(len(series) for _index, series in measured)
     height = max(28, rows * ROW)

@@ -47,7 +47,7 @@ def rendered(
         version=__version__, models=models, findings=finding_views(findings, root), withdrawn=withdrawn_views(report.withdrawn, root),
         counts=[(name, _count(name, number)) for name, number in severity_counts(findings).items() if number],
         problems=[(problem, place_of(problem.location, root) if problem.location else "") for problem in report.problems],
-        policy=_policy(_static("report.css"), _static("report.js")), several=len(report.measurements) > 1, **more,
+        policy=_policy(_static("report.css"), _static("report.js")), several=len(report.measurements) > 1, extent=_extent(report), **more,
     )  # fmt: skip
     return page + "\n"
 
@@ -55,6 +55,13 @@ def rendered(
 def by_severity(report: Report) -> list[Finding]:
     """All findings, the worst first whatever file they are in."""
     return sorted(by_importance(report.active), key=lambda finding: -finding.severity.rank)
+
+
+def _extent(report: Report) -> str:
+    """How much was measured."""
+    layers = sum(len(measured.layers) for measured in report.measurements)
+    steps = max((measured.steps for measured in report.measurements), default=0)
+    return f"{counted(layers, 'layer')} measured in {counted(steps, 'step')}"
 
 
 def _count(name: str, number: int) -> str:

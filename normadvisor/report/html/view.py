@@ -10,12 +10,12 @@ from normadvisor.report.clean import one_line
 from normadvisor.report.html.curves import Level, curve_plot
 from normadvisor.report.html.depth import Depth, DepthPlot, Reference, depth_plot
 from normadvisor.report.html.differences import ComparisonView, comparison_view
-from normadvisor.report.html.heat import heat_map
+from normadvisor.report.html.heat import LEVELS, heat_map
 from normadvisor.report.html.layers import LayerTable, hover_data, layer_table
 from normadvisor.report.html.tree import Tree, module_tree
 from normadvisor.report.measured.compare import compare_runs, other_run
 from normadvisor.report.measured.health import findings_of, health_of, weight_gradients, zones
-from normadvisor.report.measured.numbers import loss
+from normadvisor.report.measured.numbers import loss, share
 from normadvisor.report.measured.stages import stages
 from normadvisor.report.measured.words import RunFact, missing_words, other_facts, run_facts, setup_pairs, setup_words
 from normadvisor.types import GROUPS, Measurements, Report, Severity
@@ -31,9 +31,10 @@ class Chart(NamedTuple):
 
     title: str
     hint: str
-    plot: DepthPlot
+    plot: DepthPlot | None
+    """``None`` where the hint says all."""
     kind: str = "curve"
-    """``curve`` or ``heat``, for the legend."""
+    """``curve``, ``heat`` or ``said``."""
 
 
 class ModelView(NamedTuple):
@@ -108,7 +109,7 @@ def model_view(
 
 
 def _marks(charts: Sequence[Chart], cls: str) -> bool:
-    return any(f'class="{cls}"' in chart.plot.plot for chart in charts)
+    return any(f'class="{cls}"' in chart.plot.plot for chart in charts if chart.plot)
 
 
 _DEPTH = (
@@ -138,6 +139,8 @@ def _depth_charts(depth: Depth) -> list[Chart]:
     for key, title, hint in _HEAT:
         if (plot := heat_map(depth, key, f"{title}: {hint}. The table of layers has the numbers.")) is not None:
             charts.append(Chart(title, hint, plot, "heat"))
+        elif any(value is not None for layer in depth.layers for value in layer.series.get(key, ())):
+            charts.append(Chart(title, f"below {share(LEVELS[0])} in every layer and step", None, "said"))
     return charts
 
 

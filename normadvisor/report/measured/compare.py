@@ -38,7 +38,8 @@ class Difference:
         here, there = typical(self.here, key), typical(self.there, key)
         if here is None or there is None or not (math.isfinite(here) and math.isfinite(there)) or here <= 0 or there <= 0:
             return None
-        return here / there
+        ratio = here / there if there >= 1e-300 else math.inf
+        return ratio if 0 < ratio < math.inf else None
 
     def change(self, key: str) -> float | None:
         """Typical share of this run minus that of the other."""

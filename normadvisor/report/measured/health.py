@@ -9,13 +9,15 @@ from itertools import pairwise
 from statistics import median
 
 from normadvisor.report.measured.numbers import typical
-from normadvisor.types import Finding, LayerMeasurements, Measurements, Report, Severity, Withdrawn
+from normadvisor.types import GROUPS, Finding, LayerMeasurements, Measurements, Report, Severity, Withdrawn
 
 __all__ = ["Health", "Zone", "findings_of", "health_of", "weight_gradients", "withdrawn_of", "worst_first", "zones"]
 
+NEAR = 4
+"""Layers before and after that a layer is compared with."""
+_NORMS = frozenset(GROUPS["norm"])
 MEASURED = "NA6"
 """Rules about measurements begin with it."""
-WORST_RANK = Severity.ERROR.rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,34 +107,41 @@ def weight_gradients(layer: LayerMeasurements) -> LayerMeasurements:
 
 
 def worst_first(measured: Measurements, health: Health) -> list[LayerMeasurements]:
-    """Layers in the order a reader should see them: by what findings say, then by how far their numbers are from the other layers'."""
-    middle = _median_log(typical(layer, "grad_rms") for layer in measured.layers)
+    """Layers in the order a reader should see them: by what findings say, then by how far their numbers are off those of their likes."""
+    trends = [_off_trend(measured.layers, key) for key in ("grad_rms", "update_ratio", "act_std")]
 
     def key(layer: LayerMeasurements) -> tuple[int, float, int]:
         severity = health.severity(layer.name)
-        return (-1 if severity is None else severity.rank) * -1, -_oddness(layer, middle), layer.order
+        odd = max(_oddness(layer), *(trend.get(layer.name, -1.0) for trend in trends))
+        return 1 if severity is None else -severity.rank, -odd, layer.order
 
     return sorted(measured.layers, key=key)
 
 
-def _oddness(layer: LayerMeasurements, middle: float | None) -> float:
-    """How unusual a layer's numbers are, 1 for about as far from usual as rules begin to look at; serves for ordering alone."""
+def _oddness(layer: LayerMeasurements) -> float:
+    """How unusual a layer is by itself, 1 for all of its units; serves for ordering alone."""
     if any(value and value > 0 for key in ("nonfinite", "grad_nonfinite") for value in layer.series.get(key, ())):
         return math.inf
-    odd = [value for key in ("dead_share", "saturated_share") if (value := typical(layer, key)) is not None]
-    gradient, update = typical(layer, "grad_rms"), typical(layer, "update_ratio")
-    if middle is not None and _is_loggable(gradient):
-        odd.append(abs(math.log10(gradient or 1) - middle) / 3)
-    if _is_loggable(update):
-        # log10 of a healthy update ratio is about -3, and between -4 and -1 nearly always.
-        odd.append(abs(math.log10(update or 1) + 3) / 2)
-    return max((value for value in odd if math.isfinite(value)), default=-1.0)
+    shares = [typical(layer, key) for key in ("dead_share", "saturated_share")]
+    return max((value for value in shares if value is not None and math.isfinite(value)), default=-1.0)
 
 
-def _median_log(found: Iterable[float | None]) -> float | None:
-    logs = [math.log10(value) for value in found if value is not None and _is_loggable(value)]
-    return median(logs) if logs else None
+def _off_trend(layers: Sequence[LayerMeasurements], key: str) -> dict[str, float]:
+    """Powers of ten between a layer's number and the median of the nearest layers of its kind, by name.
 
-
-def _is_loggable(value: float | None) -> bool:
-    return value is not None and math.isfinite(value) and value > 0
+    Neighbours, so that a trend along the depth makes no layer stand out; of the same kind, since norms, weights and activations differ by
+    nature.
+    """
+    kinds: dict[str, list[tuple[str, float]]] = {}
+    for layer in layers:
+        value = typical(layer, key)
+        if value is not None and math.isfinite(value) and value > 0:
+            kind = "norm" if layer.op in _NORMS else "weights" if layer.parameters else "other"
+            kinds.setdefault(kind, []).append((layer.name, math.log10(value)))
+    off = {}
+    for found in kinds.values():
+        for position, (name, value) in enumerate(found):
+            around = [other for _name, other in (*found[max(0, position - NEAR) : position], *found[position + 1 : position + 1 + NEAR])]
+            if len(around) >= NEAR:
+                off[name] = abs(value - median(around))
+    return off

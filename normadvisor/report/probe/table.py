@@ -19,8 +19,10 @@ from normadvisor.types import LayerMeasurements, Measurements
 
 __all__ = ["Column", "clipped", "layer_table", "rows_of"]
 
+HEALTHY_ROWS = 8
+"""Rows where no finding speaks of any layer."""
 MOST_ROWS = 16
-"""Layers without findings are cut there; those with some are always shown up to :data:`MOST_BAD_ROWS`."""
+"""Rows where findings do, unless these speak of more layers."""
 MOST_BAD_ROWS = 40
 SPARK = 12
 LEAST_NAME = 14
@@ -46,7 +48,7 @@ def layer_table(measured: Measurements, health: Health, paper: Paper) -> list[Te
     """Rows with the typical numbers of each layer; columns that say nothing of any shown layer, or do not fit, are left out."""
     ordered = worst_first(measured, health)
     bad = sum(health.severity(layer.name) is not None for layer in ordered)
-    shown = ordered[: max(MOST_ROWS, min(bad, MOST_BAD_ROWS))]
+    shown = ordered[: max(MOST_ROWS, min(bad, MOST_BAD_ROWS)) if bad else HEALTHY_ROWS]
     if not shown:
         return []
     lines = rows_of(shown, _columns(shown, health, unicode=paper.unicode), health, paper)
