@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from normadvisor.targets.inputs import Inputs
     from normadvisor.types import ProbeOptions, RunContext
 
-__all__ = ["batch_size_of", "initialize", "is_lazy", "last_op_of", "not_compiled", "operations", "probed_model", "source_of"]
+__all__ = ["batch_size_of", "initialize", "is_lazy", "keeps_flags", "last_op_of", "not_compiled", "operations", "probed_model", "source_of"]
 
 SMALL_INPUT = 1 << 14
 """Values of one sample below which a larger batch costs little: a 3x64x64 image."""
@@ -65,17 +65,29 @@ def is_lazy(model: nn.Module) -> bool:
 
 
 def initialize(model: nn.Module, batch: Batch) -> None:
-    """Give lazy layers their shapes.
+    """Give lazy layers their shapes; in eval mode, so that running statistics stay new.
 
     Raises:
         NormAdvisorError: the model does not take the batch.
 
     """
+    modes = {module: module.training for module in model.modules()}
     try:
+        model.eval()
         with torch.no_grad():
             model(*batch.args, **batch.kwargs)
     except Exception as error:
         raise failure(model, "the first forward pass failed", error) from error
+    for module, mode in modes.items():
+        module.training = mode
+
+
+def keeps_flags(model: nn.Module) -> bool:
+    """Whether the flags of the model's modules are its user's: it is in train mode, and no module has a ``train()`` of its own.
+
+    Of one that has, the flags are those of construction unless its ``train()`` has run, as training loops let it.
+    """
+    return model.training and all(type(module).train is nn.Module.train for module in model.modules())
 
 
 def not_compiled(model: nn.Module) -> AbstractContextManager[None]:

@@ -25,7 +25,7 @@ from normadvisor.probe.noise import measure_noise_scale, parameters_by_layer
 from normadvisor.probe.optimizers import Chosen, choose_optimizer
 from normadvisor.probe.overfit import measure_overfit
 from normadvisor.probe.precision import choose_precision
-from normadvisor.probe.prepare import batch_size_of, initialize, is_lazy, last_op_of, not_compiled, operations, probed_model, source_of
+from normadvisor.probe.prepare import batch_size_of, initialize, is_lazy, keeps_flags, last_op_of, not_compiled, operations, probed_model, source_of
 from normadvisor.probe.recorder import Recorder
 from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Found, Session, device_of, seed_everything
@@ -187,14 +187,14 @@ def _session(probe: _Probe, keep: Kept) -> Session:
         found.notes.append("lazy layers got their shapes from the first batch; they are lazy again now")
         initialize(model, source.batch(0))
         keep = Kept(model, probe.optimizer)
-    was_training = model.training
-    train, evaluation = _flags(model, keep)
+    keeps = keeps_flags(model)
+    train, evaluation = _flags(model, keep, keeps=keeps)
     found.facts["batch_given"] = said or source.real
     found.facts["real_data"] = source.real
     seconds = DEFAULT_SECONDS if options.budget is None else options.budget
     session = Session(
         model=model, source=source, precision=precision, options=options, context=probe.context, budget=Budget(seconds), kept=keep,
-        device=device, train_flags=train, eval_flags=evaluation, was_training=was_training, ops=operations(model, probe.graph),
+        device=device, train_flags=train, eval_flags=evaluation, keeps_flags=keeps, ops=operations(model, probe.graph),
         progress=probe.progress, ranks=probe.ranks, found=found,
         loss=given_loss(probe.loss_fn, model) if probe.loss_fn is not None else None,
     )  # fmt: skip
@@ -203,10 +203,10 @@ def _session(probe: _Probe, keep: Kept) -> Session:
     return session
 
 
-def _flags(model: nn.Module, keep: Kept) -> tuple[dict[nn.Module, bool], dict[nn.Module, bool]]:
+def _flags(model: nn.Module, keep: Kept, *, keeps: bool) -> tuple[dict[nn.Module, bool], dict[nn.Module, bool]]:
     """``training`` of every module while the model trains, and after ``model.eval()``."""
     try:
-        if not model.training:
+        if not keeps:
             model.train()
         train = {module: module.training for module in model.modules()}
         model.eval()

@@ -71,8 +71,8 @@ class Session:
     """``training`` of every module while the model trains."""
     eval_flags: dict[nn.Module, bool]
     """``training`` of every module after ``model.eval()``."""
-    was_training: bool
-    """Whether the model was in train mode when it came; flags of single layers are its user's then."""
+    keeps_flags: bool
+    """Whether flags of single modules are the user's; else ``model.train()`` is called."""
     ops: Mapping[str, str | None]
     """Canonical operation by module name, as if nothing were wrapped; see :func:`normadvisor.probe.layers.walk`."""
     progress: Progress
@@ -127,7 +127,7 @@ class Session:
         for parameter in self.model.parameters():
             parameter.grad = None
         seed_everything(self.options.seed, self.device)
-        if not self.was_training:
+        if not self.keeps_flags:
             self.model.train()  # a model's own train() may freeze parameters, too
         for module, flag in self.train_flags.items():
             module.training = flag
