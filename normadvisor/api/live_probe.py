@@ -105,7 +105,7 @@ def _options(model: torch.nn.Module, settings: Settings, wanted: Asked) -> Probe
 
     said = {key: value for key, value in settings.probe.items() if key not in {"data", "loss", "device"}}
     options = ProbeOptions(**{"budget": DEFAULT_BUDGET, **said, **wanted.probing})
-    device = resolve_device(options.device)
+    device = resolve_device(options.device, "device")
     held = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     if device is not None and any((other.type, other.index or 0) != (device.type, device.index or 0) for other in held):
         where = ", ".join(sorted(map(str, held)))
@@ -162,32 +162,39 @@ class _Work:
         from normadvisor.api.batch_inputs import inputs_of
 
         batches = self.given.batches
+        from normadvisor.probe.distributed.live import replica
+
+        model = replica(self.model)
         if self.given.batch is not None:
-            return inputs_of(self.given.batch, self.model)
+            return inputs_of(self.given.batch, model)
         if batches is None or isinstance(batches, Iterator):
             return None
         for batch in batches:
-            return inputs_of(batch, self.model)
+            return inputs_of(batch, model)
         return None
 
     def _examined(self) -> tuple[Examined, Traced | None]:
         """What comes of it without running it, and its trace."""
         from normadvisor.api.examine import examine, traced, untraced
-        from normadvisor.errors import TargetError
+        from normadvisor.errors import TargetError, TraceError
+        from normadvisor.probe.distributed.live import is_sharded, replica
         from normadvisor.targets.sites import site_of_code
 
-        defined = site_of_code(type(self.model))
+        model = replica(self.model)
+        defined = site_of_code(type(model))
         context = self.settings.context.merged(self.wanted.context)
         try:
+            if is_sharded(model):
+                raise TraceError("the model is sharded: FSDP runs it on all ranks at once only", hint="check it before it is wrapped")
             known = traced(
-                self.model, target=self.name, inputs=self.inputs, context=context, defined_at=defined, batch=self._first_inputs()
+                model, target=self.name, inputs=self.inputs, context=context, defined_at=defined, batch=self._first_inputs()
             )  # fmt: skip
         except TargetError as error:
             if self.given.batch is None and self.given.batches is None:
                 raise
             return untraced(self.name, error), None
         result = examine(
-            self.model, self.rules, target=self.name, inputs=self.inputs, context=context, root=self.settings.root, defined_at=defined,
+            model, self.rules, target=self.name, inputs=self.inputs, context=context, root=self.settings.root, defined_at=defined,
             known=known,
         )  # fmt: skip
         return result, known

@@ -113,8 +113,12 @@ def _location(site: Site | None, subject: Subject) -> Location | None:
     return None if found is None else found.frame.location
 
 
-def resolve_device(wanted: str) -> torch.device | None:
+def resolve_device(wanted: str, name: str = "--device") -> torch.device | None:
     """The device that is asked for; ``None`` for the one that suits.
+
+    Args:
+        wanted: as the flag or the option says it.
+        name: of the flag or the option, for messages.
 
     Raises:
         UsageError: there is no such device, or torch cannot use it here.
@@ -127,17 +131,17 @@ def resolve_device(wanted: str) -> torch.device | None:
     try:
         device = torch.device(wanted)
     except RuntimeError as error:
-        raise UsageError(f"--device: torch knows no device '{wanted}'", hint="auto, cpu, cuda, cuda:1, mps") from error
+        raise UsageError(f"{name}: torch knows no device '{wanted}'", hint="auto, cpu, cuda, cuda:1, mps") from error
     if device.type == "cpu":
         return device
     if device.type not in {"cuda", "mps"}:
-        raise UsageError(f"--device cannot be '{wanted}'", hint="auto, cpu, cuda, cuda:1, mps")
+        raise UsageError(f"{name} cannot be '{wanted}'", hint="auto, cpu, cuda, cuda:1, mps")
     if not (torch.cuda.is_available() if device.type == "cuda" else torch.backends.mps.is_available()):
-        message = f"--device {wanted}: torch {torch.__version__} finds no {device.type.upper()} device that it can use here"
+        message = f"{name} {wanted}: torch {torch.__version__} finds no {device.type.upper()} device that it can use here"
         raise UsageError(message, hint="--device cpu measures without one")
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if (device.index or 0) >= count:
-        raise UsageError(f"--device {wanted}: there {'is' if count == 1 else 'are'} only {count}, counted from 0")
+        raise UsageError(f"{name} {wanted}: there {'is' if count == 1 else 'are'} only {count}, counted from 0")
     return device
 
 
