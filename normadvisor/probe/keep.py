@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from normadvisor.probe.distributed.live import reshard
 from normadvisor.probe.keeping.attributes import Attributes
 from normadvisor.probe.keeping.process import Process
 from normadvisor.probe.keeping.tensors import Tensors
@@ -37,6 +38,8 @@ class Kept:
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+        self._model = model
+        reshard(model)
         self._process = Process()
         self._tensors = Tensors()
         self._attributes = Attributes(self._tensors)
@@ -65,6 +68,7 @@ class Kept:
             stack.callback(self._restore_modes)
             stack.callback(self._tensors.restore)
             stack.callback(self._attributes.restore)
+            stack.callback(reshard, self._model)
 
     def _restore_modes(self) -> None:
         for _, module, training in self._modes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,17 +12,48 @@ from normadvisor.probe.distributed.ranks import ALONE, Ranks
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["live_ranks"]
+__all__ = ["is_sharded", "live_ranks", "replica", "reshard"]
 
 _PATIENCE = 60.0
 
 
+def is_sharded(model: nn.Module) -> bool:
+    """Whether FSDP, of either version, has cut the parameters of the model or of a part of it into shards."""
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    if fsdp is None:  # then nothing was wrapped
+        return False
+    kinds = tuple(kind for name in ("FullyShardedDataParallel", "FSDPModule") if isinstance(kind := getattr(fsdp, name, None), type))
+    return any(isinstance(module, kinds) for module in model.modules())
+
+
+def reshard(model: nn.Module) -> None:
+    """Give up the whole parameters that FSDP's second version keeps after a forward pass, in expectation of a backward pass.
+
+    What the model holds are shards then, as FSDP itself believes: to be called before they are looked at or put back.
+    """
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    kind = getattr(fsdp, "FSDPModule", None)
+    if isinstance(kind, type):
+        for module in model.modules():
+            if isinstance(module, kind):
+                module.reshard()  # type: ignore[operator]
+
+
+def replica(model: nn.Module) -> nn.Module:
+    """The model below ``DistributedDataParallel``; any other as it is."""
+    from torch.nn.parallel import DistributedDataParallel  # noqa: PLC0415 - as below
+
+    while isinstance(model, DistributedDataParallel):
+        model = model.module
+    return model
+
+
 @contextmanager
-def live_ranks(model: nn.Module, *, patience: float = _PATIENCE) -> Iterator[Ranks]:
+def live_ranks(model: nn.Module, *, patience: float | None = None) -> Iterator[Ranks]:
     """Ranks of the default process group where ``DistributedDataParallel`` or FSDP wraps the model; else this process alone.
 
-    All ranks have to probe such a model: its passes are exchanges between them. Meanwhile exchanges of the process group time out after
-    ``patience`` seconds. A model that is not wrapped is this process's own matter, and may be probed on one rank only.
+    All ranks have to probe such a model: its passes are exchanges between them, which meanwhile time out after ``patience`` seconds, a
+    minute when ``None``. A model that is not wrapped is this process's own matter, and may be probed on one rank only.
 
     Raises:
         RankError: a rank has failed, hangs, or does not probe the model.
@@ -38,5 +70,5 @@ def live_ranks(model: nn.Module, *, patience: float = _PATIENCE) -> Iterator[Ran
     if not exchanges(model):
         yield ALONE
         return
-    with live_group(patience=patience) as ranks:
+    with live_group(patience=_PATIENCE if patience is None else patience) as ranks:
         yield ranks

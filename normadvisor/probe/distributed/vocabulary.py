@@ -120,6 +120,8 @@ RUN_FACT_WAYS: dict[str, Way] = {
     "eval_batch_gap": Way.RMS,
     "noise_scale": Way.MEAN,
     # Each rank fits a batch of its own.
+    "eval_dropout": Way.FIRST,
+    "eval_sampling": Way.FIRST,
     "overfit_first": Way.MEAN,
     "overfit_last": Way.MEAN,
     "overfit_floor": Way.MEAN,
