@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch.autograd import Variable
+from torch.utils._pytree import tree_leaves
 
 __all__ = ["BackwardEnd", "in_backward"]
 
 
 class BackwardEnd:
-    """Call a function at the end of every backward pass that reaches a parameter, while the context lasts.
+    """Call a function at the end of every backward pass that reaches one of some tensors, while :meth:`of` lasts.
 
     Where parts of a model are run again in the backward pass (reentrant ``torch.utils.checkpoint``), the passes inside end too, and the
     function is called for each; the last call finds all gradients.
 
     Args:
-        parameters: those that require no gradient are passed over.
         ended: called without arguments, in the thread that called ``backward``.
 
     """
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], ended: Callable[[], None]) -> None:
-        self._parameters = list(parameters)
+    def __init__(self, ended: Callable[[], None]) -> None:
         self._ended = ended
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._active = False
         self._queued = False
 
-    def __enter__(self) -> Self:
-        self._queued = False
-        for parameter in self._parameters:
-            if parameter.requires_grad:
-                self._handles.append(parameter.register_post_accumulate_grad_hook(self._arrived))  # type: ignore[no-untyped-call]
-        return self
+    @contextmanager
+    def of(self, parameters: Iterable[torch.nn.Parameter]) -> Iterator[None]:
+        """Look out for passes that reach a parameter; those that require no gradient are passed over."""
+        self._active, self._queued = True, False
+        with ExitStack() as stack:
+            for parameter in parameters:
+                if parameter.requires_grad:
+                    handle = parameter.register_post_accumulate_grad_hook(self._reached)  # type: ignore[no-untyped-call]
+                    stack.callback(handle.remove)
+            try:
+                yield
+            finally:
+                self._active = False
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+    def behind(self, output: Any) -> None:
+        """Look out for passes that come through a tensor of ``output`` as well: those of sharded parameters leave no other trace."""
+        for tensor in tree_leaves(output):
+            if isinstance(tensor, torch.Tensor) and tensor.requires_grad:
+                tensor.register_hook(self._reached)  # type: ignore[no-untyped-call]
 
-    def _arrived(self, _: torch.Tensor) -> None:
-        if not self._queued:
+    def _reached(self, _: torch.Tensor) -> None:
+        if self._active and not self._queued:
             self._queued = True
             _queue(self._behind)
 
@@ -53,7 +60,7 @@ class BackwardEnd:
 
     def _finish(self) -> None:
         self._queued = False
-        if self._handles:
+        if self._active:
             self._ended()
 
 

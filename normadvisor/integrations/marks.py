@@ -45,4 +45,7 @@ def _state(tensor: torch.Tensor | None) -> tuple[int, int]:
 
 
 def _some(parameter: torch.nn.Parameter) -> torch.Tensor:
-    return parameter.detach().reshape(-1)[:_VALUES].clone()
+    values = parameter.detach()
+    while values.dim() > 1:  # no reshape, which copies what is not contiguous
+        values = values[:1].squeeze(0) if values.shape[0] else values.new_empty(0)
+    return values[:_VALUES].clone() if values.dim() else values.clone()

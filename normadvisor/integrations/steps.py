@@ -71,6 +71,7 @@ class Steps:
         recorder: entered for the steps that are recorded.
         every: record one of so many steps.
         optimizers: only these matter; empty: all that hold a parameter of the model.
+        sharded: whether each process holds a part of the model: gradients then do not arrive where the backward pass leaves them.
         scaler: of mixed precision; found where it steps an optimizer if it is not given.
         recorded: called after each recorded step.
         dropped: called where what was recorded belongs to no step after all.
@@ -85,6 +86,7 @@ class Steps:
         every: int,
         optimizers: Sequence[Optimizer],
         scaler: Any,
+        sharded: bool,
         recorded: Callable[[RecordedStep], None],
         dropped: Callable[[], None],
     ) -> None:
@@ -93,6 +95,8 @@ class Steps:
         self._schedule = Schedule(every)
         self._given = list(optimizers)
         self._scaler = scaler
+        self._sharded = sharded
+        self._backward = BackwardEnd(self._backward_ended)
         self._recorded = recorded
         self._dropped = dropped
         self._hooks = ExitStack()
@@ -174,7 +178,7 @@ class Steps:
             before = self._model.register_forward_pre_hook(self._pass_begins, prepend=True)
             stack.callback(before.remove)
             stack.enter_context(self._recorder)
-            stack.enter_context(BackwardEnd(self._model.parameters(), self._backward_ended))
+            stack.enter_context(self._backward.of(self._model.parameters()))
             after = self._model.register_forward_hook(self._pass_ends, always_call=True)
             stack.callback(after.remove)
             self._window = stack.pop_all()
@@ -234,7 +238,7 @@ class Steps:
             self._recorder.after_backward()
             if self._scaler is not None and self._skips + 1 >= _SKIPS:
                 self._scale = scale_of(self._scaler)
-            self._marks = Marks(self._model.parameters(), values=self._by_hand is not None)
+            self._marks = Marks(self._model.parameters(), values=self._by_hand is not None and not self._sharded)
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - the signature of the hook
         if self._pauses or in_backward() or self._holder(optimizer) is None:
@@ -301,6 +305,8 @@ class Steps:
     def _pass_ends(self, module: torch.nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002 - the signature of the hook
         if self._passes and self._passes.pop():
             self._unhush()
+        if self._sharded:
+            self._backward.behind(output)
 
     def _repeat(self) -> None:
         """A step such as that of LBFGS tries further weights: only its first passes tell of the weights that it began with."""

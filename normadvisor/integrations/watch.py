@@ -30,9 +30,10 @@ from normadvisor.errors import NormAdvisorError, UsageError
 from normadvisor.integrations.collect import HISTORY, Collection
 from normadvisor.integrations.judging import Judge
 from normadvisor.integrations.logs import Logs, Sink
+from normadvisor.integrations.sharded import adder, is_sharded, processes
 from normadvisor.integrations.steps import RecordedStep, Steps
 from normadvisor.probe.recorder import Recorder
-from normadvisor.types import Finding, JSONValue, Report
+from normadvisor.types import Finding, JSONValue, Measurements, Report
 
 __all__ = ["Watch", "watch"]
 
@@ -104,11 +105,13 @@ class Watch:
         self._logs = logs
         self._judge = judge
         self._first_step = first_step
-        self._recorder = Recorder(model, history=HISTORY)
+        sharded = is_sharded(model)
+        self._recorder = Recorder(model, history=HISTORY, combine=adder(model) if sharded else None)
         self._collection = Collection(model, self._recorder, optimizers)
         self._steps = Steps(
-            model, self._recorder, every=every, optimizers=optimizers, scaler=scaler, recorded=self._recorded, dropped=self._dropped
-        )
+            model, self._recorder, every=every, optimizers=optimizers, scaler=scaler, sharded=sharded, recorded=self._recorded,
+            dropped=self._dropped,
+        )  # fmt: skip
         self._setup: dict[str, JSONValue] = {}
         self._losses: list[tuple[Any, bool]] = []
         self._findings: tuple[Finding, ...] | None = ()
@@ -118,8 +121,7 @@ class Watch:
     def __enter__(self) -> Self:
         if self._active:
             raise UsageError("the model is being watched by this already", hint="call normadvisor.watch again to watch it twice")
-        # Of processes that train together the first one speaks for all.
-        self._quiet = torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank() != 0
+        self._quiet = processes()[0] != 0  # of processes that train together the first one speaks for all
         if not self._quiet:
             self._logs.open()
         self._active = True
@@ -184,14 +186,17 @@ class Watch:
         """Go on after :meth:`pause`."""
         self._steps.resume()
 
-    def _measurements(self) -> Any:
-        numbers = self._collection.numbers
-        first = f"{len(numbers)} of {self._collection.count} measured steps are shown: " if len(numbers) < self._collection.count else ""
-        listed = ", ".join(map(str, numbers)) if len(numbers) <= 6 else f"{numbers[0]}, {numbers[1]}, ... {numbers[-1]}"
-        notes = (f"{first}measured while training, at steps {listed}",) if numbers else ("no step was seen while the model was watched",)
-        setup = {**self._setup, "steps": len(numbers), "every": self._every, "data": "training", "torch": torch.__version__}
+    def _measurements(self) -> Measurements:
+        _, world_size = processes()
+        notes = [_when(self._collection.numbers, self._collection.count)]
+        if world_size > 1:
+            notes.append(f"activations and losses are those of the batches of the first of {world_size} processes")
+        setup = {
+            **self._setup, "steps": len(self._collection.numbers), "every": self._every, "data": "training", "world_size": world_size,
+            "torch": torch.__version__,
+        }  # fmt: skip
         model = getattr(self._model, "_orig_mod", self._model)
-        return self._collection.measurements(type(model).__name__, setup, notes)
+        return self._collection.measurements(type(model).__name__, setup, tuple(notes))
 
     def _recorded(self, step: RecordedStep) -> None:
         losses, self._losses = self._losses, []
@@ -217,6 +222,15 @@ class Watch:
             LOGGER.warning("rules are left out from here on: %s", error)
             self._judge, self._findings = None, ()
             return ()
+
+
+def _when(numbers: Sequence[int], count: int) -> str:
+    """Which steps were measured."""
+    if not numbers:
+        return "no step was seen while the model was watched"
+    listed = ", ".join(map(str, numbers)) if len(numbers) <= 6 else f"{numbers[0]}, {numbers[1]}, ... {numbers[-1]}"
+    shown = f"{len(numbers)} of {count} measured steps are shown: " if len(numbers) < count else ""
+    return f"{shown}measured while training, at steps {listed}"
 
 
 def _check(model: Any) -> None:
