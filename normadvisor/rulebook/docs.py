@@ -83,8 +83,8 @@ A rule of scope `probe` looks at what a probe measured: a few training steps, an
 holds parameters itself, normalizes, or is an activation. Conditions know the layer, `probe`, `context` and the values of `define.values`;
 messages, adjustments and evidence also `matches`, how many layers match, and `NAME_all`, the layers of the finding in order
 of execution, so that `NAME` is the first of them and `NAME_all[-1]` the last. There is no `model` and no `count()`. It points at the
-line that builds the first layer; the finding of a rule about the run at the layer that `at` names (`nonfinite_layer`, `train_in_eval`,
-`eval_in_train`), or at the model. `explained_by` names static rules: where one of them speaks on the same layers, the finding refers to
+line that builds the first layer; the finding of a rule about the run at the layer that `at` names, a fact such as `nonfinite_layer` or
+`train_in_eval`, or at the model. `explained_by` names static rules: where one of them speaks on the same layers, the finding refers to
 it.
 
 A rule on the graph may have a section `measured`, which says what a probe makes of its findings: `confirm` and `withdraw` are conditions

@@ -252,7 +252,7 @@ RUN: dict[str, str] = {
 }
 """What ``probe`` knows; ``None`` where something was not measured."""
 
-RUN_LAYERS = ("nonfinite_layer", "train_in_eval", "eval_in_train")
+RUN_LAYERS = ("nonfinite_layer", "train_in_eval", "eval_in_train", "eval_dropout", "eval_sampling")
 """What ``probe`` knows that names layers: where a finding about the run may point."""
 
 
