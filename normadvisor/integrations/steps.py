@@ -5,7 +5,7 @@ named. Of the backward passes before it the last counts, because gradients add u
 before they are unscaled or clipped. Where no optimizer is ever seen, because weights are changed by hand, a step ends with the first
 forward pass that finds them changed.
 
-Between recorded steps the model has no hook at all, once an optimizer was seen.
+Between recorded steps the model has no hook at all, once an optimizer was seen; until then they are there and do nothing.
 """
 
 from __future__ import annotations
@@ -101,7 +101,6 @@ class Steps:
         self._dropped = dropped
         self._hooks = ExitStack()
         self._window: ExitStack | None = None
-        self._counting: torch.utils.hooks.RemovableHandle | None = None
         self._by_hand: _Holder | None = None
         self._holders: list[_Holder] = []
         self._known: WeakKeyDictionary[Optimizer, tuple[int, _Holder | None]] = WeakKeyDictionary()
@@ -116,11 +115,12 @@ class Steps:
         self._begun = 0.0
         self._any = False
         self._repeated = False
+        self._asleep = False
 
     @property
     def recording(self) -> bool:
         """Whether what happens now is recorded."""
-        return self._window is not None and not self._pauses
+        return self._window is not None and not self._pauses and not self._asleep
 
     def start(self) -> None:
         """Notice steps from now on."""
@@ -130,8 +130,7 @@ class Steps:
             self._schedule.expect(self._holder(optimizer))
         if not self._holders:
             self._by_hand = _Holder()
-            self._counting = self._model.register_forward_pre_hook(self._count)
-        if self._schedule.due:
+        if self._schedule.due or self._by_hand is not None:
             self._open()
 
     def stop(self, *, finish: bool) -> None:
@@ -142,7 +141,7 @@ class Steps:
 
         """
         try:
-            if finish and not self._any and self._window is not None and self._marks is not None:
+            if finish and not self._any and not self._asleep and self._window is not None and self._marks is not None:
                 self._end(None, updated=self._marks.weights_changed())
         finally:
             self._leave_by_hand()
@@ -229,12 +228,10 @@ class Steps:
         if self._by_hand is not None:
             self._schedule.forget(self._by_hand)
             self._by_hand = None
-        if self._counting is not None:
-            self._counting.remove()
-            self._counting = None
+            self._wake()
 
     def _backward_ended(self) -> None:
-        if not self._pauses and not self._repeated:
+        if not self._pauses and not self._repeated and not self._asleep:
             self._recorder.after_backward()
             if self._scaler is not None and self._skips + 1 >= _SKIPS:
                 self._scale = scale_of(self._scaler)
@@ -282,20 +279,32 @@ class Steps:
         self._holders.append(_Holder(parameters))
         return self._holders[-1]
 
-    def _count(self, module: torch.nn.Module, args: Any) -> None:  # noqa: ARG002 - the signature of the hook
-        """Count steps by forward passes, as long as no optimizer was seen and nothing is recorded."""
-        if self._window is not None or self._pauses or self._by_hand is None or not torch.is_grad_enabled():
-            return
+    def _count(self) -> None:
+        """A forward pass begins a step, of a loop without optimizer, that is recorded if it is due and else counted."""
         if self._schedule.due:
-            self._open()
-        else:
+            self._wake()
+            self._begin()
+        elif self._by_hand is not None:
             self._schedule.stepped(self._by_hand, recorded=False)
+
+    def _sleep(self) -> None:
+        """Leave hooks where they are but idle: within the forward pass that tells of a step, none may come or go."""
+        self._asleep = True
+        self._marks = None
+        self._hush()
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self._asleep = False
+            self._unhush()
 
     def _pass_begins(self, module: torch.nn.Module, args: Any) -> None:  # noqa: ARG002 - the signature of the hook
         without_gradients = not torch.is_grad_enabled()
         self._passes.append(without_gradients)
         if without_gradients:
             self._hush()
+        elif self._asleep and not self._pauses:
+            self._count()
         elif self._marks is not None and not self._pauses and self._marks.gradients_changed():
             if self._stepping:
                 self._repeat()
@@ -323,7 +332,8 @@ class Steps:
         """A forward pass begins, and the gradients of the last backward pass were cleared without an optimizer having stepped."""
         if self._by_hand is not None and marks.weights_changed():
             self._end(None, updated=True)
-            self._next()
+            self._sleep()
+            self._count()
             return
         self._skips += 1
         if self._skips == _SKIPS:
