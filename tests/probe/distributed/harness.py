@@ -56,7 +56,8 @@ def run(request, folder):
         running[pid] = rank
     statuses: dict[int, int | str] = {}
     seconds: dict[int, float] = {}
-    while running and time.monotonic() - begin < request["seconds"]:
+    until = request["until"]
+    while running and time.monotonic() - begin < request["seconds"] and (until is None or until not in statuses):
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid:
             rank = running.pop(pid)
