@@ -14,7 +14,7 @@ from normadvisor.report.modules import listed
 
 __all__ = ["ComparisonView", "comparison_view"]
 
-MOST_ROWS = 40
+MOST_ROWS = 25
 EQUAL = Reference(1.0, 1.0, "equal")
 _RATIOS = (("Gradient RMS", "grad_rms"), ("Update ratio", "update_ratio"), ("Output std", "act_std"), ("Weight norm", "weight_norm"))
 _SHARES = (("Dead", "dead_share"), ("Saturated", "saturated_share"))
@@ -29,8 +29,8 @@ class ComparisonView(NamedTuple):
     titles: list[str]
     rows: list[tuple[str, str, list[str]]]
     """Name, class and numbers of the layers that differ most."""
-    equal: int
-    """Layers without any difference."""
+    alike: int
+    """Layers with differences of less than 5 %."""
     left_out: int
     only_here: str
     only_there: str

@@ -26,6 +26,8 @@ FIRST_ROWS = 25
 class _Number(NamedTuple):
     title: str
     text: Callable[[LayerMeasurements], str]
+    nothing: str = ""
+    """What stands in a column that is left out where nothing else does."""
 
 
 class Row(NamedTuple):
@@ -61,13 +63,17 @@ def layer_table(measured: Measurements, health: Health, anchors: Mapping[int, st
         anchors: where a finding stands on the page, by its identity.
 
     """
-    columns = [column for column in _NUMBERS if any(column.text(layer) for layer in measured.layers)]
+    columns = _columns(measured)
     ordered = worst_first(measured, health)
     bad = sum(health.severity(layer.name) not in {None, Severity.INFO} for layer in ordered)
     rows = [_row(layer, columns, health, anchors) for layer in ordered[:MOST_ROWS]]
     first = len(rows) if len(rows) <= FIRST_ROWS + 5 else max(FIRST_ROWS, min(bad, 2 * FIRST_ROWS))
     titles = [column.title for column in columns]
     return LayerTable(titles, rows[:first], rows[first:], len(ordered) - len(rows), any(row.rules for row in rows))
+
+
+def _columns(measured: Measurements) -> list[_Number]:
+    return [column for column in _NUMBERS if any(column.text(layer) not in {"", column.nothing} for layer in measured.layers)]
 
 
 def _row(layer: LayerMeasurements, columns: Sequence[_Number], health: Health, anchors: Mapping[int, str]) -> Row:
@@ -81,7 +87,7 @@ def _row(layer: LayerMeasurements, columns: Sequence[_Number], health: Health, a
 
 def hover_data(measured: Measurements, health: Health) -> dict[str, Any]:
     """What a pointer on a chart shows of each layer: titles, and per layer its name, class, rules and numbers as text."""
-    columns = [column for column in _NUMBERS if any(column.text(layer) for layer in measured.layers)]
+    columns = _columns(measured)
     layers = [
         [
             shortened(layer.name) or "the model itself",
@@ -122,8 +128,8 @@ _NUMBERS = (
     _Number("Update ratio", _typical("update_ratio")),
     _Number("Output mean", _typical("act_mean")),
     _Number("Output std", _typical("act_std")),
-    _Number("Dead", _typical("dead_share", share)),
-    _Number("Saturated", _typical("saturated_share", share)),
+    _Number("Dead", _typical("dead_share", share), share(0.0)),
+    _Number("Saturated", _typical("saturated_share", share), share(0.0)),
     _Number("Batch noise", _fact("bn_noise")),
     _Number("Not finite", _nonfinite),
 )

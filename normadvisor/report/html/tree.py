@@ -11,7 +11,7 @@ from normadvisor.report.clean import one_line
 from normadvisor.report.html.axes import fixed
 from normadvisor.report.html.markup import EMPTY, joined, tag
 from normadvisor.report.measured.health import Health
-from normadvisor.report.measured.numbers import amount, band, decades, number, superscript
+from normadvisor.report.measured.numbers import Band, amount, band, decades, number, superscript
 from normadvisor.report.tally import counted
 from normadvisor.types import LayerMeasurements, Severity
 
@@ -140,10 +140,20 @@ class _Writer:
     def _track(self, layer: LayerMeasurements, severity: Severity | None) -> Markup:
         found = band(layer.series.get(KEY, ()))
         if found.middle is None:
-            words = "not finite" if found.broken else "zero" if found.zero else ""
-            return tag("span", words, class_="track words")
+            return tag("span", _instead(layer, found), class_="track words")
         at = 100 * (math.log10(found.middle) - self.low) / (self.high - self.low)
         dot = tag("circle", class_=severity.value if severity else "well", cx=f"{fixed(at)}%", cy=6, r=4)
         return tag("svg", tag("title", number(found.middle)), tag("path", d="M0 6h96"), dot, class_="track", width=96, height=12)
 
 
+
+
+def _instead(layer: LayerMeasurements, found: Band) -> str:
+    """Why a layer has no gradient to show."""
+    if found.broken:
+        return "not finite"
+    if found.zero:
+        return "zero"
+    if isinstance(tied := layer.facts.get("tied"), str):
+        return f"tied to {shortened(tied, 30)}"
+    return "frozen" if layer.parameters and not layer.trainable else ""

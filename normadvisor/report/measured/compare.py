@@ -14,6 +14,8 @@ __all__ = ["RATIO_KEYS", "Comparison", "Difference", "FactPair", "compare_runs",
 
 RATIO_KEYS = ("grad_rms", "update_ratio", "act_std", "weight_norm")
 """Numbers of a layer whose ratio is looked at; shares are subtracted instead."""
+ALIKE = math.log10(1.05)
+"""Powers of ten that numbers of two runs may lie apart and still count as alike: 5 %."""
 SHARE_KEYS = ("dead_share", "saturated_share")
 
 
@@ -73,8 +75,8 @@ class Comparison:
 
     @property
     def most_different(self) -> list[Difference]:
-        """Layers that differ, the most different first."""
-        return sorted((item for item in self.layers if item.size > 0), key=lambda item: (-item.size, item.here.order))
+        """Layers that differ by more than :data:`ALIKE`, the most different first."""
+        return sorted((item for item in self.layers if item.size > ALIKE), key=lambda item: (-item.size, item.here.order))
 
 
 def other_run(measured: Measurements, runs: Measurements | Sequence[Measurements] | None) -> Measurements | None:

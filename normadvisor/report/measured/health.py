@@ -107,13 +107,17 @@ def weight_gradients(layer: LayerMeasurements) -> LayerMeasurements:
 
 
 def worst_first(measured: Measurements, health: Health) -> list[LayerMeasurements]:
-    """Layers in the order a reader should see them: by what findings say, then by how far their numbers are off those of their likes."""
+    """Layers in the order a reader should see them.
+
+    Those that findings speak of come first, by severity and depth; the others follow by how far their numbers are off those of their likes.
+    """
     trends = [_off_trend(measured.layers, key) for key in ("grad_rms", "update_ratio", "act_std")]
 
     def key(layer: LayerMeasurements) -> tuple[int, float, int]:
         severity = health.severity(layer.name)
-        odd = max(_oddness(layer), *(trend.get(layer.name, -1.0) for trend in trends))
-        return 1 if severity is None else -severity.rank, -odd, layer.order
+        if severity is not None:
+            return -severity.rank, 0.0, layer.order
+        return 1, -max(_oddness(layer), *(trend.get(layer.name, -1.0) for trend in trends)), layer.order
 
     return sorted(measured.layers, key=key)
 

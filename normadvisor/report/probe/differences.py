@@ -46,7 +46,7 @@ def _change(there: str, here: str) -> Text:
 def _layers(comparison: Comparison, paper: Paper) -> list[Text]:
     different = comparison.most_different
     if not different:
-        return [Text(f"the numbers of {counted(len(comparison.layers), 'layer')} are equal")] if comparison.layers else []
+        return [Text(f"{counted(len(comparison.layers), 'layer')} within 5 % of the other run")] if comparison.layers else []
     shown = different[:MOST_ROWS]
     by_name = {item.here.name: item for item in shown}
     columns = [

@@ -81,7 +81,8 @@ def _columns(shown: Sequence[LayerMeasurements], health: Health, *, unicode: boo
         Column("not finite", lambda layer: f"{count:.0f}" if (count := _nonfinite(layer)) else "", 8),
         Column("findings", rules, 10, right=False),
     ]
-    return [column for column in columns if any(column.text(layer).strip() for layer in shown)]
+    nothing = {"", share(0.0)}
+    return [column for column in columns if any(column.text(layer).strip() not in nothing for layer in shown)]
 
 
 def rows_of(shown: Sequence[LayerMeasurements], columns: Sequence[Column], health: Health, paper: Paper) -> list[Text]:

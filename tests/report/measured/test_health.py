@@ -55,6 +55,11 @@ def test_what_is_not_finite_stands_before_all_without_findings():
     assert names[:5] == ["attention.scale", "attention.out", "mlp.0", "mlp.2", "head"]
 
 
+def test_a_trend_along_the_depth_makes_no_layer_stand_out():
+    fading = tuple(LayerMeasurements(name=str(order), cls="x", order=order, parameters=1, series={"grad_rms": (10.0**-order * (50 if order == 6 else 1),)}) for order in range(12))
+    assert worst_first(Measurements(target="a", layers=fading), health_of(()))[0].name == "6"
+
+
 def test_gradients_of_weights_stand_for_those_of_the_layer():
     layer = LayerMeasurements(name="a", cls="x", series={"grad_norm": (5.0,), "weight_grad_norm": (1.0,)})
     assert weight_gradients(layer).series["grad_norm"] == (1.0,)
