@@ -82,6 +82,8 @@ def drawn_criterion(
     ids = _token_ids(tensor, batch)
     if ids is not None and (ending in (Ending.LINEAR, Ending.LOG_SOFTMAX, Ending.SOFTMAX) or tensor.shape[2] in vocabularies):
         return _next_token(tensor, ending, ids)
+    if ending is Ending.OTHER and _as_large_as_the_image(tensor, batch):
+        ending = Ending.LINEAR  # a segmentation network ends with resizing its scores
     axis = _class_axis(tensor, made_by)
     if task in ("regression", "rl", "generation"):
         return _regression(tensor, ending, seed)
@@ -104,6 +106,14 @@ def _class_axis(tensor: Tensor, made_by: str | None) -> int | None:
     if tensor.ndim == 3:
         return 1 if made_by in ("conv", "conv_transpose") else 2
     return None
+
+
+def _as_large_as_the_image(tensor: Tensor, batch: Batch) -> bool:
+    """Whether an output has as many pixels as an input image, and other channels."""
+    if tensor.ndim != 4:
+        return False
+    images = [value for _, value in named_tensors((batch.args, dict(batch.kwargs))) if value.ndim == 4 and value.is_floating_point()]
+    return any(image.shape[2:] == tensor.shape[2:] and image.shape[1] != tensor.shape[1] for image in images)
 
 
 def _same_input(tensor: Tensor, batch: Batch) -> str | None:

@@ -14,13 +14,12 @@ from torch.nn import functional as F
 
 from normadvisor.errors import ProbeError, UsageError
 from normadvisor.probe.criteria import MAX_LEARNT, Criterion, class_loss, drawn_criterion
-from normadvisor.probe.failures import failure
 from normadvisor.probe.outputs import Ending, Makers, ending_of, leads_to, loss_in, losses_in, primary
 from normadvisor.probe.samples import Batch
 from normadvisor.probe.trees import float_tensors, named_tensors
 from normadvisor.types import LOSSES
 
-__all__ = ["Loss", "choose_loss", "given_loss"]
+__all__ = ["Loss", "choose_loss", "given_loss", "recognised_classes"]
 
 AUXILIARY = 0.4
 """Weight of further outputs of the main one's shape, as of auxiliary classifiers (Szegedy et al., 2015, take 0.3, torchvision 0.4)."""
@@ -389,11 +388,3 @@ def _drawn_loss(
     return Loss(
         name=first.name, words=f"{first.words}{more}", compute=compute, classes=first.classes, expected=expected, unlearnable=unlearnable,
     )
-
-
-def checked(loss: Loss, output: Any, batch: Batch, model: nn.Module) -> Tensor:
-    """The loss of a batch, an exception of the user's function told in words."""
-    try:
-        return loss.of(output, batch)
-    except Exception as error:
-        raise failure(model, f"the loss {loss.name} failed", error) from error

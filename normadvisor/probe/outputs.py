@@ -88,6 +88,8 @@ def ending_of(tensor: Tensor, made_by: str | None, axis: int) -> Ending:
         return Ending(made_by)
     if made_by in _LINEAR:
         return Ending.LINEAR
+    if tensor.is_complex():
+        return Ending.OTHER
     values = tensor.detach().float()
     if not bool(torch.isfinite(values).all()):
         return Ending.LINEAR if made_by is None else Ending.OTHER

@@ -25,12 +25,22 @@ from normadvisor.probe.noise import measure_noise_scale, parameters_by_layer
 from normadvisor.probe.optimizers import Chosen, choose_optimizer
 from normadvisor.probe.overfit import measure_overfit
 from normadvisor.probe.precision import choose_precision
-from normadvisor.probe.prepare import batch_size_of, initialize, is_lazy, keeps_flags, last_op_of, not_compiled, operations, probed_model, source_of
+from normadvisor.probe.prepare import (
+    batch_size_of,
+    initialize,
+    is_lazy,
+    keeps_flags,
+    last_op_of,
+    not_compiled,
+    operations,
+    probed_model,
+    source_of,
+)
 from normadvisor.probe.recorder import Recorder
 from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Found, Session, device_of, seed_everything
-from normadvisor.probe.steps import Steps, run_steps
-from normadvisor.probe.warmup import free_memory, warm_up
+from normadvisor.probe.steps import STEPS_SHARE, Steps, run_steps
+from normadvisor.probe.warmup import ForwardError, free_memory, warm_up
 from normadvisor.types import LayerMeasurements, Measurements
 
 if TYPE_CHECKING:
@@ -42,6 +52,8 @@ __all__ = ["PHASES", "probe_model"]
 
 PHASES = ("preparing", "steps", "noise", "modes", "overfitting", "restoring")
 """What ``progress`` is told, in order."""
+LEAST_BATCH = 4
+"""Samples of a batch that was made smaller to save time."""
 
 
 def probe_model(  # noqa: PLR0913 -- what is known about a model and its training, each by its name
@@ -225,6 +237,7 @@ def _steps(session: Session, probe: _Probe) -> tuple[Steps, Recorder, Chosen | N
             session.fresh()
             batch = warm_up(session, last_op_of(probe.graph))
             size = batch.size
+            batch = _affordable(session, batch)
             session.fresh()
             return *_recorded(session, probe), batch
         except Exception as error:
@@ -235,6 +248,24 @@ def _steps(session: Session, probe: _Probe) -> tuple[Steps, Recorder, Chosen | N
         session.source.cut(smaller)
         if probe.loss_fn is None:
             session.loss = None
+
+
+def _affordable(session: Session, batch: Batch) -> Batch:
+    """The batch; a smaller one where the steps would not fit into the budget and nobody asked for its size."""
+    budget, size = session.budget, batch.size
+    wanted = budget.step * session.options.steps
+    fitting = budget.seconds * STEPS_SHARE - budget.used
+    slow = size is not None and size > LEAST_BATCH and not session.found.facts["batch_given"] and wanted > fitting
+    if size is None or not session.ranks.any(slow):
+        return batch
+    smaller = session.ranks.least(max(LEAST_BATCH, min(size, int(size * max(fitting, 0.0) / wanted))))
+    if smaller == size:
+        return batch
+    session.source.cut(smaller)
+    budget.step *= smaller / size
+    budget.forward *= smaller / size
+    session.found.notes.append(f"batches of {smaller} samples: steps with {size} would not have fitted into {budget.seconds:g} s")
+    return session.source.batch(0)
 
 
 def _smaller(session: Session, probe: _Probe, error: Exception, size: int | None) -> int | None:
@@ -253,9 +284,9 @@ def _smaller(session: Session, probe: _Probe, error: Exception, size: int | None
         session.found.facts["batch_given"] = False
         return now // 2
     own = batch_of(probe.inputs) if probe.inputs is not None and not session.source.real else None
-    if own is None or size is not None or now == own:
+    if own is None or now == own or not isinstance(error, ForwardError):
         return None
-    session.found.notes.append(f"forward does not take {now} samples, so it was run with the {own} of its inputs: {error}")
+    session.found.notes.append(f"forward does not take {now} samples, so it was run with the {own} of its inputs: {error.message}")
     session.found.facts["batch_given"] = probe.inputs is not None and probe.inputs.given
     return own
 

@@ -20,10 +20,10 @@ from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Session
 from normadvisor.probe.trees import named_tensors
 
-__all__ = ["Steps", "run_steps"]
+__all__ = ["STEPS_SHARE", "Steps", "run_steps"]
 
 STEPS_SHARE = 0.6
-"""Share of the budget after which no further step is begun, so that something is left for the other phases; two steps are always run."""
+"""Share of the budget after which no further step is begun, so that something is left for the other phases; one step is always run."""
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ def run_steps(session: Session, recorder: Recorder, chosen: Chosen | None) -> St
     wanted = session.options.steps
     with recorder:
         for number in range(wanted):
-            late = number >= 2 and not session.budget.allows(session.budget.step, STEPS_SHARE)
+            late = number >= 1 and not session.budget.allows(session.budget.step, STEPS_SHARE)
             if session.ranks.any(late):
                 session.found.notes.append(f"{number} of {wanted} steps were run: more did not fit into {session.budget.seconds:g} s")
                 break
@@ -86,6 +86,8 @@ def _step(session: Session, recorder: Recorder, chosen: Chosen | None, batch: Ba
     finite = not session.ranks.any(not math.isfinite(value))
     if loss.requires_grad:
         _backward(session, recorder, loss, number, scale)
+    else:
+        recorder.after_backward(scale)  # no parameter has a gradient, and that is what is to be seen
     if not finite:
         recorder.end_step()
         with recorder.paused():

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from normadvisor.errors import ProbeError
 from normadvisor.probe.failures import failure, ran_out_of_memory
-from normadvisor.probe.losses import Loss, choose_loss
-from normadvisor.probe.outputs import Makers
+from normadvisor.probe.losses import Loss, choose_loss, recognised_classes
+from normadvisor.probe.outputs import Makers, primary
 from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Session
 from normadvisor.probe.steps import frozen_words
 
-__all__ = ["free_memory", "warm_up"]
+__all__ = ["ForwardError", "free_memory", "warm_up"]
 
 
 def free_memory(session: Session) -> None:
@@ -58,18 +61,28 @@ def warm_up(session: Session, last_op: str | None) -> Batch:
     return batch
 
 
-def _forward(session: Session, batch: Batch, last_op: str | None) -> Tensor:
+class ForwardError(ProbeError):
+    """The model does not take the batch: another size may do."""
+
+
+def _run(session: Session, batch: Batch) -> Any:
     try:
-        if session.loss is not None:
-            return _given(session, session.loss, batch)
-        makers = Makers()
-        with makers.watching(session.model):
-            output = session.forward(batch)
+        return session.forward(batch)
     except Exception as error:
         if ran_out_of_memory(error):
             raise
+        told = failure(session.model, "the forward pass in train mode failed", error)
         hint = "give batches that the model takes with --data, or describe its inputs with --input"
-        raise failure(session.model, "the forward pass in train mode failed", error, hint=hint) from error
+        raise ForwardError(told.message, location=told.location, hint=told.hint or hint) from error
+
+
+def _forward(session: Session, batch: Batch, last_op: str | None) -> Tensor:
+    """The loss of the first forward pass; chosen by its output where none was given."""
+    if session.loss is not None:
+        return _given(session, session.loss, batch)
+    makers = Makers()
+    with makers.watching(session.model):
+        output = _run(session, batch)
     options, context = session.options, session.context
     session.loss = choose_loss(
         output, batch, makers, session.model, named=options.loss or context.loss, task=context.task, seed=options.seed,
@@ -80,16 +93,19 @@ def _forward(session: Session, batch: Batch, last_op: str | None) -> Tensor:
 
 
 def _given(session: Session, loss: Loss, batch: Batch) -> Tensor:
-    """Forward pass and given loss, told apart where one fails."""
-    if loss.takes_model:
-        return session.output_and_loss(batch)[1]
-    output = session.forward(batch)
+    """The loss of the user's function; forward pass and function told apart where one fails."""
+    output = None if loss.takes_model else _run(session, batch)
     try:
         with session.precision.active():
-            return loss.of(output, batch)
-    except ProbeError:
-        raise
+            value = loss.of(session.model if loss.takes_model else output, batch)
     except Exception as error:
         if ran_out_of_memory(error):
             raise
-        raise failure(session.model, f"the loss {loss.name} failed", error, hint="it is called as loss(output, target)") from error
+        hint = "it is called as loss(model, batch)" if loss.takes_model else "it is called as loss(output, target)"
+        raise failure(session.model, f"the loss {loss.name} failed", error, hint=hint) from error
+    found = primary(output)
+    if loss.classes is None and found is not None and isinstance(batch.target, Tensor) and not batch.target.is_floating_point():
+        classes = recognised_classes(value, found[1], batch.target)
+        if classes is not None:
+            session.loss = replace(loss, classes=classes, expected=math.log(classes))
+    return value
