@@ -138,6 +138,7 @@ class Hooks:
                 tensor = first_tensor(output)
                 if not _in_backward():
                     self._order(layer)
+                    step.of(layer).calls += 1
                     if tensor is not None:
                         step.output(layer, inputs[0] if inputs else None, tensor)
                     self._batch_norm(step, layer, module, inputs)

@@ -118,7 +118,7 @@ class Recorder:
 
     def _failed(self, layer: Layer, error: Exception) -> None:
         name = layer.name or layer.cls
-        self._notes.setdefault(f"failed {name}", f"Outputs of {name} could not be measured: {type(error).__name__}: {error}")
+        self._notes.setdefault(f"failed {name}", f"Outputs of {name} could not be measured: {error}")
 
     def begin_step(self) -> None:
         """Start a step; what was seen of one that never ended is dropped."""

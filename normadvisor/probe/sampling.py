@@ -92,9 +92,10 @@ class Sampler:
         if self._exact:
             blocks = torch.split(values, max(_BLOCK // values.shape[0], 1), dim=1)
             return torch.stack([block.to(wide).var(0).sum() for block in blocks]).sum() / values.shape[1]
+        whole = values.numel() <= _VALUES
         values = values[:_SAMPLES]
         wanted = max(_BETWEEN // values.shape[0], _FEWEST)
-        if values.shape[1] > wanted:
+        if values.shape[1] > wanted and not whole:
             values = values.index_select(1, self.positions(values.shape[1], wanted, tensor.device))
         return values.to(wide).var(0).mean()
 

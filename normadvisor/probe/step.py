@@ -77,7 +77,6 @@ class Step:
         front = self.maker(given) if isinstance(given, torch.Tensor) else None
         self._made[id(output)] = (weakref.ref(output), layer)
         seen = self.of(layer)
-        seen.calls += 1
         values = _values(output)
         if values is None:
             return
@@ -165,7 +164,14 @@ class Step:
 
 
 def _values(output: torch.Tensor) -> torch.Tensor | None:
-    """Values to measure, at least one dimension; ``None`` where they are no real or complex numbers, or in no order."""
+    """Values to measure, at least one dimension; ``None`` where they are no real or complex numbers, or in no order.
+
+    Raises:
+        TypeError: the tensor stands for others, of a transform that will be over when its values are looked at.
+
+    """
+    if torch._C._functorch.is_functorch_wrapped_tensor(output):  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way to ask
+        raise TypeError("it runs inside a transform of torch.func")
     values = local(output)
     if values.layout is not torch.strided or values.is_quantized or values.is_meta:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from normadvisor.graph.leaves import class_name
 from normadvisor.probe.layers import Held, Layer
 from normadvisor.probe.parameters import ParameterNumbers
 from normadvisor.probe.step import Seen
@@ -90,7 +91,8 @@ def _measurement(
         facts["bias_grad_ratio"] = layer.bias_ratio
     return LayerMeasurements(
         name=layer.name,
-        cls=layer.cls,
+        # A lazy module has become another since.
+        cls=layer.cls if layer.module is None else class_name(layer.module),
         op=layer.op,
         order=order,
         calls=math.ceil(calls),
