@@ -13,7 +13,10 @@ pytest.importorskip("wandb", reason="wandb is not installed")
 
 READ = r'''
 import glob, json, struct, sys
+import wandb
 from wandb.proto import wandb_internal_pb2
+
+wandb.teardown()  # waits for the process that writes the files
 
 def records(path):
     """A log as of LevelDB: blocks of 32 KiB, each part of a record behind its checksum, length and kind (whole, first, middle, last)."""
