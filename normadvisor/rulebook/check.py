@@ -14,12 +14,12 @@ from normadvisor.rulebook.expression import Expression
 from normadvisor.rulebook.language import RESERVED, Names
 from normadvisor.rulebook.model import Chain, Clause, Example, ModulePattern, Pattern, ProbePattern, Relation, Rule
 from normadvisor.rulebook.template import Template
-from normadvisor.rulebook.vocabulary import CHAIN, CONTEXT, MODEL, MODULE, NODE
+from normadvisor.rulebook.vocabulary import CHAIN, CONTEXT, MODEL, MODULE, NODE, PROBING
 from normadvisor.rulebook.yamlfile import Document, KeyPath
 from normadvisor.types import DISTRIBUTED, GROUPS, LOSSES, OPS, PRECISIONS, TASKS, Severity
 from normadvisor.types.words import nearest
 
-__all__ = ["EXPECT_FORM", "ID_FORM", "NAME_FORM", "NODE_FORM", "PROBING", "check_rule"]
+__all__ = ["EXPECT_FORM", "ID_FORM", "NAME_FORM", "NODE_FORM", "PROBING_KINDS", "check_rule"]
 
 ID_FORM = "[A-Z]{2,}[0-9]{3}"
 """Form of a rule's id."""
@@ -36,11 +36,10 @@ _CHOICES = {"task": TASKS, "loss": LOSSES, "precision": PRECISIONS, "distributed
 ALL_HITS = "_all"
 """``NAME_all`` is the list of all nodes that the relation ``NAME`` reached, one per path."""
 _COUNTS = ("batch_size", "world_size")
-PROBING: dict[str, type | tuple[type, ...]] = {
-    "batch_size": int, "data": str, "loss": str, "lr": (int, float), "optimizer": str, "precision": str, "seed": int, "steps": int,
+PROBING_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(PROBING, str), **dict.fromkeys(("batch_size", "seed", "steps"), int), "lr": (int, float),
 }  # fmt: skip
-"""Settings of a probe that an example may give, with their types; see :class:`normadvisor.types.ProbeOptions`. ``data``, and a ``loss``
-that is none of the known ones, name functions of the example."""
+"""Types of the settings that an example may be probed with."""
 
 
 def check_rule(rule: Rule, document: Document) -> list[RuleError]:
@@ -289,7 +288,7 @@ class _Checker:
                 self.error("only examples of scope 'probe' are probed", place, "write 'scope: probe' in the example", key=True)
             elif key not in PROBING:
                 self.error(f"unknown setting of a probe '{key}'", place, nearest(key, PROBING) or f"one of {', '.join(PROBING)}", key=True)
-            elif not isinstance(value, PROBING[key]) or isinstance(value, bool) is not (PROBING[key] is bool):
+            elif not isinstance(value, PROBING_KINDS[key]) or isinstance(value, bool):
                 self.error(f"'{key}' cannot be '{value}'", place)
 
     def expect(self, example: Example, path: KeyPath, kind: str) -> None:

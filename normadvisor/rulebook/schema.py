@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from normadvisor.rulebook.check import EXPECT_FORM, ID_FORM, NAME_FORM, NODE_FORM, PROBING
+from normadvisor.rulebook.check import EXPECT_FORM, ID_FORM, NAME_FORM, NODE_FORM, PROBING_KINDS
 from normadvisor.rulebook.check_fixes import ARGUMENT_FORM
 from normadvisor.rulebook.shape import SHORTHANDS, rule_adapter
-from normadvisor.rulebook.vocabulary import CHANGES, CONTEXT
+from normadvisor.rulebook.vocabulary import CHANGES, CONTEXT, PROBING
 from normadvisor.types import DISTRIBUTED, GROUPS, LOSSES, OPS, PRECISIONS, TASKS
 from normadvisor.types.events import EDITS, EVENTS, PLACES
 
@@ -112,7 +112,9 @@ def _probing() -> dict[str, Any]:
         "title": "Probing",
         "type": "object",
         "additionalProperties": False,
-        "properties": {key: {"type": kinds[kind]} for key, kind in PROBING.items()},
+        "properties": {
+            key: {"description": f"{words[:1].upper()}{words[1:]}.", "type": kinds[PROBING_KINDS[key]]} for key, words in PROBING.items()
+        },
     }
 
 

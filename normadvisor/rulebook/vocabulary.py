@@ -11,7 +11,10 @@ from collections.abc import Iterable, Mapping
 from normadvisor.types import LAYER_FACTS, LAYER_SERIES, RUN_FACTS, RUN_SERIES
 from normadvisor.types.events import EVENT, EVENTS
 
-__all__ = ["ATTRIBUTES", "CHAIN", "CHANGES", "CONTEXT", "LAYER", "MODEL", "MODULE", "NODE", "RUN", "RUN_LAYERS", "event_attributes"]
+__all__ = [
+    "ATTRIBUTES", "CHAIN", "CHANGES", "CONTEXT", "LAYER", "MODEL", "MODULE", "NODE", "PROBING", "RUN", "RUN_LAYERS",
+    "event_attributes",
+]  # fmt: skip
 
 _SHARED = {
     "calls": "how often the module runs in one forward pass",
@@ -254,6 +257,18 @@ RUN: dict[str, str] = {
 
 RUN_LAYERS = ("nonfinite_layer", "train_in_eval", "eval_in_train", "eval_dropout", "eval_sampling")
 """What ``probe`` knows that names layers: where a finding about the run may point."""
+
+PROBING: dict[str, str] = {
+    "batch_size": "samples per step",
+    "data": "function of the example that returns the batches",
+    "loss": "loss function by name, or a function of the example that is given output and batch",
+    "lr": "learning rate",
+    "optimizer": "optimizer by name",
+    "precision": "`fp32`, `bf16`, `fp16` or `amp`",
+    "seed": "seed of what is drawn",
+    "steps": "number of steps",
+}
+"""How an example may say that it is probed; see :class:`normadvisor.types.ProbeOptions`."""
 
 
 CHANGES: dict[str, str] = {

@@ -25,6 +25,13 @@ def test_a_new_script_rule_is_valid(tmp_path):
     assert str(caught.value) == "no rule can be started for the scope 'scripts' (did you mean 'script'?)"
 
 
+def test_a_new_rule_about_measurements_is_valid(tmp_path):
+    rule = load_file(new_rule("AC001", "large-embedding", tmp_path, "probe")).rule
+    assert (rule.scope, rule.pattern.layer, rule.pattern.op, len(rule.examples.bad), len(rule.examples.good), len(rule.examples.fixed)) == (
+        "probe", "table", ["embedding"], 1, 1, 1,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("place", "written"), [("rule.schema.json", "rule.schema.json"), ("../docs/rule.schema.json", "../docs/rule.schema.json")])
 def test_a_schema_nearby_is_pointed_to(tmp_path, place, written):
     folder = tmp_path / "rules"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from normadvisor.rulebook import load_text
 from normadvisor.rulebook.model import Example
-from normadvisor.rulebook.trial import Kind, Trial, Verdict, judge, trials
-from normadvisor.types import Confidence, Finding, Severity
+from normadvisor.rulebook.trial import BUDGET, STEPS, Kind, Trial, Verdict, judge, trials
+from normadvisor.types import Confidence, Finding, ProbeOptions, Severity
 
 
 def finding(line, severity="warning", rule="AC001"):
@@ -46,3 +48,20 @@ def test_verdicts(rule_text, kind, expect, findings, problems, verdict, reason):
     trial = Trial(load_text(rule_text, "").rule, Kind(kind), 1, Example(code="", expect=expect))
     outcome = judge(trial, findings, problems)
     assert (outcome.verdict, outcome.reason) == (Verdict(verdict), reason)
+
+
+def test_examples_that_are_probed(rule_text):
+    measured = "measured: {confirm: 'True'}\nexamples:"
+    rule = load_text(rule_text.replace("examples:", measured), "").rule
+    example = Example(code="", scope="probe", probe={"batch_size": 4, "loss": "mse"})
+    trial = Trial(rule, Kind.BAD, 1, example)
+    assert trial.is_probe
+    assert trial.options() == ProbeOptions(device="cpu", steps=STEPS, budget=BUDGET, batch_size=4, loss="mse")
+    # Of a static rule only what the measurement confirms counts.
+    suspected = replace(finding(3), confidence=Confidence.SUSPECTED)
+    assert [judge(trial, [one]).verdict for one in (finding(3), suspected)] == [Verdict.PASSED, Verdict.MISSING]
+    static = Trial(rule, Kind.BAD, 1, Example(code=""))
+    assert not static.is_probe
+    assert judge(static, [suspected]).verdict is Verdict.PASSED
+    with pytest.raises(ValueError, match="AC001 bad 1 is not probed"):
+        static.options()

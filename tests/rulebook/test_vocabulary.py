@@ -6,8 +6,8 @@ from dataclasses import fields
 
 from normadvisor.graph.model import ModuleInfo, NodeInfo
 from normadvisor.rulebook.language import FUNCTIONS
-from normadvisor.rulebook.vocabulary import ATTRIBUTES, CHANGES, CONTEXT, MODULE, NODE, event_attributes
-from normadvisor.types import OperationKind, RunContext
+from normadvisor.rulebook.vocabulary import ATTRIBUTES, CHANGES, CONTEXT, LAYER, MODULE, NODE, RUN, RUN_LAYERS, event_attributes
+from normadvisor.types import LAYER_FACTS, LAYER_SERIES, RUN_FACTS, RUN_SERIES, OperationKind, RunContext
 from normadvisor.types.events import EDITS, EVENT, EVENTS, PLACES
 
 
@@ -23,8 +23,18 @@ def test_modules_are_known_completely():
     assert set(MODULE) == {field.name for field in fields(ModuleInfo)} - {"attrs", "site"} | set(ATTRIBUTES)
 
 
+def test_every_measured_number_can_be_asked_for():
+    assert set(LAYER_SERIES) < set(LAYER)
+    assert {"always_dead" if key == "dead_share" else key for key in LAYER_FACTS} < set(LAYER)
+    assert set(RUN_SERIES) | set(RUN_FACTS) | set(RUN_LAYERS) < set(RUN)
+    assert {f"{key}_{end}" for key in RUN_SERIES for end in ("first", "last", "min", "max")} < set(RUN)
+    # No word has two meanings.
+    assert set(LAYER_SERIES) & set(LAYER_FACTS) <= {"dead_share"}
+    assert not set(RUN_SERIES) & set(RUN_FACTS)
+
+
 def test_every_word_is_explained():
-    for words in (NODE, MODULE, CONTEXT, EVENT, PLACES, EDITS, *EVENTS.values()):
+    for words in (NODE, MODULE, LAYER, RUN, CONTEXT, EVENT, PLACES, EDITS, *EVENTS.values()):
         assert all(text and not text.removesuffix("...").endswith(".") for text in words.values())
     assert list(FUNCTIONS) == sorted(FUNCTIONS)
 
