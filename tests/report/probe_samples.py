@@ -178,7 +178,7 @@ def unmeasured() -> Measurements:
 
 
 HOSTILE = (
-    "<script>alert(1)</script>", "\"><img src=x onerror=alert(2)>", "</script><script>alert(3)</script>", "{{ 7 * 7 }}", "\u202egnp.exe\u202c", "\u05e9\u05dc\u05d5\u05dd.\u0645\u0631\u062d\u0628\u0627",
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "</script><script>alert(3)</script>", "{{ 7 * 7 }}", "\u202egnp.exe\u202c", "\u05e9\u05dc\u05d5\u05dd.\u0645\u0631\u062d\u0628\u0627",
     "a" * 500, "</style><b>", "\x1b[31mred", "line\nbreak", "tab\tand & <amp>", "", "\ud800", "-->", "x' onmouseover='alert(4)", "\u6a21\u578b.\u5c42",
 )  # fmt: skip
 

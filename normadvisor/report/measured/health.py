@@ -131,10 +131,10 @@ def _oddness(layer: LayerMeasurements) -> float:
 
 
 def _off_trend(layers: Sequence[LayerMeasurements], key: str) -> dict[str, float]:
-    """Powers of ten between a layer's number and the median of the nearest layers of its kind, by name.
+    """Powers of ten between a layer's number and what the nearest layers of its kind let expect, by name.
 
-    Neighbours, so that a trend along the depth makes no layer stand out; of the same kind, since norms, weights and activations differ by
-    nature.
+    A straight line through neighbours (Theil 1950, Sen 1968: medians, which one other outlier does not move), so that a trend along the depth
+    makes no layer stand out; of the same kind, since norms, weights and activations differ by nature.
     """
     kinds: dict[str, list[tuple[str, float]]] = {}
     for layer in layers:
@@ -145,7 +145,9 @@ def _off_trend(layers: Sequence[LayerMeasurements], key: str) -> dict[str, float
     off = {}
     for found in kinds.values():
         for position, (name, value) in enumerate(found):
-            around = [other for _name, other in (*found[max(0, position - NEAR) : position], *found[position + 1 : position + 1 + NEAR])]
+            near = range(max(0, position - NEAR), min(len(found), position + NEAR + 1))
+            around = [(index - position, found[index][1]) for index in near if index != position]
             if len(around) >= NEAR:
-                off[name] = abs(value - median(around))
+                slope = median((after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(around))
+                off[name] = abs(value - median(other - slope * distance for distance, other in around))
     return off
