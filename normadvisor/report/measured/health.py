@@ -133,8 +133,8 @@ def _oddness(layer: LayerMeasurements) -> float:
 def _off_trend(layers: Sequence[LayerMeasurements], key: str) -> dict[str, float]:
     """Powers of ten between a layer's number and what the nearest layers of its kind let expect, by name.
 
-    A straight line through neighbours (Theil 1950, Sen 1968: medians, which one other outlier does not move), so that a trend along the depth
-    makes no layer stand out; of the same kind, since norms, weights and activations differ by nature.
+    A straight line through neighbours (Theil 1950, Sen 1968: medians, which one other outlier does not move), so that a trend along
+    the depth makes no layer stand out; of the same kind, since norms, weights and activations differ by nature.
     """
     kinds: dict[str, list[tuple[str, float]]] = {}
     for layer in layers:
