@@ -54,6 +54,7 @@ def check_on_ranks(
             give_up(problem_of(trouble.error(), name))
 
     result: tuple[Examined, bool] | None = None
+    common = False
     try:
         with join(
             meeting.environment, run=meeting.run, device=device_on(meeting, model), patience=min(_PATIENCE, limits.timeout),
@@ -61,12 +62,12 @@ def check_on_ranks(
         ) as ranks:  # fmt: skip
             result = check(ranks)
             if result[0].problems:
-                ranks.tell(result[0].problems[0].message)
+                common = ranks.tell(result[0].problems[0].message)
     except RankError as error:
         problem = problem_of(error, name)
         if result is None:
             return failed(name, problem), False
-        return _with_problem(result[0], problem, meeting), result[1]
+        return result if common else (_with_problem(result[0], problem, meeting), result[1])
     finally:
         over.set()
     return result

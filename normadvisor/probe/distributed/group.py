@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GroupRanks"]
 
+_COMMON = 2.0
+"""Seconds in which a problem of the model, rather than of a rank, shows on all ranks."""
 _PACKAGE = str(Path(__file__).parents[2])
 
 
@@ -74,9 +76,10 @@ class GroupRanks(Ranks):
         """See :class:`Ranks`."""
         self._samples.append(number)
 
-    def tell(self, problem: str) -> None:
+    def tell(self, problem: str) -> bool:
         """See :class:`Ranks`."""
         self.link.lookout.tell(f"rank {self.rank}: {problem}")
+        return self.link.lookout.is_common(problem, _COMMON)
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -86,7 +89,7 @@ class GroupRanks(Ranks):
         except BaseException as error:
             known = self.link.explained(error)
             if known is None:
-                self.tell(_words(error))
+                self.link.lookout.tell(f"rank {self.rank}: {_words(error)}")
                 raise
             if known is error:
                 raise

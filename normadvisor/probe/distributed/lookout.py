@@ -145,6 +145,22 @@ class Lookout:
         self.trouble = self.trouble or trouble
         return self.trouble
 
+    def is_common(self, text: str, seconds: float) -> bool:
+        """Whether all ranks call this, with the same text, within some seconds."""
+        keys = [f"problem/{rank}" for rank in range(self.world_size)]
+        deadline = time.monotonic() + seconds
+        try:
+            with self._lock:
+                self._store.set(keys[self.rank], text)
+            while time.monotonic() < deadline:
+                with self._lock:
+                    if self._store.check(keys):
+                        return {str(each, "utf-8") for each in self._store.multi_get(keys)} == {text}
+                time.sleep(BEAT / 10)
+        except RuntimeError:  # the store is gone
+            pass
+        return False
+
     def heard(self) -> Trouble | None:
         """What went wrong on any rank, asking the store now."""
         if self.trouble is None:

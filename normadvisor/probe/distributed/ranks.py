@@ -71,8 +71,14 @@ class Ranks:
     def samples(self, number: int) -> None:
         """Tell how many samples this rank's batch of a recorded step has."""
 
-    def tell(self, problem: str) -> None:
-        """Tell the other ranks that this one cannot go on: their next exchange raises an error that says so."""
+    def tell(self, problem: str) -> bool:  # noqa: ARG002 - for whom there is nobody to tell
+        """Tell the other ranks that this one cannot go on: their next exchange raises an error that says so.
+
+        Returns:
+            Whether all ranks have the same problem, so that it is none of this rank.
+
+        """
+        return True
 
     @contextmanager
     def telling(self) -> Iterator[None]:
