@@ -26,13 +26,13 @@ class Setup:
     optimizer: str
     lr: float
 
-    def new_optimizer(self, name: str | None = None, lr: float | None = None) -> torch.optim.Optimizer:
+    def new_optimizer(self, name: str | None = None, lr: float | None = None, *, fused: bool = False) -> torch.optim.Optimizer:
         """An optimizer of all parameters, frozen ones included, as most scripts make it."""
         parameters = list(self.model.parameters())
         rate = self.lr if lr is None else lr
         if (name or self.optimizer) == "momentum":
-            return torch.optim.SGD(parameters, lr=rate, momentum=0.9)
-        return torch.optim.AdamW(parameters, lr=rate)
+            return torch.optim.SGD(parameters, lr=rate, momentum=0.9, fused=fused)
+        return torch.optim.AdamW(parameters, lr=rate, fused=fused)
 
 
 Build = Callable[[random.Random], nn.Module]

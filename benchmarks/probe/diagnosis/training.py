@@ -69,7 +69,7 @@ def train(network: Network, enough: float = _ENOUGH) -> dict[str, Any]:
     for recipe in dict.fromkeys([(own.optimizer, own.lr), *_RECIPES]):
         setup = network.setup()
         try:
-            losses = list(_losses(setup, setup.new_optimizer(*recipe), network.seed))
+            losses = list(_losses(setup, setup.new_optimizer(*recipe, fused=True), network.seed))
             skill = setup.task.skill(_tested(setup)) if math.isfinite(losses[-1]) else -1.0
         except ValueError:  # Some norms refuse what is not a number.
             losses, skill = [math.nan], -1.0
@@ -135,6 +135,8 @@ def main() -> None:
         missing = tuple(name for name in planted if name not in rows)
         if arguments.only in twin.partition("/")[0] and (skill is None or (missing and skill >= LEAST_SKILL)):
             wanted.append((twin, skill, missing))
+    built = {network.twin.name: network.twin for network in networks()}
+    wanted.sort(key=lambda each: len(list(built[each[0]].setup().model.modules())))  # Small ones first.
     with get_context("spawn").Pool(arguments.jobs, _worker) as pool:
         for done, trained in enumerate(pool.imap_unordered(_train_pair, wanted), 1):
             rows |= {row["name"]: row for row in trained}
