@@ -86,10 +86,11 @@ def _gaps(passes: Sequence[_Pass], device: torch.device) -> torch.Tensor:
     Of the distance of the means in running standard deviations, and of the difference of the logarithms of the variances.
     """
     wide = torch.float32 if device.type == "mps" else torch.float64
-    sizes = torch.tensor([each.before.mean.numel() for each in passes], device=device)
-    owner = torch.repeat_interleave(torch.arange(len(passes), device=device), sizes)
-    momentum = torch.tensor([each.momentum for each in passes], dtype=wide, device=device)[owner]
-    eps = torch.tensor([each.eps for each in passes], dtype=wide, device=device)[owner]
+    # Made on the CPU: how long the result of repeat_interleave is would have to be asked of an accelerator.
+    sizes = torch.tensor([each.before.mean.numel() for each in passes])
+    owner = torch.repeat_interleave(torch.arange(len(passes)), sizes).to(device)
+    momentum = torch.tensor([each.momentum for each in passes], dtype=wide).to(device)[owner]
+    eps = torch.tensor([each.eps for each in passes], dtype=wide).to(device)[owner]
     old_mean, old_variance, new_mean, new_variance = (
         torch.cat([getattr(getattr(each, when), what).to(wide) for each in passes])
         for when in ("before", "after")
@@ -99,7 +100,7 @@ def _gaps(passes: Sequence[_Pass], device: torch.device) -> torch.Tensor:
     variance = ((new_variance - (1 - momentum) * old_variance) / momentum).clamp_min(0) + eps
     squares = torch.stack([(mean - old_mean).square() / (old_variance + eps), (variance / (old_variance + eps)).log().square()], dim=1)
     found = torch.zeros(len(passes), 2, dtype=wide, device=device).index_add_(0, owner, squares)
-    return found / sizes.unsqueeze(1)
+    return found / sizes.unsqueeze(1).to(device)
 
 
 def _momentum(module: Any) -> float | None:

@@ -74,12 +74,15 @@ class Hooks:
         """Add the hooks, behind those that are there."""
         self._names = {module: name for name, module in walk(self._model)}
         for module, layer in self._layers.items():
+            if _scripted(module):
+                continue
             # Functions are bound to the layer: replicas of nn.DataParallel run the hooks of the module that they are made from.
             if layer.inside or layer.op == "batch_norm" or module._modules:  # noqa: SLF001
                 self._handles.append(module.register_forward_pre_hook(partial(self._before, layer)))
             self._handles.append(module.register_forward_hook(partial(self._after, layer)))
-        self._handles.append(self._model.register_forward_pre_hook(self._enter, with_kwargs=True))
-        self._handles.append(self._model.register_forward_hook(self._leave, always_call=True))
+        if not _scripted(self._model):
+            self._handles.append(self._model.register_forward_pre_hook(self._enter, with_kwargs=True))
+            self._handles.append(self._model.register_forward_hook(self._leave, always_call=True))
 
     def detach(self) -> None:
         """Remove every hook of ours, those of tensors included."""
@@ -104,7 +107,7 @@ class Hooks:
 
     def _enter(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         step = self._live()
-        if step is None or _scripted(self._model):
+        if step is None:
             return
         if not self._entered:
             step.passes += 1
@@ -219,4 +222,5 @@ def _in_backward() -> bool:
 
 
 def _scripted(model: nn.Module) -> bool:
+    """Whether a module takes no hooks."""
     return isinstance(model, torch.jit.ScriptModule)

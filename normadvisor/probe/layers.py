@@ -73,8 +73,9 @@ def _wrapped(module: nn.Module) -> nn.Module | None:
     if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         inner: nn.Module = module.module
         return inner
-    modules = module._modules  # noqa: SLF001 - getattr would pass on to the wrapped module
-    return next((modules[name] for name in _INNER if modules.get(name) is not None), None)
+    # Attributes of wrappers pass on to what they wrap; and scripted modules have a mapping of their own kind, with less than a dictionary.
+    modules = module._modules  # noqa: SLF001
+    return next((modules[name] for name in _INNER if name in modules and modules[name] is not None), None)
 
 
 def walk(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import torch
+
 from normadvisor.errors import UsageError
 from normadvisor.probe.compiled import eager, is_compiled
 from normadvisor.probe.hooks import Hooks
@@ -18,7 +20,6 @@ from normadvisor.probe.summary import measurements, note
 from normadvisor.types import LayerMeasurements, Series
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 __all__ = ["Recorder"]
@@ -103,6 +104,8 @@ class Recorder:
             self._open.enter_context(eager())
             self._notes["compiled"] = "The compiled model was run eagerly: compiled code has no layers to look at."
         if self._activations:
+            if any(isinstance(module, torch.jit.ScriptModule) for module in self._layers):
+                self._notes["scripted"] = "Outputs of scripted modules are not measured: they take no hooks. Their gradients are."
             self._hooks.attach()
             self._open.callback(self._hooks.detach)
         self._entered = True

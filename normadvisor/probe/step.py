@@ -170,7 +170,7 @@ def _values(output: torch.Tensor) -> torch.Tensor | None:
         TypeError: the tensor stands for others, of a transform that will be over when its values are looked at.
 
     """
-    if torch._C._functorch.is_functorch_wrapped_tensor(output):  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way to ask
+    if torch._C._functorch.is_functorch_wrapped_tensor(output):  # noqa: SLF001 - there is no public way to ask
         raise TypeError("it runs inside a transform of torch.func")
     values = local(output)
     if values.layout is not torch.strided or values.is_quantized or values.is_meta:

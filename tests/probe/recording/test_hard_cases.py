@@ -298,7 +298,8 @@ def test_scripted_parts(record):
         scripted = torch.jit.script(nn.Sequential(nn.Linear(3, 3), nn.ReLU()))
     model = nn.Sequential(scripted, nn.Linear(3, 2))
     recorded = record(model, lambda model: model(torch.randn(4, 3)).sum())
-    assert set(recorded.all("grad_norm")) == {"0.0", "1"}
+    assert (set(recorded.all("grad_norm")), set(recorded.all("act_std"))) == ({"0.0", "1"}, {"1"})
+    assert recorded.recorder.notes == ("Outputs of scripted modules are not measured: they take no hooks. Their gradients are.",)
 
 
 def test_functions_transformed_by_vmap_are_not_disturbed(record):
