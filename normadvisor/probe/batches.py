@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +46,10 @@ class Source(Protocol):
     def notes(self) -> list[str]:
         """What the reader should know about them."""
 
+    @property
+    def size(self) -> int | None:
+        """Samples of the first batch."""
+
     def batch(self, index: int) -> Batch:
         """Batch number ``index``, on the device."""
 
@@ -71,8 +76,21 @@ class DrawnBatches:
         """As many as wanted."""
         return None
 
+    @property
+    def size(self) -> int | None:
+        """Samples of each batch."""
+        return self.drawing.size
+
     def batch(self, index: int) -> Batch:
-        """Batch number ``index``."""
+        """Batch number ``index``.
+
+        Raises:
+            MemoryError: it would take more than half of the memory that is free.
+
+        """
+        free = psutil.virtual_memory().available
+        if self.drawing.bytes > free / 2:
+            raise MemoryError(f"a batch of {self.drawing.size} samples takes {self.drawing.bytes >> 20} MiB, and {free >> 20} MiB are free")
         drawn = self.drawing.batch(index)
         return drawn.replaced(args=moved(drawn.args, self.device, self.dtype), kwargs=moved(drawn.kwargs, self.device, self.dtype))
 
@@ -119,6 +137,11 @@ class GivenBatches:
     def count(self) -> int | None:
         """Batches that were read."""
         return len(self._held)
+
+    @property
+    def size(self) -> int | None:
+        """Samples of the first batch."""
+        return self.batch(0).size
 
     def batch(self, index: int) -> Batch:
         """Batch number ``index``, from the beginning again after the last."""

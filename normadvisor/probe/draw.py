@@ -90,6 +90,12 @@ class Drawing:
         kwargs = {name: self._value(value, name, given, generator) for name, value in self.inputs.kwargs.items()}
         return Batch(args=args, kwargs=kwargs, size=self.size, key=index)
 
+    @property
+    def bytes(self) -> int:
+        """Memory of one batch."""
+        tensors = [tensor for _, tensor in named_tensors((self.inputs.args, self.inputs.kwargs))]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors) * self.size // max(1, batch_of(self.inputs))
+
     def _value(self, value: Any, name: str, given: int, generator: torch.Generator) -> Any:
         if isinstance(value, Tensor):
             return self._tensor(value, name, self._shape(value, given), given, generator)

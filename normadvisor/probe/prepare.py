@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from normadvisor.errors import ProbeError
+from normadvisor.errors import NormAdvisorError, ProbeError
 from normadvisor.graph.canonical import module_op
 from normadvisor.probe.batches import DrawnBatches, GivenBatches, Source
 from normadvisor.probe.compiled import eager, is_compiled
@@ -76,6 +76,8 @@ def initialize(model: nn.Module, batch: Batch) -> None:
         model.eval()
         with torch.no_grad():
             model(*batch.args, **batch.kwargs)
+    except NormAdvisorError:
+        raise
     except Exception as error:
         raise failure(model, "the first forward pass failed", error) from error
     for module, mode in modes.items():

@@ -12,7 +12,7 @@ import psutil
 import torch
 from torch import nn
 
-from normadvisor.errors import ProbeError, UsageError
+from normadvisor.errors import NormAdvisorError, ProbeError, UsageError
 from normadvisor.probe.batches import described
 from normadvisor.probe.budget import DEFAULT_SECONDS, Budget
 from normadvisor.probe.distributed import ALONE, Ranks
@@ -223,6 +223,8 @@ def _flags(model: nn.Module, keep: Kept, *, keeps: bool) -> tuple[dict[nn.Module
         train = {module: module.training for module in model.modules()}
         model.eval()
         evaluation = {module: module.training for module in model.modules()}
+    except NormAdvisorError:
+        raise
     except Exception as error:
         raise failure(model, "train() or eval() of the model failed", error) from error
     keep.restore()
@@ -275,7 +277,7 @@ def _smaller(session: Session, probe: _Probe, error: Exception, size: int | None
         ProbeError: not even one sample fits into memory.
 
     """
-    now = size if size is not None else _size_now(session)
+    now = size if size is not None else session.source.size
     if ran_out_of_memory(error):
         if session.ranks.world_size > 1 or now is None or now <= 1:
             message = "memory ran out with a single sample" if now == 1 else "memory ran out, and the batch cannot be divided"
@@ -289,10 +291,6 @@ def _smaller(session: Session, probe: _Probe, error: Exception, size: int | None
     session.found.notes.append(f"forward does not take {now} samples, so it was run with the {own} of its inputs: {error.message}")
     session.found.facts["batch_given"] = probe.inputs is not None and probe.inputs.given
     return own
-
-
-def _size_now(session: Session) -> int | None:
-    return session.source.batch(0).size
 
 
 def _recorded(session: Session, probe: _Probe) -> tuple[Steps, Recorder, Chosen | None]:

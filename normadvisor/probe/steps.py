@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normadvisor.errors import ProbeError
+from normadvisor.errors import NormAdvisorError
 from normadvisor.probe.layers import walk
 from normadvisor.probe.optimizers import Chosen
 from normadvisor.probe.recorder import Recorder
@@ -77,6 +77,8 @@ def _step(session: Session, recorder: Recorder, chosen: Chosen | None, batch: Ba
     recorder.begin_step()
     try:
         loss = session.output_and_loss(batch)[1]
+    except NormAdvisorError:
+        raise
     except Exception as error:
         raise session.told(f"step {number} failed in its forward pass", error) from error
     value = float(loss.detach())
@@ -96,6 +98,8 @@ def _step(session: Session, recorder: Recorder, chosen: Chosen | None, batch: Ba
     if chosen is not None and loss.requires_grad:
         try:
             session.precision.update(chosen.optimizer)
+        except NormAdvisorError:
+            raise
         except Exception as error:
             raise session.told(f"the optimizer's step {number} failed", error) from error
     recorder.end_step()
@@ -112,6 +116,8 @@ def _step(session: Session, recorder: Recorder, chosen: Chosen | None, batch: Ba
 def _backward(session: Session, recorder: Recorder, loss: Tensor, number: int, scale: float) -> None:
     try:
         torch.autograd.backward(session.precision.scaled(loss))
+    except NormAdvisorError:
+        raise
     except Exception as error:
         raise session.told(f"step {number} failed in its backward pass", error) from error
     session.ranks.average_gradients(session.model)
@@ -181,14 +187,3 @@ def frozen_words(model: nn.Module) -> str:
     if not any(parameter.requires_grad for parameter in parameters):
         return "all parameters are frozen"
     return "the loss does not depend on any trainable parameter: forward runs without gradients, or detaches its output"
-
-
-def require_steps(steps: int) -> None:
-    """Refuse a number of steps below 1.
-
-    Raises:
-        ProbeError: it is.
-
-    """
-    if steps < 1:
-        raise ProbeError(f"{steps} steps measure nothing", hint="ask for at least one")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from normadvisor.errors import ProbeError
+from normadvisor.errors import NormAdvisorError, ProbeError
 from normadvisor.probe.failures import failure, ran_out_of_memory
 from normadvisor.probe.losses import Loss, choose_loss, recognised_classes
 from normadvisor.probe.outputs import Makers, primary
@@ -50,6 +50,8 @@ def warm_up(session: Session, last_op: str | None) -> Batch:
     if loss.requires_grad:
         try:
             torch.autograd.backward(session.precision.scaled(loss))
+        except NormAdvisorError:
+            raise
         except Exception as error:
             if ran_out_of_memory(error):
                 raise
@@ -68,6 +70,8 @@ class ForwardError(ProbeError):
 def _run(session: Session, batch: Batch) -> Any:
     try:
         return session.forward(batch)
+    except NormAdvisorError:
+        raise
     except Exception as error:
         if ran_out_of_memory(error):
             raise
@@ -88,21 +92,40 @@ def _forward(session: Session, batch: Batch, last_op: str | None) -> Tensor:
         output, batch, makers, session.model, named=options.loss or context.loss, task=context.task, seed=options.seed,
         real=session.source.real, last_op=last_op,
     )  # fmt: skip
-    with session.precision.active():
-        return session.loss.of(output, batch)
+    return _loss(session, session.loss, output, batch, hint="give a loss with --loss, or targets that fit the output")
+
+
+def _loss(session: Session, loss: Loss, output: Any, batch: Batch, *, hint: str) -> Tensor:
+    try:
+        with session.precision.active():
+            return loss.of(output, batch)
+    except NormAdvisorError:
+        raise
+    except Exception as error:
+        if ran_out_of_memory(error):
+            raise
+        told = failure(session.model, f"the loss {loss.name} failed", error)
+        words = _class_words(output, batch) if isinstance(error, IndexError | RuntimeError) else ""
+        raise ProbeError(f"{told.message}{words}", location=told.location, hint=hint) from error
+
+
+def _class_words(output: Any, batch: Batch) -> str:
+    """What class targets and scores hold, where they do not fit each other."""
+    found = primary(output)
+    if found is None or not isinstance(batch.target, Tensor) or batch.target.is_floating_point() or not batch.target.numel():
+        return ""
+    scores, lowest, highest = found[1], int(batch.target.min()), int(batch.target.max())
+    classes = scores.shape[1] if scores.ndim > 1 else 0
+    if lowest >= 0 and highest < classes:
+        return ""
+    return f"; the batch holds the class {lowest if lowest < 0 else highest}, and the output has {classes} classes"
 
 
 def _given(session: Session, loss: Loss, batch: Batch) -> Tensor:
     """The loss of the user's function; forward pass and function told apart where one fails."""
     output = None if loss.takes_model else _run(session, batch)
-    try:
-        with session.precision.active():
-            value = loss.of(session.model if loss.takes_model else output, batch)
-    except Exception as error:
-        if ran_out_of_memory(error):
-            raise
-        hint = "it is called as loss(model, batch)" if loss.takes_model else "it is called as loss(output, target)"
-        raise failure(session.model, f"the loss {loss.name} failed", error, hint=hint) from error
+    hint = f"it is called as {loss.words.removesuffix(', given')}"
+    value = _loss(session, loss, session.model if loss.takes_model else output, batch, hint=hint)
     found = primary(output)
     if loss.classes is None and found is not None and isinstance(batch.target, Tensor) and not batch.target.is_floating_point():
         classes = recognised_classes(value, found[1], batch.target)

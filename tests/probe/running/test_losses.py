@@ -228,7 +228,7 @@ def test_a_given_loss_is_called_as_its_signature_asks(probe, loss_fn, words):
     model = nn.Linear(6, 5)
     measured = probe(model, batches=[(X, Y)], loss_fn=loss_fn)
     assert words in measured.notes
-    assert measured.facts["initial_loss"] == pytest.approx(float(F.cross_entropy(model(X), Y)))
+    assert measured.facts["initial_loss"] == pytest.approx(float(F.cross_entropy(model(X), Y).detach()))
 
 
 @pytest.mark.parametrize("loss_fn", [nn.CrossEntropyLoss(), F.cross_entropy, target_alone, batch_of_both])
@@ -266,11 +266,30 @@ def test_losses_by_name_on_drawn_targets(probe, name):
     assert measured.facts["differentiable"] is True
 
 
+@pytest.mark.parametrize("given", [{"loss_fn": F.cross_entropy}, {}])
+def test_classes_beyond_the_output_are_told(probe, given):
+    with pytest.raises(ProbeError) as caught:
+        probe(nn.Linear(6, 3), batches=[(X, torch.full((8,), 99))], **given)
+    words = "the loss cross_entropy failed: IndexError: Target 99 is out of bounds; the batch holds the class 99, and the output has 3 classes"
+    assert caught.value.message == words
+
+
+def test_an_error_of_the_loss_function_is_told_once(probe):
+    def broken(output, target):
+        raise KeyError("labels")
+
+    with pytest.raises(ProbeError) as caught:
+        probe(nn.Linear(6, 3), batches=[(X, Y)], loss_fn=broken)
+    assert (caught.value.message, caught.value.hint) == (
+        "the loss broken failed: KeyError: 'labels'", "it is called as broken(output, target)",
+    )  # fmt: skip
+
+
 def test_losses_by_name_on_the_targets_of_the_data(probe):
     torch.manual_seed(0)
     model, target = nn.Linear(6, 1), torch.randn(8)
     measured = probe(model, batches=[(X, target)], options={"loss": "l1"})
-    assert measured.facts["initial_loss"] == pytest.approx(float((model(X).squeeze(1) - target).abs().mean()))
+    assert measured.facts["initial_loss"] == pytest.approx(float((model(X).squeeze(1) - target).abs().mean().detach()))
 
 
 def test_a_name_that_is_no_loss_is_refused(probe):

@@ -57,7 +57,7 @@ def test_nothing_is_left_behind(probe, conv_net):
     model = conv_net(extra=nn.Dropout)
     model[0].weight.grad = torch.ones_like(model[0].weight)
     model[4].eval()
-    model[9].bias.requires_grad_(False)  # noqa: FBT003
+    model[9].bias.requires_grad_(False)
     hook = model[3].register_forward_hook(lambda *_: None)
     gradient = model[0].weight.grad
     state = {name: (value, value.clone(), value.data_ptr()) for name, value in model.state_dict(keep_vars=True).items()}

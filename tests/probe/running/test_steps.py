@@ -186,6 +186,12 @@ def test_the_user_s_batches_are_halved_too(probe):
     assert (measured.setup["batch_size"], measured.facts["restored"]) == (4, True)
 
 
+def test_drawn_batches_that_can_never_fit_are_not_even_drawn(probe):
+    measured = probe(Hungry(40), (2, 6), options={"batch_size": 2**45})
+    assert measured.setup["batch_size"] == 32
+    assert measured.notes[0] == f"memory ran out with {2**45} samples: the batch was halved to {2**44}"
+
+
 def test_a_sample_that_does_not_fit_is_told(probe):
     model = Hungry(0)
     with pytest.raises(ProbeError) as caught:
