@@ -37,7 +37,7 @@ def render_probe(report: Report, options: RenderOptions, *, compare: Measurement
 
 
 def render_audit(report: Report, options: RenderOptions, *, go: bool, reasons: Sequence[str], seconds: float | None) -> str:
-    """The verdict, why, and what it rests on, as text that ends with a line feed.
+    """The verdict, why, and what it rests on, as text that ends with a line feed; the verdict stands in the last line once more.
 
     Args:
         report: findings, measurements, and what could not be checked.
@@ -54,17 +54,19 @@ def render_audit(report: Report, options: RenderOptions, *, go: bool, reasons: S
 
     width = columns(options)
     paper = Paper(options, width)
-    said = verdict(report, paper, go=go, reasons=reasons, seconds=seconds)
-    found = [*said, *_models(report, paper, None), *blocks(report, options, width)]
+    said = list(verdict(report, paper, go=go, reasons=reasons, seconds=seconds))
+    found = [*said, *_models(report, paper, None, brief=True), *blocks(report, options, width), said[0]]
     return encodable(printed(found, options), options.encoding)
 
 
-def _models(report: Report, paper: Paper, compare: Measurements | Sequence[Measurements] | None) -> Iterator[list[Text]]:
+def _models(
+    report: Report, paper: Paper, compare: Measurements | Sequence[Measurements] | None, *, brief: bool = False
+) -> Iterator[list[Text]]:
     from normadvisor.report.measured.compare import compare_runs, other_run  # noqa: PLC0415 - as above
     from normadvisor.report.probe.differences import comparison_section  # noqa: PLC0415 - as above
     from normadvisor.report.probe.section import model_section  # noqa: PLC0415 - as above
 
     for measured in report.measurements:
-        yield from model_section(report, measured, paper)
+        yield from model_section(report, measured, paper, brief=brief)
         if (other := other_run(measured, compare)) is not None:
             yield from comparison_section(compare_runs(measured, other), paper)

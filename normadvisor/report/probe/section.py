@@ -18,10 +18,22 @@ from normadvisor.types import Measurements, Report
 __all__ = ["model_section"]
 
 CURVE = 40
+_CHARTS = (
+    ("grad_norm", "gradient norm of the weights, by depth (log scale, median over the steps)"),
+    ("act_grad_rms", "gradient at the outputs, root mean square, by depth"),
+)
 
 
-def model_section(report: Report, measured: Measurements, paper: Paper) -> Iterator[list[Text]]:
-    """The blocks about one model, each separated from the next by an empty line."""
+def model_section(report: Report, measured: Measurements, paper: Paper, *, brief: bool = False) -> Iterator[list[Text]]:
+    """The blocks about one model, each separated from the next by an empty line.
+
+    Args:
+        report: for the findings about it.
+        measured: its measurements.
+        paper: width and characters.
+        brief: one chart, and no table where no finding speaks of a layer.
+
+    """
     findings = findings_of(report, measured)
     health = health_of(findings)
     head = paper.wrapped(Text(one_line(measured.target) or "model", style="bold"))
@@ -32,17 +44,14 @@ def model_section(report: Report, measured: Measurements, paper: Paper) -> Itera
     if facts := _facts(measured, paper):
         yield facts
     layers = [weight_gradients(layer) for layer in measured.layers]
-    for key, title in (
-        ("grad_norm", "gradient norm of the weights, by depth (log scale, median over the steps)"),
-        ("act_grad_rms", "gradient at the outputs, root mean square, by depth"),
-    ):
+    for key, title in _CHARTS[: 1 if brief else None]:
         if lines := depth_chart(layers, key, health, width=paper.width, unicode=paper.unicode):
             yield paper.wrapped(Text(title, style="bold")) + lines
-    if measured.layers:
+    if not measured.layers:
+        yield [Text("no layers were measured")]
+    elif health.by_layer or not brief:
         title = f"layers, {'worst' if health.by_layer else 'most unusual'} first"
         yield [Text(title, style="bold"), *layer_table(measured, health, paper)]
-    else:
-        yield [Text("no layers were measured")]
     if missing := missing_words(measured):
         yield [Text("not measured", style="bold"), *paper.pairs([(label, Text(reason)) for label, reason in missing])]
 

@@ -56,7 +56,7 @@ def layer_table(measured: Measurements, health: Health, paper: Paper) -> list[Te
     if rest:
         still = sum(health.severity(layer.name) is not None for layer in rest)
         words = f", {still} of them with findings" if still else " without findings"
-        lines += paper.wrapped(Text(f"and {counted(len(rest), 'more layer')}{words}; --html and --json have all", style="dim"))
+        lines += paper.wrapped(Text(f"and {counted(len(rest), 'more layer')}{words}; the HTML and JSON reports have all", style="dim"))
     return lines
 
 

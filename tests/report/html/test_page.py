@@ -226,6 +226,15 @@ def test_audit():
     assert [len(item.all("div", cls)) for item in (no, go) for cls in ("stop", "go")] == [1, 0, 0, 1]
 
 
+def test_a_run_without_any_measurements():
+    problems = (Problem(target="net.py:Broken", message="Broken needs 1 argument: width"),)
+    found = page(Report(problems=problems, probed=True))
+    assert found.words("h1") == ["No model was measured"]
+    assert "1 could not be checked" in found.words("span")
+    audit = Page(html_audit(Report(problems=problems, probed=True), go=False, reasons=["net.py:Broken could not be checked"], root=ROOT))
+    assert audit.words("h1") == ["No model"]
+
+
 def test_a_name_nested_beyond_reason():
     deep = replace(small(), layers=tuple(replace(layer, name="a." * 2000 + layer.name) for layer in small().layers))
     page(Report(measurements=(deep,)))
