@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,10 +87,10 @@ class Attributes:
             elif type(each).__module__ == "numpy" and type(each).__name__ == "ndarray":
                 self._arrays.setdefault(id(each), (path, each, each.copy()))
             elif type(each) is tuple:
-                waiting.extend((part, f"{path}[{index}]") for index, part in enumerate(each))
+                waiting.extend(reversed([(part, f"{path}[{index}]") for index, part in enumerate(each)]))
             elif type(each) in {*_MAPPINGS, *_SEQUENCES} and id(each) not in self._contents and len(each) < _LARGE:
                 self._contents[id(each)] = _Contents(path, each, _items(each))
-                waiting.extend(_parts(each, path))
+                waiting.extend(reversed(_parts(each, path)))
 
     def restore(self) -> None:
         """Put everything back."""
@@ -117,7 +116,7 @@ class Attributes:
         return classes + contents + generators + arrays
 
 
-def _parts(container: Any, path: str) -> Iterable[tuple[Any, str]]:
+def _parts(container: Any, path: str) -> list[tuple[Any, str]]:
     if isinstance(container, (set, bytearray)):
         return []
     if not isinstance(container, _MAPPINGS):

@@ -173,7 +173,8 @@ def _restore(state: _State) -> None:
         tensor.grad = None
         tensor.data = state.place.tensor()
     elif state.copy is not None:
-        tensor.detach().copy_(state.copy)
+        # Not by way of detach(): a sparse tensor that is detached has indices of its own.
+        tensor.copy_(state.copy)
     if type(tensor) is not state.cls:
         tensor.__class__ = state.cls
     if state.lazy is not None:
