@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from normadvisor.rulebook.model import Rule
+from normadvisor.rulebook.model import ProbePattern, Rule
 from normadvisor.types import Finding
 
 __all__ = ["without_silenced"]
 
 
 def without_silenced(findings: Sequence[Finding], rules: Sequence[Rule]) -> list[Finding]:
-    """Drop findings of an event that a more precise rule reports: on a shared module, or anywhere for one finding per model."""
+    """Drop findings of an event that a more precise rule reports: on a shared module, or anywhere for one finding per model or run."""
     by_id = {rule.id: rule for rule in rules}
     concerned: dict[str, set[str]] = {}
     for finding in findings:
@@ -20,6 +20,7 @@ def without_silenced(findings: Sequence[Finding], rules: Sequence[Rule]) -> list
     def silenced(finding: Finding) -> bool:
         rule = by_id[finding.rule]
         speaking = [concerned[other] for other in rule.silenced_by if other in concerned]
-        return bool(speaking) if rule.report == "model" else any(not modules.isdisjoint(finding.modules) for modules in speaking)
+        of_run = isinstance(rule.pattern, ProbePattern) and rule.pattern.layer is None
+        return bool(speaking) if rule.report == "model" or of_run else any(not modules.isdisjoint(finding.modules) for modules in speaking)
 
     return [finding for finding in findings if not silenced(finding)]
