@@ -56,7 +56,7 @@ def test_every_plant_and_family_says_what_it_is():
     assert {healthy.task for healthy in FAMILIES.values()} <= set(TASKS)
 
 
-@pytest.mark.parametrize("name", ["mlp/healthy/1", "cnn-bn/norm-shift-negative/0", "lora/healthy/0", "resnet/stuck-in-train-mode/1"])
+@pytest.mark.parametrize("name", ["mlp/healthy/1", "cnn-bn/norm-shift-negative/0", "lora/healthy/0", "cnn-bn/stuck-in-train-mode/1"])
 def test_a_network_is_the_same_each_time(name):
     first, second = network_of(name).setup(), network_of(name).setup()
     torch.rand(3)

@@ -23,6 +23,8 @@ __all__ = ["MOST_PER_PLANT", "Row", "chosen", "measure"]
 MOST_PER_PLANT = 2
 """Networks with one plant in each half: the first ones that training bears out."""
 _REGISTERED = (families, plants)
+_BUDGET = 600.0
+"""Seconds: no phase of a probe is left out because the machine is busy."""
 _ALARMS = ("warning", "error")
 
 
@@ -75,7 +77,9 @@ def measure(name: str, keep: Path | None = None) -> dict[str, Any]:
     setup = network.setup()
     named = {"loss": setup.task.loss_name} if setup.task.loss_name in LOSSES else {"loss_fn": setup.task.loss}
     start = time.perf_counter()
-    result = normadvisor.probe(setup.model, data=batches(network, setup), optimizer=setup.new_optimizer(), steps=STEPS, **named)
+    result = normadvisor.probe(
+        setup.model, data=batches(network, setup), optimizer=setup.new_optimizer(), steps=STEPS, budget=_BUDGET, **named
+    )
     seconds = time.perf_counter() - start
     findings = [finding for finding in result.findings if finding.rule.startswith("NA6")]
     problems = [problem.message for problem in result.report.problems]

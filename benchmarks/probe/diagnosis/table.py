@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import quantiles
 from typing import Any
 
 from benchmarks.probe.diagnosis.baselines import autotrainer, sagemaker
 from benchmarks.probe.diagnosis.network import FAMILIES, KINDS, PLANTS
+from benchmarks.probe.diagnosis.training import LEAST_SKILL, MOST_OF_TWIN, known
 
 __all__ = ["NAMED", "TOOLS", "Tool", "lines"]
 
@@ -116,14 +118,39 @@ def lines(rows: _Rows) -> list[str]:
     text += ["## Both halves", "", *_overall(rows), "", *_kinds(rows), ""]
     for tool in (TOOLS[0], TOOLS[1], TOOLS[3]):
         text += [f"### {tool.title}: who says what", "", *_confusion(rows, tool), ""]
+    return text + _ground(rows)
+
+
+def _ground(rows: _Rows) -> list[str]:
+    """What the ground truth rests on."""
+    trained = list(known().values())
+    healthy = [row for row in trained if "/healthy/" in row["name"]]
+    planted = [row for row in trained if "/healthy/" not in row["name"]]
+    idle = [row for row in healthy if row["skill"] < LEAST_SKILL]
+    skills = {row["name"]: row["skill"] for row in trained}
+    harmless = [row for row in planted if row["skill"] > MOST_OF_TWIN * skills[_twin(row["name"])]]
+    kept: dict[bool, list[float]] = {True: [], False: []}
+    for row in rows:
+        kept[row["kind"] == "healthy"].append(skills[row["name"]])
     different = [row["name"] for row in rows if not row["same_loss"]]
-    text += [
+    return [
         "## Ground",
         "",
-        (
-            f"{len({row['family'] for row in rows})} families, {len({row['plant'] for row in rows} - {''})} causes. "
-            f"{sum(row['seconds'] for row in rows):.0f} seconds of probing on one core."
-        ),
+        f"{len({row['family'] for row in rows})} families, {len({row['plant'] for row in rows} - {''})} causes.",
+        f"Of {len(healthy)} healthy networks that were trained, {len(idle)} did not learn and are left out;",
+        f"of {len(planted)} planted ones, {len(harmless)} learned more than {MOST_OF_TWIN:g} of what their twins did and are left out.",
+        "Skill (0 guessing, 1 knowing), quartiles:",
+        f"{_quartiles(kept[True])} of the healthy ones, {_quartiles(kept[False])} of the planted ones.",
+        "",
+        f"{sum(row['seconds'] for row in rows):.0f} seconds of probing, one process per network.",
         "The first loss was the same for all tools." if not different else f"The first loss differs: {', '.join(different)}.",
     ]
-    return text
+
+
+def _twin(name: str) -> str:
+    family, _, seed = name.split("/")
+    return f"{family}/healthy/{seed}"
+
+
+def _quartiles(values: list[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in quantiles(values, n=4)) if len(values) > 1 else "-"

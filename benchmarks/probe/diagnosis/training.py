@@ -136,7 +136,7 @@ def main() -> None:
         if arguments.only in twin.partition("/")[0] and (skill is None or (missing and skill >= LEAST_SKILL)):
             wanted.append((twin, skill, missing))
     built = {network.twin.name: network.twin for network in networks()}
-    wanted.sort(key=lambda each: len(list(built[each[0]].setup().model.modules())))  # Small ones first.
+    wanted.sort(key=lambda each: (len(each[2]), len(list(built[each[0]].setup().model.modules()))))  # Quick ones first.
     with get_context("spawn").Pool(arguments.jobs, _worker) as pool:
         for done, trained in enumerate(pool.imap_unordered(_train_pair, wanted), 1):
             rows |= {row["name"]: row for row in trained}
