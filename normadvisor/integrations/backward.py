@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 from torch.autograd import Variable
+from torch.nn.parameter import UninitializedParameter
 from torch.utils._pytree import tree_leaves
+
+from normadvisor.integrations.own_hook import OwnHook
 
 __all__ = ["BackwardEnd", "in_backward"]
 
@@ -28,15 +31,19 @@ class BackwardEnd:
         self._ended = ended
         self._active = False
         self._queued = False
+        self.incomplete = False
+        """Whether there are parameters that have no shape yet, and so cannot be looked at."""
 
     @contextmanager
     def of(self, parameters: Iterable[torch.nn.Parameter]) -> Iterator[None]:
         """Look out for passes that reach a parameter; those that require no gradient are passed over."""
-        self._active, self._queued = True, False
+        self._active, self._queued, self.incomplete = True, False, False
         with ExitStack() as stack:
             for parameter in parameters:
-                if parameter.requires_grad:
-                    handle = parameter.register_post_accumulate_grad_hook(self._reached)  # type: ignore[no-untyped-call]
+                if isinstance(parameter, UninitializedParameter):
+                    self.incomplete = True
+                elif parameter.requires_grad:
+                    handle = parameter.register_post_accumulate_grad_hook(OwnHook(self._reached))  # type: ignore[no-untyped-call]
                     stack.callback(handle.remove)
             try:
                 yield
@@ -44,10 +51,10 @@ class BackwardEnd:
                 self._active = False
 
     def behind(self, output: Any) -> None:
-        """Look out for passes that come through a tensor of ``output`` as well: those of sharded parameters leave no other trace."""
+        """Look out for passes that come through a tensor of ``output`` as well: those of sharded or lazy parameters leave no trace."""
         for tensor in tree_leaves(output):
             if isinstance(tensor, torch.Tensor) and tensor.requires_grad:
-                tensor.register_hook(self._reached)  # type: ignore[no-untyped-call]
+                tensor.register_hook(OwnHook(self._reached))  # type: ignore[no-untyped-call]
 
     def _reached(self, _: torch.Tensor) -> None:
         if self._active and not self._queued:

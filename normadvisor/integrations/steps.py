@@ -24,6 +24,7 @@ from normadvisor.integrations.backward import BackwardEnd, in_backward
 from normadvisor.integrations.eagerly import eagerly
 from normadvisor.integrations.loss_scale import calling_scaler, scale_of
 from normadvisor.integrations.marks import Marks
+from normadvisor.integrations.own_hook import OwnHook
 from normadvisor.integrations.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -174,11 +175,11 @@ class Steps:
             self._parameters = {id(parameter) for parameter in self._model.parameters()}
             self._known = WeakKeyDictionary({one: known for one, known in self._known.items() if known[1] is not None})
             stack.enter_context(eagerly())
-            before = self._model.register_forward_pre_hook(self._pass_begins, prepend=True)
+            before = self._model.register_forward_pre_hook(OwnHook(self._pass_begins), prepend=True)
             stack.callback(before.remove)
             stack.enter_context(self._recorder)
             stack.enter_context(self._backward.of(self._model.parameters()))
-            after = self._model.register_forward_hook(self._pass_ends, always_call=True)
+            after = self._model.register_forward_hook(OwnHook(self._pass_ends), always_call=True)
             stack.callback(after.remove)
             self._window = stack.pop_all()
         if self._quiet:
@@ -314,7 +315,7 @@ class Steps:
     def _pass_ends(self, module: torch.nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002 - the signature of the hook
         if self._passes and self._passes.pop():
             self._unhush()
-        if self._sharded:
+        if self._sharded or self._backward.incomplete:
             self._backward.behind(output)
 
     def _repeat(self) -> None:

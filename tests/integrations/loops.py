@@ -38,7 +38,7 @@ def norms(model: nn.Module, scale: float = 1.0) -> dict[str, float]:
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             square = float((parameter.grad.double() / scale).square().sum())
-            for layer in (name.rpartition(".")[0], ""):
+            for layer in {name.rpartition(".")[0], ""}:
                 squares[layer] = squares.get(layer, 0.0) + square
     return {layer: square**0.5 for layer, square in squares.items()}
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 import logging
 import math
+import threading
 
 import pytest
 import torch
 from loops import Taken, batches, global_hooks, hooks_of, net, norms
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 
 import normadvisor
 from normadvisor.errors import UsageError
+from normadvisor.integrations.collect import HISTORY
 from normadvisor.integrations.watch import watch
 
 
@@ -557,3 +561,112 @@ def test_model_that_is_run_through_a_compiled_wrapper_of_it(regional):
     assert taken[True].steps == [0, 3, 6]
     assert [dict(numbers.layers) for numbers in taken[True]] == [dict(numbers.layers) for numbers in taken[False]]
     assert len(counts) == 1, "steps that are not measured run what was compiled, once"
+
+
+def saved_and_loaded(model):
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.deepcopy,
+        pytest.param(saved_and_loaded, marks=pytest.mark.xfail(reason="hooks of the recorder cannot be pickled yet")),
+        torch.optim.swa_utils.AveragedModel,
+    ],
+    ids=["deepcopy", "saved", "averaged"],
+)
+def test_copies_of_the_model_measure_nothing(copied, tmp_path):
+    model, taken = net(), Taken()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, every=1, log=[taken, f"csv:{tmp_path / 'x.csv'}"], rules=False):
+        for images, labels in batches(3):
+            optimizer.zero_grad()
+            cross_entropy(model(images), labels).backward()
+            before = [parameter.detach().clone() for parameter in model.parameters()]
+            copy_of_it = copied(model)
+            copy_of_it(1e6 * images).sum().backward()
+            assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+            optimizer.step()
+    assert taken.steps == [0, 1, 2]
+    assert max(values["act_abs_max"] for numbers in taken for values in numbers.layers.values() if "act_abs_max" in values) < 1e3
+    copy_of_it(images)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_parts_that_the_backward_pass_computes_again(reentrant):
+    class Again(type(net())):
+        def forward(self, x):
+            return self.head(checkpoint(lambda y: self.act(self.norm(self.conv(y))), x, use_reentrant=reentrant).flatten(1))
+
+    torch.manual_seed(0)
+    model, taken, seen = Again(), Taken(), []
+    data = [(images.requires_grad_(), labels) for images, labels in batches(3)]
+    with watch(model, every=2, log=taken, rules=False):
+        train(model, data, clip=0.01, seen=seen)
+    assert taken.steps == [0, 2]
+    assert [taken.norms(index) for index in range(2)] == [pytest.approx(seen[step][0], rel=1e-5) for step in (0, 2)]
+
+
+def test_parameters_that_appear_in_the_first_forward_pass():
+    torch.manual_seed(0)
+    model, taken, seen = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)), Taken(), []
+    with watch(model, every=2, log=taken, rules=False):
+        model(batches(1)[0][0])
+        train(model, batches(5), clip=0.01, seen=seen)
+    assert taken.steps == [0, 2, 4]
+    assert [taken.norms(index) for index in range(3)] == [pytest.approx(seen[step][0], rel=1e-5) for step in (0, 2, 4)]
+
+
+def test_frozen_parts_and_embeddings_with_sparse_gradients():
+    torch.manual_seed(0)
+    model, taken = nn.Sequential(nn.Embedding(50, 4, sparse=True), nn.Flatten(), nn.Linear(12, 4), nn.Linear(4, 3)), Taken()
+    model[2].requires_grad_(requires_grad=False)
+    optimizer = torch.optim.SGD([parameter for parameter in model.parameters() if parameter.requires_grad], lr=0.1)
+    with watch(model, every=1, log=taken, rules=False):
+        optimizer.zero_grad()
+        cross_entropy(model(torch.randint(0, 50, (8, 3))), torch.randint(0, 3, (8,))).backward()
+        expected = float(model[0].weight.grad.to_dense().double().norm())
+        optimizer.step()
+    assert taken[0].layers["0"]["grad_norm"] == pytest.approx(expected, rel=1e-5)
+    assert "grad_norm" not in taken[0].layers["2"]
+
+
+def test_model_without_parameters_and_model_that_is_one_layer():
+    with watch(nn.ReLU(), rules=False) as watching:
+        nn.ReLU()(torch.ones(1))
+    assert watching.report().measurements[0].steps == 0
+    model, taken, seen = nn.Linear(64, 3), Taken(), []
+    with watch(model, every=1, log=taken, rules=False):
+        train(model, [(images.flatten(1), labels) for images, labels in batches(3)], clip=0.01, seen=seen)
+    assert [numbers.layers[""]["grad_norm"] for numbers in taken] == [pytest.approx(norm[""], rel=1e-5) for norm, _ in seen]
+
+
+def test_loops_in_a_thread():
+    model, taken, seen = net(), Taken(), []
+
+    def loop():
+        with watch(model, every=1, log=taken, rules=False):
+            train(model, batches(3), clip=0.01, seen=seen)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    thread.join()
+    assert [taken.norms(index) for index in range(3)] == [pytest.approx(norm, rel=1e-5) for norm, _ in seen]
+
+
+def test_memory_does_not_grow_with_the_steps():
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with watch(model, every=1, rules=False) as watching:
+        for _ in range(HISTORY + 20):
+            optimizer.zero_grad()
+            model(torch.randn(2, 4)).sum().backward()
+            optimizer.step()
+    [measurements] = watching.report().measurements
+    assert measurements.steps == HISTORY
+    assert {len(values) for layer in measurements.layers for values in layer.series.values()} == {HISTORY}
+    assert measurements.notes[0] == f"{HISTORY} of {HISTORY + 20} measured steps are shown: measured while training, at steps 20, 21, ... {HISTORY + 19}"
