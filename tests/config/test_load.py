@@ -116,6 +116,19 @@ def test_formats_are_those_there_are():
     assert sorted(FORMATS) == sorted(format_names())
 
 
+def test_how_models_are_measured(in_folder):
+    (in_folder / "normadvisor.toml").write_text(
+        'loss = "mse"\n[probe]\nsteps = 3\nbatch-size = 8\ndata = "d.py:f"\nprecision = "bf16"\n'
+        '[[models]]\ntarget = "a.py:A"\nloss = "l.py:f"\nlr = 1\nbatch_size = 4\n[[models]]\ntarget = "a.py:B"\nloss = "l1"\n'
+    )
+    found = load_settings(in_folder)
+    assert found.probe == {"steps": 3, "batch_size": 8, "data": "d.py:f", "precision": "bf16"}
+    assert [(model.probe, model.context) for model in found.models] == [
+        ({"lr": 1, "loss": "l.py:f"}, RunContext(batch_size=4)), ({}, RunContext(loss="l1")),
+    ]  # fmt: skip
+    assert (found.context, found.locations["probe.data"].line) == (RunContext(loss="mse"), 5)
+
+
 def test_defaults_without_a_file(in_folder):
     start = in_folder / "model.py"
     start.touch()
@@ -182,6 +195,17 @@ TABLE = "[tool.normadvisor]\n"
         ("[[tool.normadvisor.models]]\nname = 1", "2:1: unknown key 'name' (known are 'target', 'inputs',"),
         ('[[tool.normadvisor.models]]\ntarget = "x"\n[[tool.normadvisor.models]]', "3:20: 'models[1].target' is missing (add target = ...)"),
         ("[[tool.normadvisor.models]]\ntarget = 1", "2:1: 'models[0].target' must be text in quotes, not 1"),
+        (TABLE + "probe = 3", "2:1: 'probe' must be a table, not 3"),
+        (TABLE + "[tool.normadvisor.probe]\nsteps = 0", "3:1: 'probe.steps' must be at least 1, not 0"),
+        (TABLE + '[tool.normadvisor.probe]\nsteps = "3"', "3:1: 'probe.steps' must be a whole number, not '3'"),
+        (TABLE + '[tool.normadvisor.probe]\noptimizer = "adamm"', "3:1: 'probe.optimizer' cannot be 'adamm' (did you mean 'adam'?)"),
+        (TABLE + "[tool.normadvisor.probe]\nlr = 0", "3:1: 'probe.lr' must be greater than 0, not 0"),
+        (TABLE + "[tool.normadvisor.probe]\nlr = nan", "3:1: 'probe.lr' must be at most 1e+06, not nan"),
+        (TABLE + '[tool.normadvisor.probe]\nbudget = "60s"', "3:1: 'probe.budget' must be a number, not '60s'"),
+        (TABLE + "[tool.normadvisor.probe]\nstepz = 3", "3:1: unknown key 'stepz' (did you mean 'steps'?)"),
+        (TABLE + "[tool.normadvisor.probe]\nbatch-size = 1\nbatch_size = 2", "4:1: 'batch_size' and 'batch-size' are the same key"),
+        ('[[tool.normadvisor.models]]\ntarget = "x"\nlr = "fast"', "3:1: 'models[0].lr' must be a number, not 'fast'"),
+        ('[[tool.normadvisor.models]]\ntarget = "x"\nloss = "mes"', "3:1: 'loss' cannot be 'mes' (did you mean 'mse'?)"),
         ('[[tool.normadvisor.models]]\ntarget = "x"\ntask = "rll"', "3:1: 'task' cannot be 'rll' (did you mean 'rl'?)"),
         ("tool.normadvisor = 3", "1:6: 'tool.normadvisor' must be a table (write [tool.normadvisor])"),
         ("a = 1\nb = [", "2:6: not valid TOML: "),

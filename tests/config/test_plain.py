@@ -23,6 +23,14 @@ TABLES: list[dict[str, Any]] = [
     {"memory": 64}, {"memory": 63}, {"memory": 64.0}, {"memory": True},
     {"models": []}, {"models": [{"target": "a.py:f"}]}, {"models": [{"target": "a.py:f", "inputs": ["1x3"]}]}, {"models": [{}]}, {"models": [1]},
     {"models": [{"target": "a.py:f", "inputs": "1x3"}]}, {"models": {"target": "a.py:f"}},
+    {"probe": {}}, {"probe": 3}, {"probe": []}, {"probe": {"steps": 3}}, {"probe": {"steps": 0}}, {"probe": {"steps": True}}, {"probe": {"steps": 2.0}},
+    {"probe": {"optimizer": "adamw"}}, {"probe": {"optimizer": "adamm"}}, {"probe": {"optimizer": ["sgd"]}}, {"probe": {"lr": 1}}, {"probe": {"lr": 0.5}},
+    {"probe": {"lr": 0}}, {"probe": {"lr": "1"}}, {"probe": {"lr": float("inf")}}, {"probe": {"lr": float("nan")}}, {"probe": {"seed": 0}},
+    {"probe": {"seed": -1}}, {"probe": {"seed": 2**63}}, {"probe": {"budget": 1}}, {"probe": {"budget": 0}}, {"probe": {"budget": "60s"}},
+    {"probe": {"exact": True}}, {"probe": {"exact": 1}}, {"probe": {"device": "cpu"}}, {"probe": {"device": ""}}, {"probe": {"data": "a:b"}},
+    {"probe": {"loss": 3}}, {"probe": {"batch_size": 8}}, {"probe": {"batch_size": 0}}, {"probe": {"precision": "amp"}}, {"probe": {"precision": "fp8"}},
+    {"models": [{"target": "a.py:f", "lr": 0.1, "data": "a:b", "loss": "a:b", "steps": 2}]},
+    {"models": [{"target": "a.py:f", "lr": -0.1}]},
 ]  # fmt: skip
 
 
