@@ -247,6 +247,7 @@ class _Run:
         """What comes of a model without running it, and its trace."""
         from normadvisor.api.examine import examine, trace_built, untraced
         from normadvisor.errors import TargetError
+        from normadvisor.probe.distributed.live import refuse_sharded
         from normadvisor.targets.build import build
 
         name = str(model.target)
@@ -254,6 +255,7 @@ class _Run:
         batch = None if prepared is None else prepared.inputs(built.model)
         phase("tracing")
         try:
+            refuse_sharded(built.model)
             known = trace_built(built, target=name, inputs=model.inputs, context=model.context, batch=batch)
         except TargetError as error:
             if prepared is None or prepared.batches is None:

@@ -176,16 +176,15 @@ class _Work:
     def _examined(self) -> tuple[Examined, Traced | None]:
         """What comes of it without running it, and its trace."""
         from normadvisor.api.examine import examine, traced, untraced
-        from normadvisor.errors import TargetError, TraceError
-        from normadvisor.probe.distributed.live import is_sharded, replica
+        from normadvisor.errors import TargetError
+        from normadvisor.probe.distributed.live import refuse_sharded, replica
         from normadvisor.targets.sites import site_of_code
 
         model = replica(self.model)
         defined = site_of_code(type(model))
         context = self.settings.context.merged(self.wanted.context)
         try:
-            if is_sharded(model):
-                raise TraceError("the model is sharded: FSDP runs it on all ranks at once only", hint="check it before it is wrapped")
+            refuse_sharded(model)
             known = traced(
                 model, target=self.name, inputs=self.inputs, context=context, defined_at=defined, batch=self._first_inputs()
             )  # fmt: skip

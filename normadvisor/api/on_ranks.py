@@ -22,7 +22,7 @@ _ARRIVING = 2.0
 """Times ``--timeout`` that ranks wait for each other in the beginning: each imports torch, and the slowest disk counts."""
 _PATIENCE = 60.0
 """Seconds at most to wait for a rank that shows no progress."""
-_REACTION = 3.0
+_REACTION = 10.0
 """Seconds in which the model's own code must come to an exchange, and so hear of trouble, before the process ends without it."""
 
 Check: TypeAlias = Callable[["Ranks"], tuple[Examined, bool]]

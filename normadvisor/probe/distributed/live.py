@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from normadvisor.errors import TraceError
 from normadvisor.probe.distributed.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["is_sharded", "live_ranks", "replica", "reshard"]
+__all__ = ["is_sharded", "live_ranks", "refuse_sharded", "replica", "reshard"]
 
 _PATIENCE = 60.0
 
@@ -24,6 +25,18 @@ def is_sharded(model: nn.Module) -> bool:
         return False
     kinds = tuple(kind for name in ("FullyShardedDataParallel", "FSDPModule") if isinstance(kind := getattr(fsdp, name, None), type))
     return any(isinstance(module, kinds) for module in model.modules())
+
+
+def refuse_sharded(model: nn.Module) -> None:
+    """Raise an error for a model that no single process can trace.
+
+    Raises:
+        TraceError: its parameters are cut into shards.
+
+    """
+    if is_sharded(model):
+        hint = "check it before it is wrapped; it can be measured with batches of yours"
+        raise TraceError("the model is sharded by FSDP, which runs it on all ranks at once only, so it cannot be traced", hint=hint)
 
 
 def reshard(model: nn.Module) -> None:
