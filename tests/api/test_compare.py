@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from normadvisor.api.compare import check_comparable, read_run
 from normadvisor.errors import UsageError
@@ -132,3 +134,32 @@ def test_a_run_of_another_model_is_refused():
     with pytest.raises(UsageError) as caught:
         check_comparable([run()], [run("vit.py:ViT", ("attention", "mlp"))], Path("b.json"))
     assert str(caught.value) == "--compare: b.json is a run of another model: vit.py:ViT (measured now: net.py:Net)"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.sampled_from(["inf", "nan", "x", "net.py:Net", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "loss", "path", "line", "x"]), inner, max_size=3), max_leaves=6,
+)  # fmt: skip
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_whatever_stands_in_the_file_it_is_a_run_or_one_error(tmp_path, data):
+    """A run in which one value is another: it is read, or one message says what is wrong."""
+    whole = json.loads(render(Report(measurements=(run(),), probed=True), "json", options=RenderOptions()))
+    place = whole["probe"]
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        if isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans()):
+            place = place[key]
+            continue
+        place[key] = data.draw(json_values)
+        break
+    (tmp_path / "a.json").write_text(json.dumps(whole))
+    try:
+        found = read_run(tmp_path / "a.json")
+    except UsageError as error:
+        assert error.message.startswith("--compare: ")
+    else:
+        check_comparable(found, found, tmp_path / "a.json")
