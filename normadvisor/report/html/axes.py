@@ -83,7 +83,7 @@ def linear_scale(values: Iterable[float], *, most: int = 4) -> Scale:
 
 def fixed(value: float) -> str:
     """A coordinate in as few characters as its hundredths need."""
-    return f"{value:.2f}".rstrip("0").rstrip(".") or "0"
+    return f"{round(value, 2) + 0.0:.2f}".rstrip("0").rstrip(".")
 
 
 def y_axis(scale: Scale, height: int) -> Markup:
