@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def check_writable(flag: str, path: Path | None, example: str) -> None:
         example: a name for a file, for the message.
 
     Raises:
-        UsageError: the path is a folder, or its folder is not there.
+        UsageError: the path is a folder, or its folder is not there or cannot be written to.
 
     """
     from normadvisor.errors import UsageError
@@ -84,6 +85,8 @@ def check_writable(flag: str, path: Path | None, example: str) -> None:
         raise UsageError(f"{flag}: {path} is a folder", hint=f"name a file in it: {flag} {path / example}")
     if not has_parent:
         raise UsageError(f"{flag}: there is no folder {path.parent}", hint="make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{flag}: the folder {path.parent} cannot be written to")
 
 
 def print_notes(checked: Checked, printing: Printing) -> None:
