@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from normadvisor.api.attempt import Attempt
-from normadvisor.api.job import Announcement, Job, Meeting
+from normadvisor.api.job import Announcement, Job, Meeting, ModelJob
 from normadvisor.config.ranks import RankEnvironment
 from normadvisor.types import Problem
 
@@ -34,12 +34,19 @@ def ranked(jobs: Sequence[Job], turn: int) -> list[Job]:
     found = []
     for position, job in enumerate(jobs):
         meetings = [Meeting(environment, f"{turn}.{position}.{index} {model.target}") for index, model in enumerate(job.models)]
-        models = [
-            model if model.probing is None else replace(model, meeting=meeting)
-            for model, meeting in zip(job.models, meetings, strict=True)
-        ]
+        models = (
+            model if model.probing is None else _meeting_for(model, meeting) for model, meeting in zip(job.models, meetings, strict=True)
+        )
         found.append(replace(job, models=tuple(models)))
     return found
+
+
+def _meeting_for(model: ModelJob, meeting: Meeting) -> ModelJob:
+    """A batch size that is said is that of all ranks together, as everywhere in the run context."""
+    context = model.context
+    if context.world_size is None:
+        context = replace(context, world_size=meeting.environment.world_size)
+    return replace(model, meeting=meeting, context=context)
 
 
 def announcement_of(attempt: Attempt, problem: Problem) -> Job | None:
