@@ -200,8 +200,10 @@ LAYER_DERIVED: dict[str, str] = {
     "depth": "place among the trained layers with weights, from 0 at the input to 1 at the output",
     "downstream_influence": "largest influence of this layer and those after it over the largest of all, in its best step",
     "influence": "norm of the weights times norm of their gradient: change of the loss per relative change of the weights",
+    "inner": "number of measured layers inside it",
     "last": "no measured layer runs after it",
     "relative_influence": "influence over the largest of all layers, in its best step",
+    "twin_gradient": "another layer with the same name but for its numbers, and as many parameters, got a gradient",
     "upstream_influence": "largest influence of this layer and those before it over the largest of all, in its best step",
 }
 """What follows from comparing a layer with the others."""

@@ -8,6 +8,8 @@ between layers of any width, initialisation and loss. Gradients themselves canno
 
 from __future__ import annotations
 
+import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from math import ceil, inf, isfinite, prod
@@ -17,6 +19,7 @@ from normadvisor.types import LayerMeasurements, Measurements, Series, expand
 
 __all__ = ["Profile"]
 
+_NUMBER = re.compile(r"\d+")
 _WEIGHTED = expand(("linear_map", "recurrent", "attention"))
 """Operations whose weights stand in the way of the gradient; a table of an embedding is used in few rows, so that its norm says nothing."""
 _FEWEST = 3
@@ -39,6 +42,11 @@ class Profile:
         self._layers = layers
         self._rows = [row for step in range(measurements.steps) if (row := _row(layers, step)) is not None and max(row, default=0.0) > 0]
         self._position = {layer.name: position for position, layer in enumerate(layers)} if self._rows else {}
+        self._inner = Counter(around for layer in measurements.layers for around in _around(layer.name))
+        self._alike: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
+        for layer in measurements.layers:
+            if any(value for value in layer.series.get("grad_norm", ())):
+                self._alike[_pattern(layer)].add(layer.name)
         ran = [layer.order for layer in measurements.layers if layer.calls > 0]
         self._last = max(ran, default=None)
         self._first_std = layers[0].series.get("act_std", ()) if layers else ()
@@ -46,7 +54,9 @@ class Profile:
 
     def of_layer(self, layer: LayerMeasurements) -> dict[str, Any]:
         """Derived numbers of one layer, by key of :data:`normadvisor.rulebook.vocabulary.LAYER_DERIVED`."""
-        found = {"last": layer.order == self._last, **self._numbers.get(layer.name, {})}
+        alike = self._alike[_pattern(layer)] - {layer.name}
+        found: dict[str, Any] = {"inner": self._inner[layer.name], "last": layer.order == self._last, "twin_gradient": bool(alike)}
+        found |= self._numbers.get(layer.name, {})
         own, front = _at(layer.series.get("act_std", ()), 0), _at(self._first_std, 0)
         if own is not None and front:
             found["act_growth"] = own / front
@@ -94,6 +104,20 @@ class Profile:
         found["upstream_influence"] = max(max(row[: position + 1]) / max(row) for row in self._rows)
         found["downstream_influence"] = max(max(row[position:]) / max(row) for row in self._rows)
         return found
+
+
+def _around(name: str) -> list[str]:
+    """Names of the modules that a layer stands in; the empty one of the model itself included."""
+    parts = name.split(".") if name else []
+    if "parametrizations" in parts:
+        # Those hold what is the layer's own.
+        return []
+    return [".".join(parts[:length]) for length in range(len(parts))]
+
+
+def _pattern(layer: LayerMeasurements) -> tuple[str, int]:
+    """What twins share, such as experts and blocks: the name but for its numbers, and how many parameters there are."""
+    return _NUMBER.sub("*", layer.name), layer.parameters
 
 
 def _has_weights(layer: LayerMeasurements) -> bool:
