@@ -44,6 +44,8 @@ class Layer:
     series: dict[str, list[float | None]] = field(default_factory=dict)
     dead: dict[tuple[str, int], torch.Tensor] = field(default_factory=dict)
     """Units that were dead in every step so far, by the layer in front and their number."""
+    gradient_given: bool = False
+    """A parameter got a gradient, be it of zeros."""
     gradient_seen: bool = False
     """A trainable parameter got a gradient that is not all zeros."""
     gradient_read: bool = False
@@ -142,24 +144,25 @@ def _op(module: nn.Module) -> str | None:
 
 
 def held_parameters(layers: Mapping[nn.Module, Layer]) -> tuple[list[Held], dict[str, str]]:
-    """Every parameter once, with the first layer that holds it; and by layer whose every parameter is another's, that other.
+    """Every parameter once, with the layer that it counts with; and by layer whose every parameter is another's, that other.
 
-    Parameters of lazy modules that were not run yet are left out.
+    A parameter that several layers hold counts with the first of them that runs. Parameters of lazy modules that were not run yet are
+    left out.
     """
-    found: dict[int, Held] = {}
-    tied: dict[str, str] = {}
+    holders: dict[int, list[Held]] = {}
     for module, layer in layers.items():
-        own, others = 0, []
         for name, parameter in _own(module):
-            if _lazy(parameter):
-                continue
-            first = found.setdefault(id(parameter), Held(layer, name, parameter)).layer
-            own += first is layer
-            if first is not layer:
-                others.append(first.name)
-        if others and not own:
-            tied[layer.name] = others[0]
-    return list(found.values()), tied
+            if not _lazy(parameter):
+                holders.setdefault(id(parameter), []).append(Held(layer, name, parameter))
+    chosen = [next((each for each in among if each.layer.order is not None), among[0]) for among in holders.values()]
+    owning = {each.layer for each in chosen}
+    tied = {
+        each.layer.name: owner.layer.name
+        for owner, among in zip(chosen, holders.values(), strict=True)
+        for each in among
+        if each.layer not in owning
+    }
+    return chosen, tied
 
 
 def refuse_quantized(model: nn.Module) -> None:

@@ -29,7 +29,7 @@ class Recorder:
     """Record what :data:`normadvisor.types.LAYER_SERIES` names, for every layer and step.
 
     A layer is a module that holds parameters itself, a norm, or an activation. Each parameter counts once, with the first layer that
-    holds it. Activations that are called as functions count with the layer whose output they are applied to: its ``dead_share``,
+    holds it and runs. Activations that are called as functions count with the layer whose output they are applied to: its ``dead_share``,
     ``zero_share`` and ``saturated_share`` are then those of the function's output, and its fact ``activation`` names the function. A ReLU
     that is applied to what no layer made, such as a sum, is a layer of its own, named after the module that calls it.
 

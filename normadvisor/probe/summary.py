@@ -20,6 +20,7 @@ def note(layer: Layer, seen: Seen | None, passes: int, numbers: Sequence[Paramet
         layer.calls = seen.calls / max(passes, 1)
     for key, mask in (seen.dead if seen is not None else {}).items():
         layer.dead[key] = layer.dead[key] & mask if key in layer.dead else mask
+    layer.gradient_given = layer.gradient_given or any(each.gradient_size for each in numbers)
     trainable = [each for each in numbers if each.trainable]
     if trainable:
         layer.gradient_read = True
@@ -64,7 +65,7 @@ def _user(layer: Layer, ran: Sequence[Layer]) -> Layer | None:
 
     ``nn.MultiheadAttention`` uses those of its output projection that way.
     """
-    if not layer.gradient_seen:
+    if not layer.gradient_given:
         return None
     around = [each for each in ran if each.module is not None and layer.name.startswith(f"{each.name}." if each.name else "")]
     return max(around, key=lambda each: len(each.name), default=None)

@@ -24,7 +24,8 @@ _MOST_TIME_GPU = 1.05
 
 
 def _run(model: str, what: str, number: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.probe.overhead.measure", model, what, "--number", str(number), "--device", arguments.device]
+    command = [sys.executable, "-m", "benchmarks.probe.overhead.measure", model, what]
+    command += ["--number", str(number), "--device", arguments.device]
     if arguments.batch:
         command += ["--batch", str(arguments.batch)]
     if arguments.threads:
@@ -63,13 +64,16 @@ def _line(row: dict[str, Any]) -> str:
 def _table(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
     most = _MOST_TIME if arguments.device == "cpu" else _MOST_TIME_GPU
     where = f"{rows[0]['threads']} threads on {os.cpu_count()} cores" if arguments.device == "cpu" else arguments.device
+    how = (
+        f"Default metrics, float32, {where}. {arguments.pairs} pairs of steps in turn; {arguments.processes} pairs of processes for "
+        f"memory, {arguments.steps} steps each, beyond what a process takes before its model is built. Ratios are medians with "
+        f"quartiles. Wanted: at most {most:.2f} in time and {_MOST_MEMORY:.2f} in memory."
+    )
     return "\n".join(
         [
             header("What recording a training step costs", "python -m benchmarks.probe.overhead").rstrip(),
             "",
-            f"Default metrics, float32, {where}. {arguments.pairs} pairs of steps in turn; {arguments.processes} pairs of processes for "
-            f"memory, {arguments.steps} steps each, beyond what a process takes before its model is built. Ratios are medians with "
-            f"quartiles. Wanted: at most {most:.2f} in time and {_MOST_MEMORY:.2f} in memory.",
+            how,
             "",
             "| model | batch | ms | ms recorded | ratio | peak MiB | peak MiB recorded | ratio |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -101,6 +101,26 @@ def test_tied_weights_count_once_and_shared_modules_as_one_larger_output(record)
     assert recorded.all("act_mean")["block"] == pytest.approx(joined.mean().item(), abs=1e-6)
 
 
+def test_weights_count_with_the_layer_that_runs(record):
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shared = nn.Embedding(9, 4)
+            self.body = nn.ModuleDict({"words": nn.Embedding(9, 4), "head": nn.Linear(4, 9, bias=False)})
+            self.body["words"].weight = self.body["head"].weight = self.shared.weight
+
+        def forward(self, words: torch.Tensor) -> torch.Tensor:
+            return self.body["head"](self.body["words"](words))
+
+    recorded = record(Net(), lambda model: model(torch.arange(9)).square().mean(), steps=2)
+    assert [(name, layer.parameters, layer.calls, layer.facts.get("tied")) for name, layer in recorded.layers.items()] == [
+        ("body.words", 36, 1, None),
+        ("body.head", 0, 1, "body.words"),
+        ("shared", 0, 0, "body.words"),
+    ]
+    assert len(recorded["body.words"].series["grad_norm"]) == 2
+
+
 def test_frozen_parameters_and_parts_that_get_no_gradient(record):
     class Net(nn.Module):
         def __init__(self) -> None:

@@ -77,6 +77,12 @@ def test_no_hook_is_left_and_those_of_the_user_keep_their_order():
     assert torch.overrides._get_current_function_mode_stack() == []
 
 
+def _step(recorder: Recorder, model: nn.Module) -> None:
+    with recorder:
+        recorder.begin_step()
+        model(torch.ones(1, 3))
+
+
 def test_an_error_in_the_middle_leaves_nothing_behind():
     class Failing(nn.Module):
         def __init__(self) -> None:
@@ -94,10 +100,9 @@ def test_an_error_in_the_middle_leaves_nothing_behind():
     before = _hooks(model)
     for error in (ValueError(), KeyboardInterrupt()):
         recorder = Recorder(model)
-        with pytest.raises(type(error)), recorder:
-            recorder.begin_step()
-            model.error = error
-            model(torch.ones(1, 3))
+        model.error = error
+        with pytest.raises(type(error)):
+            _step(recorder, model)
         assert (_hooks(model), torch.overrides._get_current_function_mode_stack(), recorder.steps) == (before, [], 0)
     model.error = None
     with recorder:
