@@ -14,6 +14,7 @@ from normadvisor.probe.batch_statistics import running_statistics
 from normadvisor.probe.functional import FunctionalActivations, calling_module
 from normadvisor.probe.layers import Layer, walk
 from normadvisor.probe.norms import local
+from normadvisor.probe.own_hook import OwnHook
 from normadvisor.probe.step import Step
 from normadvisor.probe.units import function_flat_parts
 
@@ -78,11 +79,11 @@ class Hooks:
                 continue
             # Functions are bound to the layer: replicas of nn.DataParallel run the hooks of the module that they are made from.
             if layer.inside or layer.op == "batch_norm" or module._modules:  # noqa: SLF001
-                self._handles.append(module.register_forward_pre_hook(partial(self._before, layer)))
-            self._handles.append(module.register_forward_hook(partial(self._after, layer)))
+                self._handles.append(module.register_forward_pre_hook(OwnHook(partial(self._before, layer))))
+            self._handles.append(module.register_forward_hook(OwnHook(partial(self._after, layer))))
         if not _scripted(self._model):
-            self._handles.append(self._model.register_forward_pre_hook(self._enter, with_kwargs=True))
-            self._handles.append(self._model.register_forward_hook(self._leave, always_call=True))
+            self._handles.append(self._model.register_forward_pre_hook(OwnHook(self._enter), with_kwargs=True))
+            self._handles.append(self._model.register_forward_hook(OwnHook(self._leave), always_call=True))
 
     def detach(self) -> None:
         """Remove every hook of ours, those of tensors included."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import io
 import random
 from typing import Any
 
@@ -208,6 +210,22 @@ def test_the_same_seed_gives_the_same_numbers_and_another_other_ones():
         return float(second or 0)
 
     assert run(1) == run(1) != run(2)
+
+
+def test_copies_and_files_of_a_model_do_not_measure():
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.ReLU())
+    with Recorder(model) as recorder:
+        copied = copy.deepcopy(model)
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        loaded = torch.load(file, weights_only=False)
+        recorder.begin_step()
+        for other in (copied, loaded):
+            other(torch.full((2, 3), 1e9))
+        assert [other.state_dict().keys() for other in (copied, loaded)] == [model.state_dict().keys()] * 2
+        recorder.end_step()
+    assert [layer.calls for layer in recorder.layers()] == [0, 0, 0]
 
 
 def test_only_parameters():
