@@ -11,6 +11,7 @@ from normadvisor.report.html.tree import shortened
 from normadvisor.report.measured.compare import Comparison, Difference, FactPair
 from normadvisor.report.measured.numbers import number, share, typical
 from normadvisor.report.modules import listed
+from normadvisor.report.tally import counted
 
 __all__ = ["ComparisonView", "comparison_view"]
 
@@ -29,9 +30,8 @@ class ComparisonView(NamedTuple):
     titles: list[str]
     rows: list[tuple[str, str, list[str]]]
     """Name, class and numbers of the layers that differ most."""
-    alike: int
-    """Layers with differences of less than 5 %."""
-    left_out: int
+    rest: list[str]
+    """How many layers differ less, and how many hardly, in words."""
     only_here: str
     only_there: str
 
@@ -42,7 +42,7 @@ def comparison_view(comparison: Comparison, depth: Depth) -> ComparisonView:
     shown = different[:MOST_ROWS]
     columns = [title for title, _key in (*_RATIOS, *_SHARES)]
     cells = [[_ratio(item, key) for _title, key in _RATIOS] + [_shares(item, key) for _title, key in _SHARES] for item in shown]
-    kept = [index for index in range(len(columns)) if any(row[index] for row in cells)]
+    kept = [index for index in range(len(columns)) if any(row[index] not in {"", share(0.0)} for row in cells)]
     rows = [
         (shortened(item.here.name) or "the model itself", shortened(item.here.cls, 40), [row[index] for index in kept])
         for item, row in zip(shown, cells, strict=True)
@@ -50,8 +50,14 @@ def comparison_view(comparison: Comparison, depth: Depth) -> ComparisonView:
     return ComparisonView(
         tuple(FactPair(one_line(pair.label), one_line(pair.here), one_line(pair.there)) for pair in comparison.setup),
         comparison.facts, _chart(comparison, depth), [columns[index] for index in kept], rows,
-        len(comparison.layers) - len(different), len(different) - len(shown), _names(comparison.only_here), _names(comparison.only_there),
+        _rest(len(different) - len(shown), len(comparison.layers) - len(different)),
+        _names(comparison.only_here), _names(comparison.only_there),
     )  # fmt: skip
+
+
+def _rest(less: int, alike: int) -> list[str]:
+    words = [f"{counted(less, 'more layer')} with smaller differences."] if less else []
+    return [*words, f"{counted(alike, 'layer')} within 5\u00a0% of the other run."] if alike else words
 
 
 def _names(names: tuple[str, ...]) -> str:

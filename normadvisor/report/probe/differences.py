@@ -58,8 +58,9 @@ def _layers(comparison: Comparison, paper: Paper) -> list[Text]:
         Column("dead", lambda layer: _shares(by_name[layer.name], "dead_share"), 6),
         Column("saturated", lambda layer: _shares(by_name[layer.name], "saturated_share"), 4),
     ]
+    nothing = {"", number(None), share(0.0)}
     layers: list[LayerMeasurements] = [item.here for item in shown]
-    columns = [column for column in columns if any(column.text(layer).strip() not in {"", number(None)} for layer in layers)]
+    columns = [column for column in columns if any(column.text(layer).strip() not in nothing for layer in layers)]
     lines = rows_of(layers, columns, Health(), paper)
     rest = len(different) - len(shown)
     more = paper.wrapped(Text(f"and {counted(rest, 'more layer')} that differ less", style="dim")) if rest else []
