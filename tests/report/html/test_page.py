@@ -209,7 +209,7 @@ def test_comparison():
     assert "Compared with the other run" in found.words("h3")
     assert "0.00244" in found.words("td")
     assert "\u00d770.9" in found.words("td")
-    assert "16 more layers with smaller differences. 11 layers within 5\u00a0% of the other run." in found.words("p")
+    assert "16 more layers with smaller differences. 11 layers within 5 % of the other run." in found.words("p")
     assert "Compared with the other run" not in page(Report(measurements=(resnet(),)), compare=[vanishing(), transformer(2)]).words("h3")
 
 
