@@ -85,11 +85,11 @@ class DrawnBatches:
         """Batch number ``index``.
 
         Raises:
-            MemoryError: it would take more than half of the memory that is free.
+            MemoryError: it would take more than an eighth of the memory that is free, and what is computed of it far more.
 
         """
         free = psutil.virtual_memory().available
-        if self.drawing.bytes > free / 2:
+        if self.drawing.bytes > free / 8:
             raise MemoryError(f"a batch of {self.drawing.size} samples takes {self.drawing.bytes >> 20} MiB, and {free >> 20} MiB are free")
         drawn = self.drawing.batch(index)
         return drawn.replaced(args=moved(drawn.args, self.device, self.dtype), kwargs=moved(drawn.kwargs, self.device, self.dtype))

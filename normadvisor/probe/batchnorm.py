@@ -30,6 +30,7 @@ __all__ = [
     "sample_noise",
     "statistics_noise",
     "uses_batch",
+    "watching_gaps",
     "watching_samples",
     "watching_statistics",
 ]
@@ -236,6 +237,55 @@ def uses_batch() -> tuple[Any, list[bool]]:
         answers.append(float((mine - other).norm()) > 1e-3 * float(mine.norm()))
 
     return note, answers
+
+
+@contextmanager
+def watching_gaps(layers: Mapping[str, NormLayer], settled: Mapping[str, tuple[Tensor, Tensor]]) -> Iterator[dict[str, list[float]]]:
+    """Compare, in every call of a layer in train mode, its output with what its own eval mode makes of the same input.
+
+    Unlike the outputs of whole passes, nothing adds up from layer to layer. Gaps are relative to the eval output; a layer whose output is
+    zero has none. Running statistics are put to the settled ones for it and back.
+    """
+    found: dict[str, list[float]] = {name: [] for name in layers}
+    running: set[str] = set()
+
+    def hook(name: str) -> Any:
+        def note(module: nn.Module, args: Any, output: Any) -> None:
+            pair = layers[name].running
+            if name in running or not isinstance(output, Tensor) or pair is None:
+                return
+            running.add(name)
+            now = _copied(pair)
+            flags = {part: part.training for part in module.modules()}
+            try:
+                _put(pair, settled[name])
+                for part in flags:
+                    part.training = False
+                other = module.forward(*args)
+            finally:
+                running.discard(name)
+                for part, flag in flags.items():
+                    part.training = flag
+                _put(pair, now)
+            mine, theirs = output.detach().float(), other.detach().float()
+            size = float(theirs.norm())
+            if 0 < size < math.inf:
+                found[name].append(float((mine - theirs).norm()) / size)
+
+        return note
+
+    handles = [layer.module.register_forward_hook(hook(name)) for name, layer in layers.items() if name in settled]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _put(running: tuple[Tensor, Tensor], values: tuple[Tensor, Tensor]) -> None:
+    with torch.no_grad():
+        for held, value in zip(running, values, strict=True):
+            held.copy_(value)
 
 
 @contextmanager

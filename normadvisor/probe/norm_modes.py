@@ -14,11 +14,12 @@ from normadvisor.probe.batchnorm import (
     running_of,
     sample_noise,
     statistics_noise,
+    watching_gaps,
     watching_samples,
     watching_statistics,
 )
 from normadvisor.probe.capture import Captured, Snapshot, capturing, layer_gaps, paired, snapshot
-from normadvisor.probe.comparison import COMPARED, Modes, anchors, batch_of_number, beside_others, rms, why_no_gap
+from normadvisor.probe.comparison import COMPARED, NEGLIGIBLE, Modes, anchors, batch_of_number, beside_others, rms, why_no_gap
 from normadvisor.probe.outputs import difference
 from normadvisor.probe.samples import Batch
 
@@ -49,6 +50,7 @@ def norms_against_eval(modes: Modes, first: Batch, *, fresh: bool | None) -> Non
                 inner.append(layers)
     assign_settled(using, seen, start)
     _gaps_of_norms(modes, first, outputs, inner)
+    _gaps_of_layers(modes, using, first, flags)
     _noise_of_statistics(modes, seen, first)
     _noise_of_samples(modes, using, first, flags)
 
@@ -72,6 +74,29 @@ def _gaps_of_norms(modes: Modes, first: Batch, outputs: list[Snapshot], inner: l
         found.layer(name, "norm_gap", rms(values))
 
 
+def _gaps_of_layers(modes: Modes, using: dict[str, NormLayer], first: Batch, flags: Mapping[nn.Module, bool]) -> None:
+    """What eval mode of each layer by itself makes of its input, the running statistics being settled."""
+    settled = running_of(using)
+    gaps: dict[str, list[float]] = {}
+    for number in range(COMPARED):
+        with watching_gaps(using, settled) as seen:
+            modes.run(first if number == 0 else batch_of_number(modes, number), flags)
+        for name, values in seen.items():
+            gaps.setdefault(name, []).extend(values)
+    for name, values in gaps.items():
+        modes.session.found.layer(name, "bn_gap", rms(values) if values else None)
+
+
+def _excess(modes: Modes, name: str, mean_noise: float, var_noise: float) -> float | None:
+    """A layer's gap over the one that noise explains: mean and standard deviation move by these much around the settled ones.
+
+    Half the relative movement of the variance is that of the standard deviation. Rounding explains a millionth of any output.
+    """
+    gap = modes.session.found.layers.get(name, {}).get("bn_gap")
+    expected = (mean_noise**2 + var_noise**2 / 4) ** 0.5 + NEGLIGIBLE
+    return gap / expected if isinstance(gap, float) else None
+
+
 def _noise_of_statistics(modes: Modes, seen: Mapping[str, Statistics], first: Batch) -> None:
     found = modes.session.found
     correction = 1.0
@@ -88,6 +113,7 @@ def _noise_of_statistics(modes: Modes, seen: Mapping[str, Statistics], first: Ba
         if noise is not None:
             found.layer(name, "bn_mean_noise", noise[0] * correction)
             found.layer(name, "bn_var_noise", noise[1] * correction)
+            found.layer(name, "bn_excess", _excess(modes, name, noise[0] * correction, noise[1] * correction))
 
 
 def _noise_of_samples(modes: Modes, using: dict[str, NormLayer], first: Batch, flags: Mapping[nn.Module, bool]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ PRIMARY_NAMES = (
     "x_hat", "sample", "last_hidden_state",
 )  # fmt: skip
 """Entries of an output that are what the model is for, the likeliest first."""
+REMEMBERED = 64
+"""Tensors whose makers are remembered: those of a network's end; holding all would hold memory that is free in training."""
 _LINEAR = frozenset(("linear", "conv", "conv_transpose"))
 _TOLERANCE = 1e-3
 
@@ -41,10 +44,9 @@ class Ending(StrEnum):
 
 @dataclass(slots=True)
 class Makers:
-    """Remembers which module gave each tensor of the last forward pass."""
+    """Remembers which module gave each of the last tensors of a forward pass."""
 
-    _by_tensor: dict[int, tuple[Tensor, str]] = field(default_factory=dict)
-    _by_memory: dict[tuple[int, int], str] = field(default_factory=dict)
+    _last: deque[tuple[Tensor, str]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
@@ -62,17 +64,20 @@ class Makers:
         op = known[0] if known else type(module).__name__
         if op in ("identity", "flatten", "reshape", "dropout", "feature_dropout", "permute") or type(module).__name__ == "Identity":
             return
-        for _, tensor in named_tensors(output):
-            self._by_tensor[id(tensor)] = (tensor, op)
-            if tensor.numel() and not tensor.is_sparse:
-                self._by_memory[tensor.untyped_storage().data_ptr(), tensor.numel()] = op
+        self._last.extend((tensor, op) for _, tensor in named_tensors(output))
 
     def op_of(self, tensor: Tensor) -> str | None:
         """Operation of the module that gave a tensor, or the memory that it is a view of; ``None`` where a function made it."""
-        held = self._by_tensor.get(id(tensor))
-        if held is not None and held[0] is tensor:
-            return held[1]
-        return self._by_memory.get((tensor.untyped_storage().data_ptr(), tensor.numel())) if tensor.numel() else None
+        for held, op in reversed(self._last):
+            if held is tensor or _same_memory(held, tensor):
+                return op
+        return None
+
+
+def _same_memory(one: Tensor, other: Tensor) -> bool:
+    if one.layout is not torch.strided or other.layout is not torch.strided or not one.numel() or one.numel() != other.numel():
+        return False
+    return one.data_ptr() == other.data_ptr()
 
 
 def ending_of(tensor: Tensor, made_by: str | None, axis: int) -> Ending:

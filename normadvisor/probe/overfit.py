@@ -42,9 +42,10 @@ def measure_overfit(session: Session) -> None:
         found.missing["overfit"] = loss.unlearnable
         return
     best: tuple[float, float, list[float]] | None = None
+    each = session.budget.step * min(1.0, SAMPLES / (session.source.size or SAMPLES))
     try:
         for rate in RATES:
-            iterations = session.ranks.least(session.budget.passes(ITERATIONS, LEAST, session.budget.step, 1.0))
+            iterations = session.ranks.least(session.budget.passes(ITERATIONS, LEAST, each, 1.0))
             if iterations == 0:
                 if best is None:
                     found.missing["overfit"] = f"no time was left of {session.budget.seconds:g} s for {LEAST} iterations"

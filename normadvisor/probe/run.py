@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import resource
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import torch
 from torch import nn
 
@@ -24,6 +22,7 @@ from normadvisor.probe.modes import measure_modes
 from normadvisor.probe.noise import measure_noise_scale, parameters_by_layer
 from normadvisor.probe.optimizers import Chosen, choose_optimizer
 from normadvisor.probe.overfit import measure_overfit
+from normadvisor.probe.peak import Peak, process_peak
 from normadvisor.probe.precision import choose_precision
 from normadvisor.probe.prepare import (
     batch_size_of,
@@ -98,7 +97,7 @@ def probe_model(  # noqa: PLR0913 -- what is known about a model and its trainin
     found = Found()
     held = probed_model(model, found)
     probe = _Probe(held, options, inputs, batches, loss_fn, optimizer, graph, context, progress, ranks, found)
-    peak = _Peak(device_of(held))
+    peak = Peak(device_of(held))
     progress("preparing", 0, 1)
     with not_compiled(held), kept(held, optimizer) as keep:
         session = _session(probe, keep)
@@ -147,35 +146,6 @@ class _Probe:
     found: Found
 
 
-class _Peak:
-    """Memory at its peak: of the device, or of the process where the device is the CPU."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self._start = self._highest()
-        self._seen = 0.0
-
-    def _highest(self) -> float:
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) / 2**20
-        # Linux tells KiB.
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-    def look(self) -> None:
-        """Take note of what is in use now."""
-        if self.device.type == "cuda":
-            now = torch.cuda.memory_allocated(self.device) / 2**20
-        else:
-            now = psutil.Process().memory_info().rss / 2**20
-        self._seen = max(self._seen, now)
-
-    @property
-    def mebibytes(self) -> float:
-        """The peak since the beginning; where the process had a higher one before, the most that was seen between phases."""
-        highest = self._highest()
-        return highest if highest > self._start else self._seen
-
-
 def _check(options: ProbeOptions) -> None:
     if options.steps < 1:
         raise UsageError(f"{options.steps} steps measure nothing", hint="ask for at least one")
@@ -211,7 +181,6 @@ def _session(probe: _Probe, keep: Kept) -> Session:
         loss=given_loss(probe.loss_fn, model) if probe.loss_fn is not None else None,
     )  # fmt: skip
     session.fresh()
-    probe.ranks.same_weights(model)
     return session
 
 
@@ -237,8 +206,10 @@ def _steps(session: Session, probe: _Probe) -> tuple[Steps, Recorder, Chosen | N
         size: int | None = None
         try:
             session.fresh()
+            highest = process_peak(session.device)
             batch = warm_up(session, last_op_of(probe.graph))
             size = batch.size
+            _check_memory(session, highest)
             batch = _affordable(session, batch)
             session.fresh()
             return *_recorded(session, probe), batch
@@ -250,6 +221,18 @@ def _steps(session: Session, probe: _Probe) -> tuple[Steps, Recorder, Chosen | N
         session.source.cut(smaller)
         if probe.loss_fn is None:
             session.loss = None
+
+
+def _check_memory(session: Session, before: float) -> None:
+    """Refuse a batch whose warm-up took more memory than is allowed.
+
+    Raises:
+        MemoryError: it did.
+
+    """
+    allowed, peak = session.options.memory, process_peak(session.device)
+    if allowed is not None and peak > before and peak > allowed:
+        raise MemoryError(f"{peak:.0f} MiB were used, and {allowed} MiB are allowed")
 
 
 def _affordable(session: Session, batch: Batch) -> Batch:
@@ -312,7 +295,7 @@ def _recorded(session: Session, probe: _Probe) -> tuple[Steps, Recorder, Chosen 
     return steps, recorder, chosen
 
 
-def _more_phases(session: Session, by_layer: dict[str, list[str]], layers: list[str], steps: Steps, peak: _Peak) -> None:
+def _more_phases(session: Session, by_layer: dict[str, list[str]], layers: list[str], steps: Steps, peak: Peak) -> None:
     if steps.nonfinite_step == 0:
         words = "the first step was not finite already"
         for key in ("noise_scale", "train_eval_gap", "overfit"):

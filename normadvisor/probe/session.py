@@ -124,6 +124,7 @@ class Session:
         self.kept.restore()
         if self.precision.dtype is not None:
             self.model.to(self.precision.dtype)
+        self.ranks.same_weights(self.model)
         for parameter in self.model.parameters():
             parameter.grad = None
         seed_everything(self.options.seed, self.device)

@@ -44,6 +44,8 @@ LAYER_FACTS: dict[str, str] = {
     "bn_noise": "BatchNorm: how far a sample's output moves with the rest of its batch, RMS over values, in standard deviations",
     "bn_mean_noise": "BatchNorm: standard deviation of the batch mean between batches, in standard deviations, RMS over channels",
     "bn_var_noise": "BatchNorm: relative standard deviation of the batch variance between batches, RMS over channels",
+    "bn_gap": "BatchNorm: relative RMS difference of its output with batch statistics and with settled running ones, on the same input",
+    "bn_excess": "BatchNorm: bn_gap in multiples of what the noise of batch statistics explains; far above 1, eval computes something else",
     "bn_tracks": "BatchNorm: the running statistics moved towards the batch's",
     "bn_momentum": "BatchNorm: share of the way to the batch's statistics that the running ones go in a pass",
     "bn_uses": "BatchNorm: `batch` or `running`: the statistics that it normalizes with in train mode",

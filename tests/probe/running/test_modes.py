@@ -92,6 +92,7 @@ def test_healthy_norms_differ_by_the_noise_of_batch_statistics_alone_whatever_th
     assert {name: (uses, tracks) for name, (uses, tracks, _) in norms(measured).items()} == {"1": ("batch", True), "4": ("batch", True)}
     assert [found for _, _, found in norms(measured).values()] == pytest.approx([share, share], rel=1e-3)
     assert 0.4 < facts["norm_gap"] / facts["norm_noise"] < 2.5
+    assert all(0.5 < layer.facts["bn_excess"] < 2.0 for layer in measured.layers if "bn_uses" in layer.facts)
     assert (facts["eval_repeat_gap"], facts["eval_batch_gap"], facts["bn_fresh"]) == (0.0, 0.0, True)
     assert (facts["train_in_eval"], facts["eval_in_train"], facts["restored"]) == ([], [], True)
 
@@ -112,6 +113,7 @@ def test_eval_that_computes_something_else_stands_out_from_the_noise(probe, conv
     measured = probe(conv_net(ForgetsTheRoot), SHAPE)
     assert {tracks for _, tracks, _ in norms(measured).values()} == {True}
     assert measured.facts["norm_gap"] > 3.5 * measured.facts["norm_noise"]
+    assert all(layer.facts["bn_excess"] > 3.5 for layer in measured.layers if "bn_uses" in layer.facts)
     gaps = {layer.name: layer.facts["norm_gap"] for layer in measured.layers if layer.name in ("0", "1")}
     assert gaps["0"] == 0.0
     assert gaps["1"] > 0.3
@@ -129,6 +131,17 @@ def test_eval_outputs_that_depend_on_other_samples_are_told(probe, conv_net, nor
     first = next(layer.name for layer in measured.layers if layer.facts.get("eval_batch_gap", 0.0) > 1e-3)
     assert first == "1"
     assert measured.facts["train_in_eval"] == (["1", "4"] if norm is StaysInTrain else [])
+
+
+def test_gaps_of_single_layers_do_not_add_up_with_depth(probe):
+    """In 30 layers without shortcuts small deviations grow until outputs are far apart, in a healthy network."""
+    torch.manual_seed(0)
+    blocks = [layer for _ in range(30) for layer in (nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())]
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+    measured = probe(model, (2, 3, 12, 12), options={"batch_size": 8})
+    excess = [layer.facts["bn_excess"] for layer in measured.layers if "bn_uses" in layer.facts]
+    assert len(excess) == 30
+    assert max(excess) < 2.0
 
 
 def test_frozen_norms_are_no_leak(probe, conv_net):

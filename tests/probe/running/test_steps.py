@@ -1,7 +1,10 @@
 """Recorded steps, and what goes wrong in them."""
 
 import math
+import sys
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -186,10 +189,18 @@ def test_the_user_s_batches_are_halved_too(probe):
     assert (measured.setup["batch_size"], measured.facts["restored"]) == (4, True)
 
 
-def test_drawn_batches_that_can_never_fit_are_not_even_drawn(probe):
-    measured = probe(Hungry(40), (2, 6), options={"batch_size": 2**45})
-    assert measured.setup["batch_size"] == 32
+def test_drawn_batches_that_can_never_fit_are_not_even_drawn(probe, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * 24 * 100))
+    measured = probe(net(), (2, 6), options={"batch_size": 2**45})
+    assert measured.setup["batch_size"] == 64
     assert measured.notes[0] == f"memory ran out with {2**45} samples: the batch was halved to {2**44}"
+
+
+def test_batches_that_take_more_memory_than_allowed_are_halved(probe, monkeypatch):
+    peaks = iter([100.0, 900.0, 900.0, 900.0])
+    monkeypatch.setattr(sys.modules["normadvisor.probe.run"], "process_peak", lambda _device: next(peaks))
+    measured = probe(net(), (2, 6), options={"batch_size": 64, "memory": 500})
+    assert (measured.setup["batch_size"], measured.notes[0]) == (32, "memory ran out with 64 samples: the batch was halved to 32")
 
 
 def test_a_sample_that_does_not_fit_is_told(probe):
