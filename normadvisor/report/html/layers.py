@@ -87,7 +87,7 @@ def _row(layer: LayerMeasurements, columns: Sequence[_Number], health: Health, a
 
 def hover_data(measured: Measurements, health: Health) -> dict[str, Any]:
     """What a pointer on a chart shows of each layer: titles, and per layer its name, class, rules and numbers as text."""
-    columns = _columns(measured)
+    columns = [column for column in (_WEIGHTS,) if any(column.text(layer) for layer in measured.layers)] + _columns(measured)
     layers = [
         [
             shortened(layer.name) or "the model itself",
@@ -133,3 +133,5 @@ _NUMBERS = (
     _Number("Batch noise", _fact("bn_noise")),
     _Number("Not finite", _nonfinite),
 )
+_WEIGHTS = _Number("Gradient norm, weights", _typical("weight_grad_norm"))
+"""What the chart of gradient norms shows where it is known."""

@@ -133,6 +133,13 @@ def test_data_for_the_pointer_is_text_of_the_table():
     assert len(data["layers"]) == 41
 
 
+def test_the_pointer_tells_the_gradient_of_weights_that_the_chart_shows():
+    layers = tuple(replace(layer, series={"grad_norm": (5.0,), "weight_grad_norm": (0.25,)}) for layer in small().layers)
+    source = html_probe(Report(measurements=(replace(small(), layers=layers),)), root=ROOT)
+    data = json.loads(re.search(r'<script type="application/json" id="model-1-data">(.*?)</script>', source, re.DOTALL)[1])
+    assert (data["titles"], data["layers"][0]) == (["Gradient norm, weights", "Gradient norm"], ["0", "Linear", "", "0.25", "5"])
+
+
 def test_findings_link_to_their_lines(tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "deep_tanh.py").write_text("".join(f"line {number}\n" for number in range(1, 30)))
