@@ -60,6 +60,8 @@ class Held:
     layer: Layer
     name: str
     parameter: nn.Parameter
+    dims: int
+    """Axes of the whole parameter; FSDP's first version leaves flat parts of it."""
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -143,17 +145,23 @@ def _op(module: nn.Module) -> str | None:
     return None if known is None or known[0] == "other" else known[0]
 
 
-def held_parameters(layers: Mapping[nn.Module, Layer]) -> tuple[list[Held], dict[str, str]]:
+def held_parameters(layers: Mapping[nn.Module, Layer], dims: Mapping[int, int] | None = None) -> tuple[list[Held], dict[str, str]]:
     """Every parameter once, with the layer that it counts with; and by layer whose every parameter is another's, that other.
 
     A parameter that several layers hold counts with the first of them that runs. Parameters of lazy modules that were not run yet are
     left out.
+
+    Args:
+        layers: by module.
+        dims: axes of parameters, by identity, of which only flat parts are here.
+
     """
+    whole = dims or {}
     holders: dict[int, list[Held]] = {}
     for module, layer in layers.items():
         for name, parameter in _own(module):
             if not _lazy(parameter):
-                holders.setdefault(id(parameter), []).append(Held(layer, name, parameter))
+                holders.setdefault(id(parameter), []).append(Held(layer, name, parameter, whole.get(id(parameter), parameter.dim())))
     chosen = [next((each for each in among if each.layer.order is not None), among[0]) for among in holders.values()]
     owning = {each.layer for each in chosen}
     tied = {

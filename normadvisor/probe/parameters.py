@@ -136,7 +136,7 @@ def totals(numbers: Iterable[ParameterNumbers], scale: float) -> dict[str, float
         norm = math.sqrt(sum(float(each.gradient) for each in having)) / scale
         found["grad_norm"] = norm
         found["grad_rms"] = norm / math.sqrt(sum(each.gradient_size for each in having))
-        weights = [each for each in having if each.held.parameter.dim() > 1]
+        weights = [each for each in having if each.held.dims > 1]
         if weights:
             found["weight_grad_norm"] = math.sqrt(sum(float(each.gradient) for each in weights)) / scale
         found["grad_nonfinite"] = float(sum(each.nonfinite for each in having))

@@ -11,6 +11,7 @@ import torch
 
 from normadvisor.errors import UsageError
 from normadvisor.probe.compiled import eager, is_compiled
+from normadvisor.probe.distributed.live import flat_dims
 from normadvisor.probe.hooks import Hooks
 from normadvisor.probe.layers import Layer, find_layers, held_parameters, refuse_quantized, unwrapped
 from normadvisor.probe.parameters import Parameters, totals
@@ -149,7 +150,7 @@ class Recorder:
         if self._paused:
             return
         # Asked for anew in every step: lazy parameters come to be in the first, and a model may replace some.
-        held, _ = held_parameters(self._layers)
+        held, _ = held_parameters(self._layers, flat_dims(self._given))
         self._parameters = Parameters(held, self._sampler)
         self._parameters.read()
         self._scale = float(scale)

@@ -13,7 +13,7 @@ from normadvisor.probe.distributed.ranks import ALONE, Ranks
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["is_sharded", "live_ranks", "refuse_sharded", "replica", "reshard"]
+__all__ = ["flat_dims", "is_sharded", "live_ranks", "refuse_sharded", "replica", "reshard"]
 
 _PATIENCE = 60.0
 
@@ -50,6 +50,19 @@ def reshard(model: nn.Module) -> None:
         for module in model.modules():
             if isinstance(module, kind):
                 module.reshard()  # type: ignore[operator]
+
+
+def flat_dims(model: nn.Module) -> dict[int, int]:
+    """By identity of each parameter of which FSDP's first version has left a flat part: how many axes the whole has."""
+    kind = getattr(sys.modules.get("torch.distributed.fsdp"), "FullyShardedDataParallel", None)
+    if not isinstance(kind, type):
+        return {}
+    found: dict[int, int] = {}
+    for module in model.modules():
+        handle = getattr(module, "_handle", None) if isinstance(module, kind) else None
+        if handle is not None and handle.flat_param._params is not None:  # noqa: SLF001 - nothing public tells the shapes
+            found |= {id(each): len(shape) for each, shape in zip(handle.flat_param._params, handle.flat_param._shapes, strict=True)}  # noqa: SLF001
+    return found
 
 
 def replica(model: nn.Module) -> nn.Module:

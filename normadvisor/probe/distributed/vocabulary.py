@@ -79,6 +79,8 @@ LAYER_FACT_WAYS: dict[str, Way] = {
     "bn_noise": Way.RMS,
     "bn_mean_noise": Way.RMS,
     "bn_var_noise": Way.RMS,
+    "bn_gap": Way.RMS,
+    "bn_excess": Way.MEAN,
     "bn_tracks": Way.ALL,
     "bn_momentum": Way.FIRST,
     "bn_uses": Way.FIRST,

@@ -11,8 +11,9 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel, ShardingStrategy
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import parametrize
 
-from normadvisor.probe.layers import find_layers, held_parameters, unwrapped, walk
+from normadvisor.probe.layers import find_layers, unwrapped, walk
 
 __all__ = ["bare", "copies", "exchanges", "flat_sizes", "has_nameless_parameters"]
 
@@ -38,11 +39,14 @@ def copies(model: nn.Module, world_size: int) -> dict[str, int | None]:
     same part (HSDP), ``None`` where that differs between the parameters of one module.
     """
     flat = _flat(model, world_size)
-    held, _ = held_parameters(find_layers(unwrapped(model)))
     found: dict[str, set[int]] = {}
-    for each in held:
-        numbers = flat.get(id(each.layer.module)) or {_of(each.parameter, world_size)}
-        found.setdefault(each.layer.name, set()).update(numbers)
+    # Of every layer that holds a parameter: which of them it is counted with shows when they run.
+    for module, layer in find_layers(unwrapped(model)).items():
+        own = [*module.parameters(recurse=False)]
+        if parametrize.is_parametrized(module):
+            own += module.parametrizations.parameters()  # type: ignore[union-attr]
+        if own:
+            found[layer.name] = flat.get(id(module)) or {_of(parameter, world_size) for parameter in own}
     return {name: numbers.pop() if len(numbers) == 1 else None for name, numbers in found.items()}
 
 

@@ -89,7 +89,7 @@ def test_others_are_told_of_a_crash():
     assert of_rank(alone, problem) == problem
     together = replace(alone, job=replace(alone.job, models=(replace(alone.job.models[0], meeting=Meeting(THERE, "x")),)))
     announced = announcement_of(together, problem)
-    assert (announced.models, announced.announcement) == ((), Announcement(THERE, "it crashed (net.py:3)"))
+    assert (announced.models, announced.announcement) == ((), Announcement(THERE, "it crashed (net.py:3:1)"))
     assert of_rank(together, problem).message == "rank 3: it crashed"
 
 
