@@ -154,7 +154,7 @@ def _settle_in_train(modes: Modes, first: Batch) -> None:
     handles = []
     with watching_statistics(modes.layers) as seen:
         for name, layer in modes.layers.items():
-            hook, answers[name] = uses_batch()
+            hook, answers[name] = uses_batch(layer)
             handles.append(layer.module.register_forward_hook(hook))
         try:
             modes.run(first, session.train_flags)

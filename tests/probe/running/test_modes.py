@@ -144,6 +144,12 @@ def test_gaps_of_single_layers_do_not_add_up_with_depth(probe):
     assert max(excess) < 2.0
 
 
+def test_norms_whose_scale_begins_at_zero_use_the_batch_too(probe, conv_net):
+    model = conv_net()
+    nn.init.zeros_(model[4].weight)
+    assert {name: (uses, tracks) for name, (uses, tracks, _) in norms(probe(model, SHAPE)).items()} == {"1": ("batch", True), "4": ("batch", True)}
+
+
 def test_frozen_norms_are_no_leak(probe, conv_net):
     measured = probe(conv_net(StaysInEval), SHAPE)
     assert norms(measured) == {"1": ("running", None, None), "4": ("running", None, None)}
