@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from normadvisor.integrations.steps import RecordedStep
@@ -26,6 +27,12 @@ SCALED: Final = frozenset({"grad_norm", "grad_rms", "weight_grad_norm", "bias_gr
 """Numbers of gradients that grow with the loss."""
 _OF_PARAMETERS: Final = SCALED - {"act_grad_norm", "act_grad_rms"} | {"grad_nonfinite"}
 """Numbers of gradients of parameters: those that a step of another optimizer leaves behind mean nothing."""
+_LARGE: Final = 0.1
+"""An update of this share of the weights is large at any time of a training."""
+_ALIKE: Final = 10
+"""Factor between the highest and a typical rate up to which they count as alike."""
+_FEWEST: Final = 3
+"""Steps by which a rate that does not rise is told from one that is about to."""
 _WHOLE_RUN: Final = "\0"
 """No layer has this name."""
 _WRAPPERS: Final = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
@@ -46,6 +53,8 @@ class _Kept:
     """Layers whose parameters this step could not change."""
     loss: float | None
     seconds: float
+    rate: float | None
+    """Learning rate."""
 
     def number_of(self, layer: str, key: str, value: float | None) -> float | None:
         """A recorded number as it counts."""
@@ -104,7 +113,7 @@ class Collection:
         steps = list(self._steps)
         layers = tuple(self._layer(layer, steps) for layer in self._recorder.layers())
         series = self._series(steps, layers)
-        facts: dict[str, JSONValue] = {"real_data": True}
+        facts: dict[str, JSONValue] = {"real_data": True, "own_optimizer": self._settled(series.get("update_ratio", ()))}
         if self.first_loss is not None:
             facts["initial_loss"] = self.first_loss
         bad = next((index for index in range(len(steps)) if _nonfinite(index, layers, series)), None)
@@ -112,6 +121,22 @@ class Collection:
             facts["nonfinite_step"] = steps[bad].number
             facts["nonfinite_layer"] = next((layer.name for layer in layers if _at(layer.series, "nonfinite", bad)), None)
         return Measurements(target=target, layers=layers, series=series, facts=facts, setup=setup, notes=(*notes, *self._recorder.notes))
+
+    def _settled(self, update_ratios: Series) -> bool:
+        """Whether the size of updates tells of the learning rate.
+
+        Small ones only do once the rate has stopped to rise, as in a warm-up, and if most steps had about the highest.
+        """
+        if update_ratios and (update_ratios[-1] or 0.0) > _LARGE:
+            return True
+        rates = [step.rate for step in self._steps if step.rate is not None]
+        return len(rates) >= _FEWEST and rates[-1] <= max(rates[:-1]) <= _ALIKE * median(rates)
+
+    @property
+    def rate(self) -> float | None:
+        """The learning rate of a typical step."""
+        rates = [step.rate for step in self._steps if step.rate is not None]
+        return median(rates) if rates else None
 
     @property
     def numbers(self) -> list[int]:
@@ -127,7 +152,7 @@ class Collection:
             if self._optimizers:  # what none of them holds has gradients of its own right
                 others = frozenset[str]().union(*(own_layers(self._model, one) for one in self._optimizers)) - held
         known = step.scale is not None or not any(values.get("grad_nonfinite") for values in self._recorder.last().values())
-        return _Kept(number, step.scale or 1.0, known, step.updated, others, untouched, loss, step.seconds)
+        return _Kept(number, step.scale or 1.0, known, step.updated, others, untouched, loss, step.seconds, rate_of(step.optimizer))
 
     def _layer(self, layer: LayerMeasurements, steps: list[_Kept]) -> LayerMeasurements:
         series = {
@@ -161,6 +186,12 @@ class Collection:
             row |= {"grad_norm": math.sqrt(math.fsum(norm * norm for norm in norms)), "update_ratio": None}
         row["loss_scale"] = step.scale if step.known and step.scale != 1.0 else None
         return row
+
+
+def rate_of(optimizer: Any) -> float | None:
+    """The largest learning rate of its groups."""
+    rates = [float(group["lr"]) for group in optimizer.param_groups if "lr" in group] if optimizer is not None else []
+    return max(rates, default=None)
 
 
 def own_layers(model: torch.nn.Module, optimizer: Any) -> frozenset[str]:

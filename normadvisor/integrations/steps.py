@@ -24,8 +24,8 @@ from normadvisor.integrations.backward import BackwardEnd, in_backward
 from normadvisor.integrations.eagerly import eagerly
 from normadvisor.integrations.loss_scale import calling_scaler, scale_of
 from normadvisor.integrations.marks import Marks
-from normadvisor.integrations.own_hook import OwnHook
 from normadvisor.integrations.schedule import Schedule
+from normadvisor.probe.own_hook import OwnHook
 
 if TYPE_CHECKING:
     from normadvisor.probe.recorder import Recorder

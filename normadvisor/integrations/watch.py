@@ -192,8 +192,8 @@ class Watch:
         if world_size > 1:
             notes.append(f"activations and losses are those of the batches of the first of {world_size} processes")
         setup = {
-            **self._setup, "steps": len(self._collection.numbers), "every": self._every, "data": "training", "world_size": world_size,
-            "torch": torch.__version__,
+            **self._setup, "lr": self._collection.rate, "steps": len(self._collection.numbers), "every": self._every, "data": "training",
+            "world_size": world_size, "torch": torch.__version__,
         }  # fmt: skip
         model = getattr(self._model, "_orig_mod", self._model)
         return self._collection.measurements(type(model).__name__, setup, tuple(notes))
@@ -271,4 +271,4 @@ def _setup(model: torch.nn.Module, optimizer: Optimizer | None) -> dict[str, JSO
     device = next((str(parameter.device) for parameter in model.parameters()), "cpu")
     if optimizer is None:
         return {"device": device}
-    return {"device": device, "optimizer": type(optimizer).__name__, "lr": float(optimizer.param_groups[0].get("lr", 0.0))}
+    return {"device": device, "optimizer": type(optimizer).__name__}

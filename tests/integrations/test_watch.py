@@ -570,15 +570,7 @@ def saved_and_loaded(model):
     return torch.load(file, weights_only=False)
 
 
-@pytest.mark.parametrize(
-    "copied",
-    [
-        copy.deepcopy,
-        pytest.param(saved_and_loaded, marks=pytest.mark.xfail(reason="hooks of the recorder cannot be pickled yet")),
-        torch.optim.swa_utils.AveragedModel,
-    ],
-    ids=["deepcopy", "saved", "averaged"],
-)
+@pytest.mark.parametrize("copied", [copy.deepcopy, saved_and_loaded, torch.optim.swa_utils.AveragedModel], ids=["deepcopy", "saved", "averaged"])
 def test_copies_of_the_model_measure_nothing(copied, tmp_path):
     model, taken = net(), Taken()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -670,3 +662,25 @@ def test_memory_does_not_grow_with_the_steps():
     assert measurements.steps == HISTORY
     assert {len(values) for layer in measurements.layers for values in layer.series.values()} == {HISTORY}
     assert measurements.notes[0] == f"{HISTORY} of {HISTORY + 20} measured steps are shown: measured while training, at steps 20, 21, ... {HISTORY + 19}"
+
+
+@pytest.mark.parametrize(
+    ("rates", "told"),
+    [
+        ([0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3], []),  # a warm-up
+        ([1e-9] * 6, [2]),
+        ([1e-3, 1e-9, 1e-9, 1e-9, 1e-9, 1e-9], []),
+        ([1e4, 1e-3, 1e-3], [0]),
+    ],
+    ids=["warm-up", "tiny", "cut", "huge"],
+)
+def test_learning_rate_is_judged_once_it_is_known_not_to_rise(rates, told):
+    torch.manual_seed(0)
+    model, taken = nn.Linear(64, 3), Taken()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    with watch(model, every=1, log=taken):
+        for (images, labels), rate in zip(batches(len(rates)), rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate
+            train(model, [(images.flatten(1), labels)], optimizer=optimizer)
+    found = [numbers.step for numbers in taken if any(finding.rule == "NA608" and finding.severity == "warning" for finding in numbers.findings)]
+    assert found == told

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -126,10 +126,14 @@ def _text(value: float | None) -> str:
     return "" if value is None else repr(float(value))
 
 
-def _csv(rows: Iterator[list[str]] | list[tuple[str, ...]]) -> str:
+def _csv(rows: Iterable[Sequence[str]]) -> str:
+    return "".join(_line(row) for row in rows)
+
+
+def _line(row: Sequence[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(row)  # a carriage return within a name is quoted only where lines end with one
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _ends_a_row(path: Path) -> bool:

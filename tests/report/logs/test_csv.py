@@ -6,7 +6,7 @@ import csv
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from log_samples import FINDING, NAN_AND_INFINITE
 
@@ -97,6 +97,8 @@ def test_folder_that_cannot_be_written(tmp_path, monkeypatch):
 
 
 @settings(max_examples=50)
+@example(0.0, "\r")
+@example(-0.0, ' a,"b"\n')
 @given(st.floats(), st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_any_number_and_any_name_read_back(tmp_path_factory, value, name):
     path = tmp_path_factory.mktemp("logs") / "x.csv"

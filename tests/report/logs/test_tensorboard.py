@@ -62,6 +62,6 @@ def test_points_can_be_read_while_training_goes_on(tmp_path):
 def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     log = start_log(f"tensorboard:{tmp_path}/file/below")
-    with pytest.raises(UsageError, match="cannot write to '.*/file/below': Not a directory"):
+    with pytest.raises(UsageError, match=r"cannot write to '.*/file/below': Not a directory"):
         log.write(StepNumbers(step=0, run={"loss": 1.0}))
     log.close()
