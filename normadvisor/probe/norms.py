@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
 
-__all__ = ["Number", "channel_moments", "flat", "local", "real", "some_squares", "squares"]
+__all__ = ["Number", "all_squares", "channel_moments", "flat", "local", "real", "some_squares", "squares"]
 
 Number: TypeAlias = "float | torch.Tensor"
 """A number, or a tensor without dimensions on an accelerator that will be one once it is brought here."""
@@ -19,6 +20,8 @@ _CHUNK = 1024
 _FEW = 1 << 20
 """Values up to which a tensor is never sampled."""
 _PIECE, _EVERY = 1008, 5
+_TOGETHER = 2048
+"""Values up to which a tensor on the CPU is summed in float64 with others: the call costs more than the sum."""
 
 _SMALL, _LARGE = 1e-15, 1e15
 """Root mean squares outside of this range are summed in float64: squares of float32 below 1e-19 or above 1e19 are lost."""
@@ -69,7 +72,36 @@ def squares(tensor: torch.Tensor) -> tuple[Number, int | None]:
     if _SMALL < rms < _LARGE or (total == 0 and not any(torch.stack(torch.aminmax(values)).tolist())):
         return total, 0
     norm = float(torch.linalg.vector_norm(values, dtype=torch.float64))
-    return norm * norm, 0 if math.isfinite(norm) else values.numel() - int(torch.isfinite(values).sum())
+    return norm * norm, _not_finite(norm, values)
+
+
+def all_squares(tensors: Sequence[torch.Tensor]) -> list[tuple[Number, int | None]]:
+    """:func:`squares` of many tensors, those on accelerators and small ones together."""
+    found: list[tuple[Number, int | None]] = [(0.0, 0)] * len(tensors)
+    together: dict[tuple[torch.device, torch.dtype], list[tuple[int, torch.Tensor]]] = {}
+    for index, tensor in enumerate(tensors):
+        values = real(local(tensor))
+        home = values.device.type
+        if values.is_floating_point() and home != "mps" and (home != "cpu" or values.numel() <= _TOGETHER):
+            together.setdefault((values.device, values.dtype), []).append((index, values))
+        else:
+            found[index] = squares(tensor)
+    for (device, _), entries in together.items():
+        norms = torch._foreach_norm([values for _, values in entries], 2, dtype=torch.float64)  # noqa: SLF001 - the fused kernel
+        if device.type != "cpu":
+            sums = torch._foreach_mul(norms, norms)  # noqa: SLF001
+            found_here: list[tuple[Number, int | None]] = [(each, None) for each in sums]
+        else:
+            plain: list[float] = torch.stack(list(norms)).tolist()
+            found_here = [(norm * norm, _not_finite(norm, values)) for norm, (_, values) in zip(plain, entries, strict=True)]
+        for (index, _), each in zip(entries, found_here, strict=True):
+            found[index] = each
+    return found
+
+
+def _not_finite(norm: float, values: torch.Tensor) -> int:
+    """Values that are not finite, which are counted only if the norm is not."""
+    return 0 if math.isfinite(norm) else values.numel() - int(torch.isfinite(values).sum())
 
 
 def some_squares(tensor: torch.Tensor, first: int) -> Number:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from normadvisor.probe.layers import Held, Layer
-from normadvisor.probe.norms import Number, local, real, squares
+from normadvisor.probe.norms import Number, all_squares, local, real
 from normadvisor.probe.sampling import Sampler
 from normadvisor.probe.transfer import Transfer
 
@@ -71,33 +71,29 @@ class Parameters:
 
     def read(self) -> None:
         """Read gradients and weights as they are now."""
-        for each in self.numbers:
-            parameter = each.held.parameter
-            gradient = parameter.grad
-            if gradient is not None:
-                each.gradient, each.gradient_nonfinite = squares(gradient)
-                each.gradient_size = local(gradient).numel()
-            values = real(local(parameter))
-            if not values.is_floating_point():
-                continue
-            each.weight, _ = squares(parameter)
-            each.weight_size = local(parameter).numel()
+        having = [(each, gradient) for each in self.numbers if (gradient := each.held.parameter.grad) is not None]
+        for (each, gradient), (total, nonfinite) in zip(having, all_squares([gradient for _, gradient in having]), strict=True):
+            each.gradient, each.gradient_nonfinite, each.gradient_size = total, nonfinite, local(gradient).numel()
+        weights = [(each, values) for each in self.numbers if (values := real(local(each.held.parameter))).is_floating_point()]
+        for (each, values), (total, _) in zip(weights, all_squares([values for _, values in weights]), strict=True):
+            each.weight, each.weight_size = total, local(each.held.parameter).numel()
             if each.trainable:
                 each.before = self._sampler.parameter(values)
 
     def changed(self) -> None:
         """Compare the weights with what they were in :meth:`read`."""
+        moved: list[tuple[ParameterNumbers, torch.Tensor, float]] = []
         for each in self.numbers:
             before, each.before = each.before, None
             if before is None:
                 continue
             values = real(local(each.held.parameter))
             after = self._sampler.parameter(values)
-            if after.shape != before.shape:
-                continue
-            each.change, _ = squares(after - before if after.dtype in _WIDE else after.float() - before.float())
-            each.change_size = each.weight_size
-            each.change *= values.numel() / max(after.numel(), 1)
+            if after.shape == before.shape:
+                change = after - before if after.dtype in _WIDE else after.float() - before.float()
+                moved.append((each, change, values.numel() / max(after.numel(), 1)))
+        for (each, _, factor), (total, _) in zip(moved, all_squares([change for _, change, _ in moved]), strict=True):
+            each.change, each.change_size = total * factor, each.weight_size
 
     def send(self, transfer: Transfer) -> None:
         """Ask for what is still on an accelerator."""

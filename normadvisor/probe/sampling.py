@@ -97,7 +97,11 @@ class Sampler:
         wanted = max(_BETWEEN // values.shape[0], _FEWEST)
         if values.shape[1] > wanted and not whole:
             values = values.index_select(1, self.positions(values.shape[1], wanted, tensor.device))
-        return values.to(wide).var(0).mean()
+        if values.dtype not in {torch.float32, torch.float64}:
+            values = values.float()
+        # Much faster than var() of so few rows.
+        moved = values - values.mean(0)
+        return moved.square().sum().to(wide) / (moved.shape[1] * (moved.shape[0] - 1))
 
     def _pairs(self, total: int, wanted: int, length: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions as places before and behind the channels, ``length`` of which stand behind."""
