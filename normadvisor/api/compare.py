@@ -18,8 +18,6 @@ MAX_BYTES = 256 * 2**20
 """A run of ten thousand layers and a hundred steps has a tenth of that."""
 _HINT = "name a file that 'normadvisor probe ... --json FILE' wrote"
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-_SAMPLE = 0.5
-"""Share of the smaller model's layers that two models have in common by name if one is a version of the other."""
 
 
 def read_run(path: Path) -> tuple[Measurements, ...]:
@@ -78,25 +76,28 @@ def _number(value: Any) -> Any:
     return _WORDS.get(value, value) if isinstance(value, str) else value
 
 
-def check_comparable(now: Sequence[Measurements], earlier: Sequence[Measurements], path: Path) -> None:
-    """See whether the earlier run is of one of the models, or of another version of it.
+def check_comparable(now: Sequence[Measurements], earlier: Sequence[Measurements], path: Path) -> str | None:
+    """See whether the earlier run is of one of the models, or there is one model on either side and they have layers in common.
+
+    Returns:
+        A sentence for the reader where two models of different names are compared.
 
     Raises:
-        UsageError: it is not.
+        UsageError: there is nothing to compare.
 
     """
-    if not now:
-        return  # said already
     targets = {item.target for item in earlier}
-    if any(item.target in targets for item in now) or (len(now) == len(earlier) == 1 and _alike(now[0], earlier[0])):
-        return
+    if not now or any(item.target in targets for item in now):
+        return None  # where nothing was measured, that is said already
+    if len(now) == len(earlier) == 1 and (common := _in_common(now[0], earlier[0])):
+        one, other = now[0], earlier[0]
+        sizes = f"{len(one.layers)} and {len(other.layers)}"
+        return f"{one.target} is compared with {other.target}: {common} of their {sizes} layers have the same name"
     names = ", ".join(sorted(targets)[:4])
     message = f"--compare: {path} is a run of another model: {names}"
     raise UsageError(message, hint=f"measured now: {', '.join(item.target for item in now[:4])}")
 
 
-def _alike(one: Measurements, other: Measurements) -> bool:
-    """Whether half of the layers of the smaller model are in the other by name and class."""
-    layers = [{(layer.name, layer.cls) for layer in item.layers} for item in (one, other)]
-    smaller = min(map(len, layers))
-    return smaller > 0 and len(layers[0] & layers[1]) >= _SAMPLE * smaller
+def _in_common(one: Measurements, other: Measurements) -> int:
+    """How many layers have the same name."""
+    return len({layer.name for layer in one.layers} & {layer.name for layer in other.layers})

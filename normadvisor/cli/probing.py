@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,9 @@ def probe_targets(
     if outputs.compared is not None:
         from normadvisor.api.compare import check_comparable
 
-        check_comparable(checked.report.measurements, outputs.compare, outputs.compared)
+        note = check_comparable(checked.report.measurements, outputs.compare, outputs.compared)
+        if note is not None:
+            checked = replace(checked, report=replace(checked.report, notes=(*checked.report.notes, note)))
     print_notes(checked, printing)
     _print(checked, printing, outputs, elapsed)
     _write(checked, printing, outputs, elapsed)

@@ -125,9 +125,11 @@ def test_numbers_that_are_words_are_refused_where_they_mean_nothing(tmp_path):
 
 def test_runs_of_the_same_model_or_a_version_of_it_can_be_compared():
     path = Path("b.json")
-    check_comparable([run()], [run("other.py:Net"), run()], path)
-    check_comparable([run("mended.py:Net", ("conv", "bn", "relu"))], [run()], path)
-    check_comparable([], [run()], path)
+    assert check_comparable([run()], [run("other.py:Net"), run()], path) is None
+    assert check_comparable([], [run()], path) is None
+    assert check_comparable([run("mended.py:Net", ("conv", "bn", "relu"))], [run()], path) == (
+        "mended.py:Net is compared with net.py:Net: 2 of their 3 and 2 layers have the same name"
+    )
 
 
 def test_a_run_of_another_model_is_refused():
