@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from statistics import median
 from typing import Any, Self, TypeAlias
 
 from normadvisor.types.finding import Finding, JSONValue
@@ -137,11 +136,6 @@ class LayerMeasurements:
     """By key of :data:`LAYER_SERIES`; what was not measured is missing."""
     facts: Mapping[str, JSONValue] = field(default_factory=dict)
     """By key of :data:`LAYER_FACTS`."""
-
-    def typical(self, key: str) -> float | None:
-        """Median over the steps in which it was measured; ``None`` where it never was."""
-        known = [value for value in self.series.get(key, ()) if value is not None]
-        return median(known) if known else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
