@@ -60,6 +60,9 @@ def probe_command(  # noqa: PLR0913 - one parameter per flag; all are read by na
 
     Inputs, batches and a loss that fits the output are chosen where they are not given, and it is said which.
 
+    Started by torchrun (torchrun --nproc-per-node 2 -m normadvisor probe TARGET), processes measure it together, each on data of its own;
+    rank 0 reports for all, and a batch size is that of all together.
+
     Exit codes: 0 clean, 1 findings, 2 something could not be measured.
     """
     given = for_rank(locals())

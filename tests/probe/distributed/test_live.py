@@ -29,7 +29,7 @@ def numbers(measurements):
 DDP = "nn.parallel.DistributedDataParallel"
 
 
-@pytest.mark.parametrize("options", ["", "find_unused_parameters=True", "static_graph=True, gradient_as_bucket_view=True", "broadcast_buffers=False"])
+@pytest.mark.parametrize("options", ["find_unused_parameters=True, broadcast_buffers=False", "static_graph=True, gradient_as_bucket_view=True"])
 def test_data_parallel_model(on_ranks, options):
     found = on_ranks.results(SCRIPT + f"""
 model = {DDP}(built(), {options})
