@@ -1,14 +1,14 @@
 """BatchNorm layers: which there are, whether their running statistics follow the batches, and how much batch statistics move.
 
 What counts as one: ``torch``'s own classes and those derived from them, layers that a graph calls ``batch_norm``, and any other module with
-buffers ``running_mean`` and ``running_var``.
+tensors ``running_mean`` and ``running_var`` (or ``moving_``).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 
+_NAMES = (("running_mean", "running_var"), ("moving_mean", "moving_var"), ("moving_mean", "moving_variance"))
+
+
 @dataclass(slots=True)
 class NormLayer:
     """A BatchNorm layer."""
@@ -47,9 +50,12 @@ class NormLayer:
 
     @property
     def running(self) -> tuple[Tensor, Tensor] | None:
-        """Its running mean and variance; ``None`` where it keeps none."""
-        mean, var = getattr(self.module, "running_mean", None), getattr(self.module, "running_var", None)
-        return (mean, var) if isinstance(mean, Tensor) and isinstance(var, Tensor) and mean.shape == var.shape else None
+        """Its running mean and variance by channel, as views of its own; ``None`` where it keeps none."""
+        for names in _NAMES:
+            mean, var = (getattr(self.module, name, None) for name in names)
+            if isinstance(mean, Tensor) and isinstance(var, Tensor) and mean.shape == var.shape and mean.is_contiguous():
+                return mean.view(-1), var.view(-1)
+        return None
 
 
 @dataclass(slots=True)
@@ -71,13 +77,12 @@ def norm_layers(model: nn.Module, ops: Mapping[str, str | None]) -> dict[str, No
     """The BatchNorm layers of a model by name; those of instance normalization are none."""
     found: dict[str, NormLayer] = {}
     for name, module in walk(model):
-        running = getattr(module, "running_mean", None)
         op = ops.get(name)
         if isinstance(module, _BatchNorm):
             found[name] = NormLayer(name, module, derived=True)
         elif isinstance(module, nn.modules.instancenorm._InstanceNorm):  # noqa: SLF001 -- their common base has no public name
             continue
-        elif op == "batch_norm" or (isinstance(running, Tensor) and isinstance(getattr(module, "running_var", None), Tensor)):
+        elif op == "batch_norm" or NormLayer(name, module, derived=False).running is not None:
             found[name] = NormLayer(name, module, derived=False)
     # A wrapper that is called a norm because of the one inside it is not counted twice.
     inner = {name for name in found if any(name != other and name.startswith(f"{other}." if other else "") for other in found)}
@@ -232,9 +237,13 @@ def uses_batch(layer: NormLayer) -> tuple[Any, list[bool]]:
         changed = tensor.detach().clone()
         changed.narrow(axis, half, tensor.shape[axis] - half).mul_(3.0).add_(tensor.detach().float().std().to(tensor.dtype) + 1.0)
         buffers = {name: held.clone() for name, held in module.named_buffers()}
-        again = module.forward(changed, *args[1:])
+        again = None
+        with suppress(Exception):  # what a layer of the user's does on other values is no failure of the model
+            again = module.forward(changed, *args[1:])
         for name, held in module.named_buffers():
             held.copy_(buffers[name])
+        if not isinstance(again, Tensor) or again.shape != output.shape:
+            return
         mine, other = output.detach().narrow(axis, 0, half).float(), again.detach().narrow(axis, 0, half).float()
         if bool((output.detach().amax(0) == output.detach().amin(0)).all()):
             answers.extend([module.training] if layer.derived else [])
@@ -262,16 +271,20 @@ def watching_gaps(layers: Mapping[str, NormLayer], settled: Mapping[str, tuple[T
             running.add(name)
             now = _copied(pair)
             flags = {part: part.training for part in module.modules()}
+            other = None
             try:
                 _put(pair, settled[name])
                 for part in flags:
                     part.training = False
-                other = module.forward(*args)
+                with suppress(Exception):
+                    other = module.forward(*args)
             finally:
                 running.discard(name)
                 for part, flag in flags.items():
                     part.training = flag
                 _put(pair, now)
+            if not isinstance(other, Tensor) or other.shape != output.shape:
+                return
             mine, theirs = output.detach().float(), other.detach().float()
             size = float(theirs.norm())
             if 0 < size < math.inf:

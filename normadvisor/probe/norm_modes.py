@@ -19,11 +19,14 @@ from normadvisor.probe.batchnorm import (
     watching_statistics,
 )
 from normadvisor.probe.capture import Captured, Snapshot, capturing, layer_gaps, paired, snapshot
-from normadvisor.probe.comparison import COMPARED, NEGLIGIBLE, Modes, anchors, batch_of_number, beside_others, rms, why_no_gap
+from normadvisor.probe.comparison import COMPARED, Modes, anchors, batch_of_number, beside_others, rms, why_no_gap
 from normadvisor.probe.outputs import difference
 from normadvisor.probe.samples import Batch
 
 __all__ = ["norms_against_eval"]
+
+SMALL_GAP = 0.01
+"""A relative difference of outputs that nobody needs to explain."""
 
 
 def norms_against_eval(modes: Modes, first: Batch, *, fresh: bool | None) -> None:
@@ -90,10 +93,11 @@ def _gaps_of_layers(modes: Modes, using: dict[str, NormLayer], first: Batch, fla
 def _excess(modes: Modes, name: str, mean_noise: float, var_noise: float) -> float | None:
     """A layer's gap over the one that noise explains: mean and standard deviation move by these much around the settled ones.
 
-    Half the relative movement of the variance is that of the standard deviation. Rounding explains a millionth of any output.
+    Half the relative movement of the variance is that of the standard deviation. A layer behind a branch that begins at zero gets
+    almost constant values, whose statistics hardly move: a gap of :data:`SMALL_GAP` is always taken as explained.
     """
     gap = modes.session.found.layers.get(name, {}).get("bn_gap")
-    expected = (mean_noise**2 + var_noise**2 / 4) ** 0.5 + NEGLIGIBLE
+    expected = (mean_noise**2 + var_noise**2 / 4 + SMALL_GAP**2) ** 0.5
     return gap / expected if isinstance(gap, float) else None
 
 

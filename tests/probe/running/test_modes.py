@@ -68,6 +68,24 @@ class AlwaysDrops(nn.Module):
         return F.dropout(x, 0.5)
 
 
+class Shaped(Custom):
+    """Statistics that broadcast, under the names that other frameworks use."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        del self.running_mean, self.running_var
+        self.register_buffer("moving_mean", torch.zeros(1, channels, 1, 1))
+        self.register_buffer("moving_var", torch.ones(1, channels, 1, 1))
+
+    def forward(self, x):
+        mean, var = self.moving_mean, self.moving_var
+        if self.training:
+            var, mean = torch.var_mean(x, (0, 2, 3), correction=0, keepdim=True)
+            self.moving_mean = 0.99 * self.moving_mean + 0.01 * mean.detach()
+            self.moving_var = 0.99 * self.moving_var + 0.01 * var.detach()
+        return (x - mean) / (var + 1e-5).sqrt() * self.weight[None, :, None, None] + self.bias[None, :, None, None]
+
+
 def momentum(value):
     return lambda channels: nn.BatchNorm2d(channels, momentum=value)
 
@@ -82,8 +100,8 @@ def norms(measured):
 
 @pytest.mark.parametrize(
     ("norm", "share"),
-    [(nn.BatchNorm2d, 0.1), (momentum(0.01), 0.01), (momentum(0.9), 0.9), (momentum(None), 1.0), (Custom, 0.01)],
-    ids=["momentum .1", "momentum .01", "momentum .9", "cumulative", "by hand"],
+    [(nn.BatchNorm2d, 0.1), (momentum(0.01), 0.01), (momentum(0.9), 0.9), (momentum(None), 1.0), (Custom, 0.01), (Shaped, 0.01)],
+    ids=["momentum .1", "momentum .01", "momentum .9", "cumulative", "by hand", "other shapes"],
 )
 @pytest.mark.parametrize("batch", [8, 32])
 def test_healthy_norms_differ_by_the_noise_of_batch_statistics_alone_whatever_their_momentum(probe, conv_net, norm, share, batch):
