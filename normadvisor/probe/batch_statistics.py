@@ -41,7 +41,10 @@ def running_statistics(module: nn.Module) -> Running | None:
     mean, variance = getattr(module, "running_mean", None), getattr(module, "running_var", None)
     if not isinstance(mean, torch.Tensor) or not isinstance(variance, torch.Tensor) or nn.parameter.is_lazy(mean):
         return None
-    return Running(mean.detach().clone(), variance.detach().clone())
+    if mean.numel() != variance.numel() or not mean.is_floating_point():
+        return None
+    # Written by hand, they may have the axes of what they are subtracted from: (1, C, 1, 1).
+    return Running(mean.detach().clone().reshape(-1), variance.detach().clone().reshape(-1))
 
 
 class BatchStatistics:

@@ -124,6 +124,9 @@ class Recorder:
         name = layer.name or layer.cls
         self._notes.setdefault(f"failed {name}", f"Outputs of {name} could not be measured: {error}")
 
+    def _failed_part(self, what: str, error: Exception) -> None:
+        self._notes.setdefault(what, f"Not measured: {what}: {error}")
+
     def begin_step(self) -> None:
         """Start a step; what was seen of one that never ended is dropped."""
         if not self._entered:
@@ -168,7 +171,7 @@ class Recorder:
         if parameters is not None:
             parameters.changed()
             parameters.send(step.transfer)
-        step.reduce()
+        step.reduce(self._failed_part)
         step.transfer.run()
         if parameters is not None and self._combine is not None:
             parameters.combine(self._combine)

@@ -132,10 +132,13 @@ class Step:
         total = squares(values)[0] if self._exact else some_squares(values, self._sampler.round)
         self.of(layer).gradients.append((total, values.numel()))
 
-    def reduce(self) -> None:
-        """Put what is left to compute on its way."""
-        self._samples.reduce(self.transfer)
-        self.statistics.reduce(self.transfer)
+    def reduce(self, failed: Callable[[str, Exception], None]) -> None:
+        """Put what is left to compute on its way; ``failed`` is told of a kind of numbers that cannot be had."""
+        for what, part in (("samples of outputs", self._samples), ("statistics of batches", self.statistics)):
+            try:
+                part.reduce(self.transfer)
+            except Exception as error:  # noqa: BLE001 - one kind of numbers must not take the others along
+                failed(what, error)
         for seen in self.seen.values():
             for mask in seen.dead.values():
                 self.transfer.add(mask.sum(), _appended(seen.dead_counts))

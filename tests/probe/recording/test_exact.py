@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from normadvisor.probe.batch_statistics import BatchStatistics
+
 
 class _Net(nn.Module):
     """A bit of everything whose numbers can be computed by hand."""
@@ -206,3 +208,35 @@ def test_the_loss_scale_is_reported_and_undone(record):
     for key in ("grad_norm", "grad_rms", "weight_grad_norm", "act_grad_norm", "act_grad_rms"):
         assert scaled.all(key) == pytest.approx(plain.all(key), rel=1e-5)
     assert (plain.recorder.series()["loss_scale"], scaled.recorder.series()["loss_scale"]) == ((1.0,), (1024.0,))
+
+
+def test_a_batch_norm_written_by_hand(record):
+    class ByHand(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1, 4, 1, 1))
+            self.register_buffer("running_mean", torch.zeros(1, 4, 1, 1))
+            self.register_buffer("running_var", torch.ones(1, 4, 1, 1))
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            variance, mean = torch.var_mean(values, (0, 2, 3), keepdim=True)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, 0.5)
+                self.running_var.lerp_(variance, 0.5)
+            return (values - mean) / (variance + 1e-5).sqrt() * self.weight
+
+    images = torch.randn(5, 4, 9, 9) * 2 + 1
+    recorded = record(nn.Sequential(ByHand()), lambda model: model(images).square().mean(), ops={"0": "batch_norm"})
+    mean = images.double().mean((0, 2, 3))
+    assert recorded.all("bn_mean_gap") == {"0": pytest.approx(math.sqrt(float((mean**2 / (1 + 1e-5)).mean())), rel=1e-4)}
+    assert recorded.recorder.notes == ()
+
+
+def test_numbers_that_cannot_be_had_do_not_take_others_along(record, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: Any) -> None:
+        raise RuntimeError("odd shapes")
+
+    monkeypatch.setattr(BatchStatistics, "reduce", fail)
+    recorded = record(nn.Sequential(nn.BatchNorm1d(4)), lambda model: model(torch.randn(5, 4)).square().mean())
+    assert (set(recorded.all("act_std")), set(recorded.all("grad_norm")), recorded.all("bn_mean_gap")) == ({"0"}, {"0"}, {})
+    assert recorded.recorder.notes == ("Not measured: statistics of batches: odd shapes",)
