@@ -119,7 +119,7 @@ def test_the_ground_says_what_was_left_out(page):
         "Skill (0 guessing, 1 knowing), quartiles:",
         "0.65, 0.80, 0.95 of the healthy ones, 0.10, 0.30, 0.50 of the planted ones.",
         "10 seconds of probing, one process per network.",
-        "The first loss differs: mlp/negative-bias-one/0.",
+        "First losses that differ between the tools, where training draws nothing: mlp/negative-bias-one/0.",
     ]
 
 

@@ -143,9 +143,7 @@ def _ground(rows: _Rows) -> list[str]:
         f"{_quartiles(kept[True])} of the healthy ones, {_quartiles(kept[False])} of the planted ones.",
         "",
         f"{sum(row['seconds'] for row in rows):.0f} seconds of probing, one process per network.",
-        "The first loss was the same for all tools, but where training draws anew."
-        if not different
-        else f"The first loss differs: {', '.join(different)}.",
+        f"First losses that differ between the tools, where training draws nothing: {', '.join(different) or 'none'}.",
     ]
 
 
