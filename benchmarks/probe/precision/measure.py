@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.probe.precision.models import Entry
-from normadvisor.api.examine import trace_built
+from normadvisor.api.examine import Traced, trace_built
 from normadvisor.api.measure import Subject, measure
+from normadvisor.errors import InputError
 from normadvisor.rulebook import load_rules
 from normadvisor.targets.build import build, build_real
-from normadvisor.targets.load import load
+from normadvisor.targets.load import Loaded, load
 from normadvisor.targets.parse import parse_target
 from normadvisor.types import Measurements, ProbeOptions, RunContext
 
@@ -72,7 +73,7 @@ def _fill(row: Row, entry: Entry) -> None:
     context = RunContext()
     loaded = load(parse_target(entry.target, Path.cwd()), real=True)
     row.stage = "trace"
-    known = trace_built(build(loaded), target=entry.name, inputs=entry.inputs, context=context)
+    known = _traced(loaded, entry, context)
     row.stage = "build"
     built = build_real(loaded, seed=0)
     subject = Subject(
@@ -93,9 +94,19 @@ def _fill(row: Row, entry: Entry) -> None:
     row.stage = "done"
 
 
+def _traced(loaded: Loaded, entry: Entry, context: RunContext) -> Traced:
+    """With the inputs of the entry; with inferred ones where the model does not take them."""
+    try:
+        return trace_built(build(loaded), target=entry.name, inputs=entry.inputs, context=context)
+    except InputError:
+        if not entry.inputs:
+            raise
+        return trace_built(build(loaded), target=entry.name, inputs=(), context=context)
+
+
 def _note(row: Row, measurements: Measurements) -> None:
-    row.loss, row.batch = measurements.setup["loss"], str(measurements.setup["inputs"])
-    row.steps, row.layers = int(measurements.setup["steps"]), len(measurements.layers)
+    setup: Any = measurements.setup
+    row.loss, row.batch, row.steps, row.layers = setup["loss"], str(setup["inputs"]), setup["steps"], len(measurements.layers)
     row.loss_words = next((note.removeprefix("loss: ") for note in measurements.notes if note.startswith("loss: ")), "")
     row.facts = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in measurements.facts.items()}
     row.missing, row.notes = dict(measurements.missing), list(measurements.notes)
