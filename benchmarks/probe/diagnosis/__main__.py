@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--name", default="", help="networks whose name contains this")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--keep", type=Path, help="folder for the measurements as JSON")
-    parser.add_argument("--rows", type=Path, help="file that keeps what was measured and said")
+    parser.add_argument("--rows", type=Path, help="file that keeps what was measured and said, so that an interrupted run goes on")
     parser.add_argument("--write", type=Path, help="markdown file to write")
     arguments = parser.parse_args()
     wanted = [
@@ -37,16 +37,18 @@ def main() -> None:
         and arguments.only in (None, network.kind)
         and arguments.half in (None, "development" if network.development else "held-out")
     ]
-    rows = []
+    rows = json.loads(arguments.rows.read_text(encoding="utf-8")) if arguments.rows and arguments.rows.exists() else []
+    rows = [row for row in rows if row["name"] in wanted]
+    known = {row["name"] for row in rows}
     if arguments.keep:
         arguments.keep.mkdir(parents=True, exist_ok=True)
     with get_context("spawn").Pool(arguments.jobs) as pool:
-        for row in pool.imap_unordered(partial(measure, keep=arguments.keep), wanted):
+        for row in pool.imap_unordered(partial(measure, keep=arguments.keep), [name for name in wanted if name not in known]):
             rows.append(row)
+            if arguments.rows:
+                arguments.rows.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", encoding="utf-8")
             print(f"{len(rows)} of {len(wanted)}  {row['name']}  {' '.join(row['normadvisor']) or '-'}  {row['problem']}", flush=True)
     rows.sort(key=lambda row: row["name"])
-    if arguments.rows:
-        arguments.rows.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", encoding="utf-8")
     text = "\n".join(lines(rows))
     print(text)
     if arguments.write:
