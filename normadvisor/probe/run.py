@@ -39,7 +39,7 @@ from normadvisor.probe.recorder import Recorder
 from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Found, Session, device_of, seed_everything
 from normadvisor.probe.steps import STEPS_SHARE, Steps, run_steps
-from normadvisor.probe.warmup import ForwardError, free_memory, warm_up
+from normadvisor.probe.warmup import ForwardError, cut_if_slow, free_memory, warm_up
 from normadvisor.types import LayerMeasurements, Measurements
 
 if TYPE_CHECKING:
@@ -162,9 +162,7 @@ def _session(probe: _Probe, keep: Kept) -> Session:
     seed_everything(options.seed, device)
     size, said = batch_size_of(options, probe.context, probe.inputs if probe.batches is None else None)
     seed = options.seed + 1_000_003 * probe.ranks.rank
-    source = source_of(
-        model, inputs=probe.inputs, batches=probe.batches, precision=precision, size=size, seed=seed, steps=options.steps
-    )
+    source = source_of(model, inputs=probe.inputs, batches=probe.batches, precision=precision, size=size, seed=seed, steps=options.steps)
     if is_lazy(model):
         found.notes.append("lazy layers got their shapes from the first batch; they are lazy again now")
         initialize(model, source.batch(0))
@@ -202,6 +200,7 @@ def _flags(model: nn.Module, keep: Kept, *, keeps: bool) -> tuple[dict[nn.Module
 
 def _steps(session: Session, probe: _Probe) -> tuple[Steps, Recorder, Chosen | None, Batch]:
     """Warm-up and recorded steps; with smaller batches where memory runs out, with the inputs' own where no other is taken."""
+    cut_if_slow(session, session.budget.seconds * STEPS_SHARE)
     while True:
         size: int | None = None
         try:

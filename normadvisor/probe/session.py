@@ -105,9 +105,11 @@ class Session:
 
     @contextmanager
     def mode(self, flags: Mapping[nn.Module, bool]) -> Iterator[None]:
-        """Modules in the given modes."""
-        before = {module: module.training for module in flags}
-        for module, flag in flags.items():
+        """Modules in the given modes; those that forward put in later are in the mode of the module that holds them."""
+        wanted = dict(flags)
+        _inherit(self.model, wanted)
+        before = {module: module.training for module in wanted}
+        for module, flag in wanted.items():
             module.training = flag
         try:
             yield
@@ -132,6 +134,14 @@ class Session:
             self.model.train()  # a model's own train() may freeze parameters, too
         for module, flag in self.train_flags.items():
             module.training = flag
+
+
+def _inherit(model: nn.Module, flags: dict[nn.Module, bool]) -> None:
+    """Give modules without a flag that of the module they stand in."""
+    flags.setdefault(model, model.training)
+    for module in model.modules():  # holders come before what they hold
+        for child in module.children():
+            flags.setdefault(child, flags[module])
 
 
 def seed_everything(seed: int, device: torch.device) -> None:

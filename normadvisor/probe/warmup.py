@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,37 @@ from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Session
 from normadvisor.probe.steps import frozen_words
 
-__all__ = ["ForwardError", "free_memory", "warm_up"]
+__all__ = ["ForwardError", "cut_if_slow", "free_memory", "warm_up"]
+
+TRIAL = 2
+"""Samples of the forward pass that tells whether a warm-up with all of them would take too long."""
+STEP = 3.0
+"""Forward passes that a step takes: backward, each product is followed by two of its size."""
+SIZES = (4, TRIAL)
+"""Samples of a batch whose warm-up would take too long otherwise; the first that fits."""
+
+
+def cut_if_slow(session: Session, seconds: float) -> None:
+    """Make batches smaller where a warm-up and a single step would take longer than ``seconds``.
+
+    Known from one forward pass of few samples, so that a model of which a whole batch takes minutes does not take them. Batches that the
+    user gave, or whose size he said, stay as they are.
+    """
+    size = session.source.size
+    if session.source.real or session.found.facts["batch_given"] or session.ranks.world_size > 1 or size is None or size <= max(SIZES):
+        return
+    session.source.cut(TRIAL)
+    start = time.perf_counter()
+    # A model that does not run says so in the warm-up, where it gets all samples.
+    with suppress(Exception), torch.no_grad():
+        session.forward(session.source.batch(0))
+    each = (time.perf_counter() - start) * STEP / TRIAL
+    session.source.cut(size)
+    if 2 * each * size <= seconds:
+        return
+    smaller = next((wanted for wanted in SIZES if 2 * each * wanted <= seconds), SIZES[-1])
+    session.source.cut(smaller)
+    session.found.notes.append(f"batches of {smaller} samples: a step with {size} would take too much of {session.budget.seconds:g} s")
 
 
 def free_memory(session: Session) -> None:

@@ -165,7 +165,10 @@ def test_gaps_of_single_layers_do_not_add_up_with_depth(probe):
 def test_norms_whose_scale_begins_at_zero_use_the_batch_too(probe, conv_net):
     model = conv_net()
     nn.init.zeros_(model[4].weight)
-    assert {name: (uses, tracks) for name, (uses, tracks, _) in norms(probe(model, SHAPE)).items()} == {"1": ("batch", True), "4": ("batch", True)}
+    assert {name: (uses, tracks) for name, (uses, tracks, _) in norms(probe(model, SHAPE)).items()} == {
+        "1": ("batch", True),
+        "4": ("batch", True),
+    }
 
 
 def test_frozen_norms_are_no_leak(probe, conv_net):
@@ -314,3 +317,26 @@ def test_an_eval_pass_that_fails_is_told_and_nothing_else_is_lost(probe):
     assert measured.missing["eval_repeat_gap"] == "a forward pass failed: NotImplementedError: no inference yet"
     assert len(measured.series["loss"]) == 2
     assert measured.facts["restored"] is True
+
+
+class SwapsInForward(nn.Module):
+    """Puts another block in place when it first runs, as models do that choose their attention by the length of what they get."""
+
+    def __init__(self):
+        super().__init__()
+        self.holder = nn.Sequential(nn.Linear(16, 16))
+        self.head = nn.Linear(16, 4)
+        self.swapped = False
+
+    def forward(self, x):
+        if not self.swapped:
+            self.holder[0] = nn.Sequential(self.holder[0], nn.Dropout(0.5))
+            self.swapped = True
+        return self.head(self.holder(x))
+
+
+def test_modules_put_in_by_forward_have_the_mode_of_their_holder(probe):
+    model = SwapsInForward()
+    facts = probe(model, (8, 16)).facts
+    assert (facts["eval_repeat_gap"], facts["restored"]) == (0.0, True)
+    assert facts["train_repeat_gap"] > 0.1

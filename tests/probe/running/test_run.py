@@ -1,6 +1,7 @@
 """The whole of a probe: what it gives, and that it leaves no trace."""
 
 import random
+import time
 
 import pytest
 import torch
@@ -168,4 +169,37 @@ def test_time_first_sequences_are_batched_along_their_second_axis(probe):
 
     batches = [(torch.randn(16, 4, 5), torch.randint(0, 3, (4,))) for _ in range(5)]
     found = probe(Tagger(), batches=batches)
-    assert (found.setup["batch_size"], found.setup["loss"], found.facts["eval_batch_gap"]) == (4, "cross_entropy", pytest.approx(0.0, abs=1e-6))
+    assert (found.setup["batch_size"], found.setup["loss"], found.facts["eval_batch_gap"]) == (
+        4,
+        "cross_entropy",
+        pytest.approx(0.0, abs=1e-6),
+    )
+
+
+class Slow(nn.Module):
+    """Takes 50 ms for each sample."""
+
+    def __init__(self, note):
+        super().__init__()
+        self.head = nn.Linear(3, 4)
+        self.note = note
+
+    def forward(self, x):
+        self.note(len(x))
+        time.sleep(0.05 * len(x))
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize(("budget", "size"), [(40.0, 8), (3.0, 4), (0.5, 2)])
+def test_a_slow_model_gets_few_samples_before_its_first_step(probe, budget, size):
+    sizes = []
+    measured = probe(Slow(sizes.append), (2, 3, 96, 96), options={"budget": budget})
+    assert (sizes[:2], measured.setup["batch_size"]) == ([2, size], size)
+    said = f"batches of {size} samples: a step with 8 would take too much of {budget:g} s"
+    assert (said in measured.notes) == (size < 8)
+
+
+def test_the_size_that_was_asked_for_stays_however_slow_the_model(probe):
+    sizes = []
+    measured = probe(Slow(sizes.append), (2, 3, 96, 96), options={"budget": 0.5, "batch_size": 6, "steps": 1})
+    assert (sizes[0], measured.setup["batch_size"]) == (6, 6)
