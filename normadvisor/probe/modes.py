@@ -35,6 +35,7 @@ from normadvisor.probe.failures import failure, ran_out_of_memory
 from normadvisor.probe.layers import walk
 from normadvisor.probe.norm_modes import norms_against_eval
 from normadvisor.probe.outputs import difference, similarity
+from normadvisor.probe.own_code import measure_own_code
 from normadvisor.probe.random_calls import DROPPING, watching_random_calls
 from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Session
@@ -45,7 +46,7 @@ SHARE = 0.8
 """Share of the budget after which this phase is cut short."""
 _KEYS = (
     "train_eval_similarity", "train_eval_gap", "train_eval_bias", "train_repeat_gap", "norm_gap", "norm_noise", "eval_repeat_gap",
-    "eval_batch_gap",
+    "eval_batch_gap", "code_gap", "drop_scale",
 )  # fmt: skip
 _NAMES = ("DropPath", "StochasticDepth", "DropBlock")
 
@@ -134,6 +135,8 @@ def _measure(modes: Modes, *, fresh: bool | None) -> None:
     else:
         for key in ("norm_gap", "norm_noise"):
             found.missing[key] = "no layer normalizes with the statistics of the batch"
+    random = frozenset(name for name, module in walk(session.model) if is_random_layer(module, session.ops.get(name)))
+    measure_own_code(modes, first, random)
     session.progress("modes", 4, 4)
 
 

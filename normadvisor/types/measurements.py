@@ -31,6 +31,7 @@ LAYER_SERIES: dict[str, str] = {
     "saturated_share": "share of output values in the flat part of a saturating activation",
     "nonfinite": "output values that are infinite or not a number",
     "grad_nonfinite": "parameter gradient values that are infinite or not a number",
+    "call_growth": "standard deviation of the layer's last output in a pass over that of its middle one, where it runs 6 times or more",
     "bn_mean_gap": "BatchNorm: distance of the batch's mean from the running mean in running standard deviations, RMS over channels",
     "bn_var_gap": "BatchNorm: natural logarithm of the batch's variance over the running variance, RMS over channels",
 }
@@ -57,6 +58,8 @@ LAYER_FACTS: dict[str, str] = {
     "tied": "name of the layer that its parameters are counted with",
     "bias_grad_ratio": "L2 norm of the bias' gradient over that of the weight's, largest over the steps",
     "norm_gap": "the same with BatchNorm alone in train mode, statistics settled in that mode",
+    "code_gap": "relative RMS difference of its output in train and eval mode with norms and dropout layers in eval mode both times",
+    "alike_share": "share of units that gave what another unit gave, on all samples of every step: copies of one another",
     "eval_repeat_gap": "relative RMS difference of the layer's output in two eval passes on the same batch",
     "eval_batch_gap": "relative RMS difference of the layer's eval output for a sample beside other samples, as many of them",
 }
@@ -78,6 +81,9 @@ RUN_FACTS: dict[str, str] = {
     "train_eval_similarity": "cosine similarity of train and eval outputs on the same batch, after the running statistics settled",
     "train_eval_gap": "relative RMS difference of these outputs",
     "train_eval_bias": "relative RMS distance of the mean of several train outputs from the eval output, the mean's own noise subtracted",
+    "code_gap": "relative RMS difference of train and eval outputs with norms and dropout layers in eval mode both times: the model's own code",
+    "drop_scale": "mean of what dropout by hand gives in train mode over its eval output, where that is farthest from 1",
+    "drop_modules": "names of modules with that dropout; empty name for the model's own code",
     "train_repeat_gap": "relative RMS difference of two train passes on the same batch: dropout, stochastic depth",
     "norm_gap": "relative RMS difference of outputs with BatchNorm alone in train mode and in eval mode, statistics settled in that mode",
     "norm_noise": "relative RMS movement of a sample's output with the rest of its batch, BatchNorm alone in train mode",

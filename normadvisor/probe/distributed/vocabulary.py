@@ -64,6 +64,7 @@ LAYER_WAYS: dict[str, Way] = {
     "saturated_share": Way.SAMPLES,
     "nonfinite": Way.SUM,
     "grad_nonfinite": Way.PARTS_SUM,
+    "call_growth": Way.SAMPLES,
     "bn_mean_gap": Way.SAMPLES_RMS,
     "bn_var_gap": Way.SAMPLES_RMS,
 }
@@ -92,6 +93,8 @@ LAYER_FACT_WAYS: dict[str, Way] = {
     "norm_gap": Way.RMS,
     "eval_repeat_gap": Way.RMS,
     "eval_batch_gap": Way.RMS,
+    "code_gap": Way.RMS,
+    "alike_share": Way.MIN,
 }
 """Of :data:`normadvisor.types.measurements.LAYER_FACTS`."""
 
@@ -112,6 +115,9 @@ RUN_FACT_WAYS: dict[str, Way] = {
     "train_eval_gap": Way.RMS,
     "train_eval_bias": Way.RMS,
     "train_repeat_gap": Way.RMS,
+    "code_gap": Way.RMS,
+    "drop_scale": Way.MEAN,
+    "drop_modules": Way.FIRST,
     "norm_gap": Way.RMS,
     "norm_noise": Way.RMS,
     "checkpoint_gap": Way.RMS,
