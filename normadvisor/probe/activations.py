@@ -12,7 +12,7 @@ from normadvisor.probe.norms import flat
 from normadvisor.probe.transfer import Transfer
 from normadvisor.probe.units import Flat
 
-__all__ = ["Run", "Samples", "exact_moments", "extremes", "joined"]
+__all__ = ["Run", "Samples", "call_growth", "exact_moments", "extremes", "joined"]
 
 _ROWS = 16
 """Samples that are reduced together: few enough to stay in the processor's cache."""
@@ -155,6 +155,21 @@ def joined(runs: Sequence[Run]) -> dict[str, float]:
         found["act_abs_max"] = max(_magnitude(low, high) for low, high in bounds)
         found["nonfinite"] = float(sum(_nonfinite(run) for run in runs))
     return found
+
+
+_RUNS = 6
+"""Runs in a pass from which on they are a recurrence that has a middle."""
+
+
+def call_growth(runs: Sequence[Run]) -> dict[str, float]:
+    """``call_growth`` of a layer's runs in one pass, where there are enough of one size.
+
+    From the middle on: the first runs start from an empty state, and what they grow by is no growth of the recurrence.
+    """
+    if len(runs) < _RUNS or len({run.size for run in runs}) > 1:
+        return {}
+    middle, last = runs[len(runs) // 2].variance, runs[-1].variance
+    return {"call_growth": math.sqrt(last / middle)} if middle > 0 and last >= 0 else {}
 
 
 def _magnitude(low: float, high: float) -> float:

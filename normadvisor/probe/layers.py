@@ -51,6 +51,8 @@ class Layer:
     gradient_read: bool = False
     """Gradients were read while it had trainable parameters."""
     bias_ratio: float | None = None
+    alike: float | None = None
+    """Smallest share of units of a step that are copies of another one."""
 
 
 @dataclass(frozen=True, slots=True)

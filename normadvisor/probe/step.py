@@ -10,15 +10,21 @@ from typing import Any
 
 import torch
 
-from normadvisor.probe.activations import Run, Samples, exact_moments, extremes, joined
+from normadvisor.probe.activations import Run, Samples, call_growth, exact_moments, extremes, joined
 from normadvisor.probe.batch_statistics import BatchStatistics
 from normadvisor.probe.layers import Layer
 from normadvisor.probe.norms import Number, local, real, some_squares, squares
 from normadvisor.probe.sampling import Sampler
 from normadvisor.probe.transfer import Transfer
-from normadvisor.probe.units import Flat, dead_units, flat_parts, unit_axis
+from normadvisor.probe.units import Flat, alike_units, dead_units, flat_parts, unit_axis
+from normadvisor.types import GROUPS
 
 __all__ = ["Seen", "Step"]
+
+
+_MAPS = frozenset(GROUPS["linear_map"])
+_POSITIONS = 16
+"""Positions at which units are compared where all of them are measured."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +37,9 @@ class Seen:
     """Outputs of the function that is applied to the layer's output."""
     dead: dict[tuple[str, int], torch.Tensor] = field(default_factory=dict)
     dead_counts: list[float] = field(default_factory=list)
+    alike: list[tuple[torch.Tensor, int]] = field(default_factory=list)
+    """Number of units that are copies of another one, and of units, by run."""
+    alike_counts: list[float] = field(default_factory=list)
     gradients: list[tuple[Number, int]] = field(default_factory=list)
     """Sum of squares and size of each gradient that arrived at an output."""
     gaps: list[list[float]] = field(default_factory=list)
@@ -115,6 +124,9 @@ class Step:
         else:
             sample, whole = self._sampler.units(values, axis)
             self._samples.add(sample, run, parts)
+        if layer.op in _MAPS and full and run.size > values.shape[axis]:
+            every = values.movedim(axis, -1).reshape(-1, values.shape[axis])[:_POSITIONS] if sample is None else sample
+            self.of(layer).alike.append((alike_units(every), values.shape[axis]))
         if parts is not None:
             every = values.movedim(axis, -1).reshape(-1, values.shape[axis]) if sample is None else sample
             self._note_dead(layer, dead_units(every, values, axis, parts, whole=whole), front)
@@ -142,6 +154,8 @@ class Step:
         for seen in self.seen.values():
             for mask in seen.dead.values():
                 self.transfer.add(mask.sum(), _appended(seen.dead_counts))
+            for alike, _ in seen.alike:
+                self.transfer.add(alike, _appended(seen.alike_counts))
             for index, (total, size) in enumerate(seen.gradients):
                 if isinstance(total, torch.Tensor):
                     self.transfer.add(total, _replaced(seen.gradients, index, size))
@@ -156,6 +170,8 @@ class Step:
             found |= {key: value for key, value in joined(seen.activated).items() if key in {"zero_share", "saturated_share"}}
         if seen.dead_counts:
             found["dead_share"] = sum(seen.dead_counts) / sum(units for _, units in seen.dead)
+        if self.passes == 1:
+            found |= call_growth(seen.runs)
         size = sum(size for _, size in seen.gradients)
         if size:
             norm = math.sqrt(sum(float(total) for total, _ in seen.gradients)) / scale

@@ -20,6 +20,9 @@ def note(layer: Layer, seen: Seen | None, passes: int, numbers: Sequence[Paramet
         layer.calls = seen.calls / max(passes, 1)
     for key, mask in (seen.dead if seen is not None else {}).items():
         layer.dead[key] = layer.dead[key] & mask if key in layer.dead else mask
+    if seen is not None and seen.alike_counts:
+        share = sum(seen.alike_counts) / sum(units for _, units in seen.alike)
+        layer.alike = share if layer.alike is None else min(share, layer.alike)
     layer.gradient_given = layer.gradient_given or any(each.gradient_size for each in numbers)
     trainable = [each for each in numbers if each.trainable]
     if trainable:
@@ -88,6 +91,8 @@ def _measurement(
         facts["activation"] = layer.applied
     if layer.name in tied:
         facts["tied"] = tied[layer.name]
+    if layer.alike is not None:
+        facts["alike_share"] = layer.alike
     if layer.bias_ratio is not None:
         facts["bias_grad_ratio"] = layer.bias_ratio
     return LayerMeasurements(

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from normadvisor.probe.layers import Layer
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
-__all__ = ["Flat", "dead_units", "flat_parts", "function_flat_parts", "unit_axis"]
+__all__ = ["Flat", "alike_units", "dead_units", "flat_parts", "function_flat_parts", "unit_axis"]
 
 _SECOND = frozenset({"conv", "conv_transpose", "batch_norm", "instance_norm", "group_norm", "local_response_norm", "prelu"})
 """Operations whose channels are axis 1 of a batch."""
@@ -151,3 +152,26 @@ def _stuck(parts: Flat, extreme: Callable[[bool], torch.Tensor]) -> torch.Tensor
         return (extreme(True) == 0) & (extreme(False) == 0)
     dead = extreme(True) <= parts.low
     return dead | (extreme(False) >= parts.high) if parts.high < math.inf else dead
+
+
+_EQUAL = 1e-5
+"""Relative difference up to which two units are one: sums of a few thousand products in float32 differ by less, in whatever order."""
+
+
+def alike_units(sample: torch.Tensor) -> torch.Tensor:
+    """How many units gave the same as another one at every position, no dimensions; those that gave zeros alone do not count.
+
+    Units are told apart by their norm and by their product with one vector, so that none is compared with all the others: two that differ
+    agree in both by chance once in some 1e9 pairs.
+
+    Args:
+        sample: ``(positions, units)``.
+
+    """
+    values = sample if sample.dtype == torch.float64 else sample.float()
+    steps = torch.arange(values.shape[0], device=values.device, dtype=values.dtype)
+    products, order = torch.sin(steps * 12.9898 + 1.0).matmul(values).sort()
+    norms = torch.linalg.vector_norm(values, dim=0)[order]
+    bound = _EQUAL * norms[1:]
+    same = ((products[1:] - products[:-1]).abs() <= bound) & ((norms[1:] - norms[:-1]).abs() <= bound) & (norms[1:] > 0)
+    return torch.nn.functional.pad(same, (1, 0)).logical_or(torch.nn.functional.pad(same, (0, 1))).sum()
