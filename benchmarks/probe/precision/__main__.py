@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("families", nargs="*", help=f"any of {', '.join(FAMILIES)}; all by default")
     parser.add_argument("--only", help="models whose name contains this")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--budget", type=float, default=12.0, help="seconds for measuring one model")
+    parser.add_argument("--budget", type=float, default=20.0, help="seconds for measuring one model")
     parser.add_argument("--rows", type=Path, help="file of JSON lines that keeps what was measured, so that an interrupted run goes on")
     parser.add_argument("--write", type=Path, help="markdown file to write")
     arguments = parser.parse_args()

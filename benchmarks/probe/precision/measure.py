@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.probe.precision.models import Entry
 from normadvisor.api.examine import Traced, trace_built
 from normadvisor.api.measure import Subject, measure
-from normadvisor.errors import InputError
+from normadvisor.errors import NormAdvisorError
 from normadvisor.rulebook import load_rules
 from normadvisor.targets.build import build, build_real
 from normadvisor.targets.load import Loaded, load
@@ -25,15 +25,17 @@ __all__ = ["Row", "probe_entry"]
 
 _RULES = list(load_rules().rules.values())
 """Read once, before the processes that measure are forked."""
+_STEPS = 5
+"""Recorded: more than the three that rules ask for, and few, so that time is left for the other phases."""
 
 
 @dataclass(slots=True)
 class Row:
-    """What one model gave. ``stage`` is the last one reached: ``load``, ``trace``, ``build``, ``probe`` or ``done``."""
+    """What one model gave. ``stage`` is the last one reached: ``trace``, ``build``, ``probe`` or ``done``."""
 
     family: str
     name: str
-    stage: str = "load"
+    stage: str = "trace"
     error: str | None = None
     seconds: float = 0.0
     budget: float = 0.0
@@ -71,9 +73,7 @@ def probe_entry(entry: Entry, budget: float) -> dict[str, Any]:
 
 def _fill(row: Row, entry: Entry) -> None:
     context = RunContext()
-    loaded = load(parse_target(entry.target, Path.cwd()), real=True)
-    row.stage = "trace"
-    known = _traced(loaded, entry, context)
+    loaded, known = _traced(entry, context)
     row.stage = "build"
     built = build_real(loaded, seed=0)
     subject = Subject(
@@ -83,7 +83,9 @@ def _fill(row: Row, entry: Entry) -> None:
     row.stage = "probe"
     started = time.perf_counter()
     try:
-        found = measure(subject, ProbeOptions(device="cpu", budget=row.budget), _RULES, told=lambda _what, _done, _total: None)
+        found = measure(
+            subject, ProbeOptions(device="cpu", steps=_STEPS, budget=row.budget), _RULES, told=lambda _what, _done, _total: None
+        )
     finally:
         row.seconds = time.perf_counter() - started
     _note(row, found.measurements)
@@ -94,14 +96,18 @@ def _fill(row: Row, entry: Entry) -> None:
     row.stage = "done"
 
 
-def _traced(loaded: Loaded, entry: Entry, context: RunContext) -> Traced:
-    """With the inputs of the entry; with inferred ones where the model does not take them."""
-    try:
-        return trace_built(build(loaded), target=entry.name, inputs=entry.inputs, context=context)
-    except InputError:
-        if not entry.inputs:
-            raise
-        return trace_built(build(loaded), target=entry.name, inputs=(), context=context)
+def _traced(entry: Entry, context: RunContext) -> tuple[Loaded, Traced]:
+    """The first target and inputs that fit together: small ones, then the model's own."""
+    attempts = [*((target, ()) for target in entry.smaller), (entry.target, entry.inputs), (entry.target, ())]
+    for target, inputs in attempts[:-1]:
+        with contextlib.suppress(NormAdvisorError):
+            loaded = load(parse_target(target, Path.cwd()), real=True)
+            known = trace_built(build(loaded), target=entry.name, inputs=inputs, context=context)
+            if known.inputs is not None:
+                return loaded, known
+    target, inputs = attempts[-1]
+    loaded = load(parse_target(target, Path.cwd()), real=True)
+    return loaded, trace_built(build(loaded), target=entry.name, inputs=inputs, context=context)
 
 
 def _note(row: Row, measurements: Measurements) -> None:

@@ -8,6 +8,8 @@ __all__ = ["FAMILIES", "Entry", "entries"]
 
 _IMAGE = "8x3x64x64"
 """Images of models that take any size: small, so that all measurements fit into the time of one."""
+_SIZES = (64, 96, 112, 128)
+"""Sides of images that models of a fixed size are built for, where they can be."""
 _OPERATIONS = 6.0
 """Most billions of multiplications for one image, as torchvision states them, of a model that is probed."""
 _DETECTORS = (
@@ -36,19 +38,24 @@ _TIMM = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model, the target that ``normadvisor probe`` takes for it, and its input where that is not inferred."""
+    """A model, the targets that ``normadvisor probe`` takes for it, and its input where that is not inferred."""
 
     family: str
     name: str
     target: str
     inputs: tuple[str, ...] = ()
+    smaller: tuple[str, ...] = ()
+    """Targets of the same model for smaller inputs; the first that can be built and traced is probed instead."""
 
 
 def _torchvision() -> list[Entry]:
     from torchvision import models  # noqa: PLC0415 - only the family asked for is imported
 
-    small = [name for name in models.list_models(module=models) if models.get_model_weights(name).DEFAULT.meta["_ops"] <= _OPERATIONS]
-    found = [(name, "") for name in small]
+    cost = {name: models.get_model_weights(name).DEFAULT.meta["_ops"] for name in models.list_models(module=models)}
+    kinds: dict[str, list[str]] = {}
+    for name in sorted((name for name in cost if cost[name] <= _OPERATIONS), key=lambda name: cost[name]):
+        kinds.setdefault(models.get_model_builder(name).__module__, []).append(name)
+    found = [(name, "") for names in kinds.values() for name in (*names[:2], *(name for name in names[2:] if name == "resnet50"))]
     found += [(name, ", weights_backbone=None") for name in (*models.list_models(module=models.segmentation), *_DETECTORS)]
     return [
         Entry(
@@ -65,7 +72,8 @@ def _timm() -> list[Entry]:
     for name in _TIMM.split():
         config = get_pretrained_cfg(name)
         fixed = config is None or config.fixed_input_size or not config.pool_size
-        found.append(Entry("timm", name, f'timm:create_model("{name}")', () if fixed else (_IMAGE,)))
+        smaller = tuple(f'timm:create_model("{name}", img_size={size})' for size in _SIZES) if fixed else ()
+        found.append(Entry("timm", name, f'timm:create_model("{name}")', () if fixed else (_IMAGE,), smaller))
     return found
 
 
