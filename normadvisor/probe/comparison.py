@@ -84,9 +84,9 @@ def batch_of_number(modes: Modes, number: int) -> Batch:
 def beside_others(modes: Modes, first: Batch, number: int) -> Batch | None:
     """The first samples of the first batch beside others; ``None`` where samples cannot be told apart."""
     size = first.size
-    if size is None or size < 2:
-        return None
     session = modes.session
+    if size is None or size < 2 or session.one_size:
+        return None
     stay = [(0, sample) for sample in range(anchors(size))]
     try:
         if modes.count > number:

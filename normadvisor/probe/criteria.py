@@ -14,7 +14,7 @@ from normadvisor.probe.outputs import Ending
 from normadvisor.probe.samples import Batch
 from normadvisor.probe.trees import named_tensors
 
-__all__ = ["MAX_LEARNT", "Criterion", "class_loss", "drawn_criterion"]
+__all__ = ["MAX_LEARNT", "OWN", "Criterion", "class_loss", "drawn_criterion"]
 
 MAX_LEARNT = 1024
 """Most random target values of a batch that some hundred iterations may be expected to learn."""
@@ -39,6 +39,10 @@ class Criterion:
     """Whether the targets are drawn."""
 
 
+OWN = Criterion(name="own", words="a loss of the model's own", compute=lambda output, _batch: output)
+"""Of an output that is a loss already, such as what balances experts."""
+
+
 def generator_of(seed: int, batch: Batch, salt: int) -> torch.Generator:
     """Of targets that are the same whenever the same batch comes again."""
     return torch.Generator().manual_seed(((seed * 1_000_003 + batch.key) * _PRIME + salt) % 2**63)
@@ -61,7 +65,13 @@ _END = {
 
 
 def drawn_criterion(
-    tensor: Tensor, batch: Batch, ending: Ending, made_by: str | None, seed: int, *, task: str | None,
+    tensor: Tensor,
+    batch: Batch,
+    ending: Ending,
+    made_by: str | None,
+    seed: int,
+    *,
+    task: str | None,
     vocabularies: frozenset[int] = frozenset(),
 ) -> Criterion:
     """A loss that fits an output, by its shape, how the model ends, and what its inputs are.
@@ -79,6 +89,9 @@ def drawn_criterion(
     same = _same_input(tensor, batch)
     if task not in ("classification", "segmentation", "language_model") and same is not None and tensor.ndim > 1:
         return _reconstruction(tensor, ending, same)
+    small = _smaller_input(tensor, batch)
+    if task not in ("classification", "segmentation") and small is not None:
+        return _enlargement(tensor, ending, small)
     ids = _token_ids(tensor, batch)
     if ids is not None and (ending in (Ending.LINEAR, Ending.LOG_SOFTMAX, Ending.SOFTMAX) or tensor.shape[2] in vocabularies):
         return _next_token(tensor, ending, ids)
@@ -87,8 +100,10 @@ def drawn_criterion(
     axis = _class_axis(tensor, made_by)
     if task in ("regression", "rl", "generation"):
         return _regression(tensor, ending, seed)
-    if axis is not None and tensor.shape[axis] > 1 and (
-        ending in (Ending.LINEAR, Ending.LOG_SOFTMAX, Ending.SOFTMAX) or task in ("classification", "segmentation")
+    if (
+        axis is not None
+        and tensor.shape[axis] > 1
+        and (ending in (Ending.LINEAR, Ending.LOG_SOFTMAX, Ending.SOFTMAX) or task in ("classification", "segmentation"))
     ):
         return _random_classes(tensor, ending, axis, seed)
     binary = tensor.ndim in (1, 2, 4) and (tensor.ndim == 1 or tensor.shape[1] == 1)
@@ -124,6 +139,18 @@ def _same_input(tensor: Tensor, batch: Batch) -> str | None:
     return None
 
 
+def _smaller_input(tensor: Tensor, batch: Batch) -> str | None:
+    """Path of an input image of the output's channels that the output is an enlargement of."""
+    if tensor.ndim != 4:
+        return None
+    for name, value in named_tensors({**{str(i): arg for i, arg in enumerate(batch.args)}, **batch.kwargs}):
+        if value.ndim == 4 and value.is_floating_point() and value.shape[:2] == tensor.shape[:2]:
+            factors = {large / small for large, small in zip(tensor.shape[2:], value.shape[2:], strict=True)}
+            if len(factors) == 1 and min(factors) > 1:
+                return name
+    return None
+
+
 def _token_ids(tensor: Tensor, batch: Batch) -> str | None:
     """Path of the ids that an output of shape (samples, steps, vocabulary) scores."""
     if tensor.ndim != 3 or tensor.shape[1] < 2:
@@ -147,6 +174,17 @@ def _reconstruction(tensor: Tensor, ending: Ending, name: str) -> Criterion:
     return Criterion(
         name="mse", words="mean squared error to the input, because the output has the input's shape", compute=compute, random=False,
         targets=tensor.numel(),
+    )  # fmt: skip
+
+
+def _enlargement(tensor: Tensor, ending: Ending, name: str) -> Criterion:
+    def compute(output: Tensor, batch: Batch) -> Tensor:
+        small = _wide(_input(batch, name))
+        return F.mse_loss(_wide(output), _fitted(F.interpolate(small, output.shape[2:], mode="bilinear", align_corners=False), ending))
+
+    return Criterion(
+        name="mse", words="mean squared error to the enlarged input, because the output has its channels and more pixels", compute=compute,
+        random=False, targets=tensor.numel(),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normadvisor.errors import ProbeError, UsageError
-from normadvisor.probe.criteria import MAX_LEARNT, Criterion, class_loss, drawn_criterion
+from normadvisor.probe.criteria import MAX_LEARNT, OWN, Criterion, class_loss, drawn_criterion
+from normadvisor.probe.mean_loss import recognised_classes
 from normadvisor.probe.outputs import Ending, Makers, ending_of, leads_to, loss_in, losses_in, primary
 from normadvisor.probe.samples import Batch
+from normadvisor.probe.scalars import computed_loss, is_loss, one_number
 from normadvisor.probe.trees import float_tensors, named_tensors
 from normadvisor.types import LOSSES
 
-__all__ = ["Loss", "choose_loss", "given_loss", "recognised_classes"]
+__all__ = ["Loss", "choose_loss", "given_loss"]
 
 AUXILIARY = 0.4
 """Weight of further outputs of the main one's shape, as of auxiliary classifiers (Szegedy et al., 2015, take 0.3, torchvision 0.4)."""
@@ -54,24 +56,7 @@ class Loss:
             ProbeError: it gives something else.
 
         """
-        return _one_number(self.compute(output, batch), self.name)
-
-
-def _one_number(value: Any, name: str) -> Tensor:
-    """A loss function's result as one number: ``(loss, metrics)`` and ``{"loss": ...}`` are understood, several losses added."""
-    if isinstance(value, Mapping):
-        found = value.get("loss", value.get("total_loss"))
-        losses = losses_in(value)
-        value = found if found is not None else sum(losses.values()) if losses else value
-    if isinstance(value, tuple | list) and value and isinstance(value[0], Tensor):
-        value = value[0]
-    if not isinstance(value, Tensor):
-        message = f"the loss {name} gave a {type(value).__name__} instead of one number"
-        raise ProbeError(message, hint="return a scalar tensor, a tuple that begins with one, or a dictionary with the key 'loss'")
-    if value.numel() != 1:
-        message = f"the loss {name} gave a tensor of shape {'x'.join(map(str, value.shape))} instead of one number"
-        raise ProbeError(message, hint="average it over the batch")
-    return value.reshape(())
+        return one_number(self.compute(output, batch), self.name)
 
 
 def given_loss(function: Callable[..., Any], model: nn.Module) -> Loss:
@@ -136,13 +121,21 @@ def _target(batch: Batch, output: Any, name: str) -> Any:
 
 
 def choose_loss(  # noqa: PLR0913 -- everything that a loss may be chosen by
-    output: Any, batch: Batch, makers: Makers, model: nn.Module, *, named: str | None, task: str | None, seed: int, real: bool,
+    output: Any,
+    batch: Batch,
+    makers: Makers,
+    model: nn.Module,
+    *,
+    named: str | None,
+    task: str | None,
+    seed: int,
+    real: bool,
     last_op: str | None = None,
 ) -> Loss:
     """The loss for a model whose user gave no function.
 
-    In this order: the loss that the model returns; the losses that a detector returns; the one ``named``; the one that fits the
-    target of a real batch; the one that fits the output.
+    In this order: the loss that the model returns; the losses that a detector returns; the one ``named``; a number that the model
+    computes; the one that fits the target of a real batch; the one that fits the output.
 
     Args:
         output: of a forward pass in train mode on ``batch``.
@@ -173,6 +166,8 @@ def choose_loss(  # noqa: PLR0913 -- everything that a loss may be chosen by
     made_by = makers.op_of(tensor) or last_op
     if named is not None and named != "none":
         return _named_loss(named, tensor, batch, seed)
+    if (paths := computed_loss(output)) is not None:
+        return _computed_loss(paths)
     if real and batch.target is not None:
         return _fitting_loss(tensor, batch, ending_of(tensor, made_by, 1), model)
     sizes = frozenset(held.num_embeddings for held in model.modules() if isinstance(held, nn.Embedding))
@@ -195,26 +190,16 @@ def _own_loss(output: Any, batch: Batch) -> Loss:
     return replace(loss, classes=classes, expected=math.log(classes)) if classes else loss
 
 
-def recognised_classes(value: Tensor, scores: Tensor, target: Tensor) -> int | None:
-    """Number of classes if a loss is the mean cross entropy of scores and integer targets, next tokens included; else ``None``."""
-    candidates: list[Callable[[], Tensor]] = []
-    if scores.ndim == target.ndim + 1 and scores.shape[0] == target.shape[0]:
-        candidates.append(lambda: F.cross_entropy(scores.float(), target))
-        if scores.shape[:-1] == target.shape:
-            candidates.append(lambda: F.cross_entropy(scores.float().movedim(-1, 1), target))
-            if scores.ndim == 3 and scores.shape[1] > 1:
-                candidates.append(lambda: F.cross_entropy(scores[:, :-1].float().movedim(-1, 1), target[:, 1:]))
-        candidates.append(lambda: F.nll_loss(scores.float(), target))
-    with torch.no_grad():
-        for number, candidate in enumerate(candidates):
-            try:
-                same = torch.allclose(candidate(), value.float(), rtol=1e-3, atol=1e-6)
-            except (RuntimeError, IndexError, ValueError):
-                continue
-            if same:
-                last = scores.ndim > 2 and scores.shape[:-1] == target.shape and 0 < number < len(candidates) - 1
-                return int(scores.shape[-1 if last else 1])
-    return None
+def _computed_loss(paths: list[str]) -> Loss:
+    def compute(output: Any, _batch: Batch) -> Tensor:
+        found = dict(float_tensors(output))
+        if not found.keys() >= set(paths):
+            raise ProbeError("the outputs have other names in this step than before, so the loss is not among them")
+        return torch.stack([found[path].float() for path in paths]).sum()
+
+    words = "the number that the model returns" if len(paths) == 1 else f"the sum of the {len(paths)} numbers that the model returns"
+    unlearnable = "the model computes its loss itself, and how small that can get is not known"
+    return Loss(name="output", words=f"{words}, taken for its loss", compute=compute, unlearnable=unlearnable)
 
 
 def _named_loss(name: str, tensor: Tensor, batch: Batch, seed: int) -> Loss:
@@ -351,7 +336,14 @@ def _scores(output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _drawn_loss(
-    output: Any, main: str, batch: Batch, makers: Makers, *, seed: int, task: str | None, made_by: str | None,
+    output: Any,
+    main: str,
+    batch: Batch,
+    makers: Makers,
+    *,
+    seed: int,
+    task: str | None,
+    made_by: str | None,
     vocabularies: frozenset[int],
 ) -> Loss:
     """Losses on all outputs that no other comes from, those beside the main one with less weight."""
@@ -364,7 +356,10 @@ def _drawn_loss(
     for index, (name, tensor) in enumerate(tensors.items()):
         if name == main or not tensor.requires_grad or inside[name]:
             continue  # hidden states that the main output is made from need no loss of their own
-        if tensor.shape == head.shape:
+        if tensor.ndim == 0:
+            if is_loss(tensor):
+                parts[name] = (1.0, OWN)
+        elif tensor.shape == head.shape:
             parts[name] = (AUXILIARY, first)
         else:
             made = makers.op_of(tensor)
@@ -383,8 +378,15 @@ def _drawn_loss(
 
     known = all(part.expected is not None for _, part in parts.values())
     expected = sum(weight * (part.expected or 0.0) for weight, part in parts.values()) if known else None
-    more = f"; {len(parts) - 1} more outputs are in it with less weight" if len(parts) > 1 else ""
+    numbers = sum(part is OWN for _, part in parts.values())
+    more = f"; {len(parts) - 1 - numbers} more outputs are in it with less weight" if len(parts) > 1 + numbers else ""
+    more += "; what the model returns as one number is added as it is" if numbers else ""
     unlearnable = next((words for _, part in parts.values() if (words := _unlearnable(part))), "")
     return Loss(
-        name=first.name, words=f"{first.words}{more}", compute=compute, classes=first.classes, expected=expected, unlearnable=unlearnable,
+        name=first.name,
+        words=f"{first.words}{more}",
+        compute=compute,
+        classes=first.classes,
+        expected=expected,
+        unlearnable=unlearnable,
     )

@@ -149,9 +149,13 @@ def losses_in(output: Any) -> dict[str, Tensor] | None:
 
 
 def primary(output: Any) -> tuple[str, Tensor] | None:
-    """The output that the model is for: by its name, else the first that has a gradient; ``None`` if there is none."""
+    """The output that the model is for: by its name, else the first that has a gradient; ``None`` if there is none.
+
+    Single numbers come last: they are losses, temperatures and the like.
+    """
     tensors = float_tensors(output)
     graded = [(name, tensor) for name, tensor in tensors if tensor.requires_grad] or tensors
+    graded = [(name, tensor) for name, tensor in graded if tensor.ndim] or graded
     for wanted in PRIMARY_NAMES:
         for name, tensor in graded:
             if name == wanted:

@@ -272,6 +272,7 @@ def _smaller(session: Session, probe: _Probe, error: Exception, size: int | None
         return None
     session.found.notes.append(f"forward does not take {now} samples, so it was run with the {own} of its inputs: {error.message}")
     session.found.facts["batch_given"] = probe.inputs is not None and probe.inputs.given
+    session.one_size = True
     return own
 
 

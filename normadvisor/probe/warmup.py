@@ -14,7 +14,8 @@ from torch import Tensor
 
 from normadvisor.errors import NormAdvisorError, ProbeError
 from normadvisor.probe.failures import failure, ran_out_of_memory
-from normadvisor.probe.losses import Loss, choose_loss, recognised_classes
+from normadvisor.probe.losses import Loss, choose_loss
+from normadvisor.probe.mean_loss import recognised_classes
 from normadvisor.probe.outputs import Makers, primary
 from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Session

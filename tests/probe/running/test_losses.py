@@ -34,15 +34,30 @@ ENDS = {
     "linear": (nn.Linear(6, 5), ("cross_entropy", "loss: cross entropy on 5 random classes", 5, math.log(5))),
     "log_softmax": (
         nn.Sequential(nn.Linear(6, 5), nn.LogSoftmax(1)),
-        ("cross_entropy", "loss: cross entropy on 5 random classes, the negative log likelihood of an output that ends with log_softmax", 5, math.log(5)),
+        (
+            "cross_entropy",
+            "loss: cross entropy on 5 random classes, the negative log likelihood of an output that ends with log_softmax",
+            5,
+            math.log(5),
+        ),
     ),
     "functional log_softmax": (
         Returns(lambda h: F.log_softmax(h, 1)),
-        ("cross_entropy", "loss: cross entropy on 12 random classes, the negative log likelihood of an output that ends with log_softmax", 12, math.log(12)),
+        (
+            "cross_entropy",
+            "loss: cross entropy on 12 random classes, the negative log likelihood of an output that ends with log_softmax",
+            12,
+            math.log(12),
+        ),
     ),
     "softmax": (
         Returns(lambda h: h.softmax(1)),
-        ("cross_entropy", "loss: cross entropy on 12 random classes, the negative log likelihood of an output that ends with softmax", 12, math.log(12)),
+        (
+            "cross_entropy",
+            "loss: cross entropy on 12 random classes, the negative log likelihood of an output that ends with softmax",
+            12,
+            math.log(12),
+        ),
     ),
     "sigmoid": (
         nn.Sequential(nn.Linear(6, 1), nn.Sigmoid()),
@@ -114,7 +129,11 @@ def test_every_head_is_in_the_loss_and_no_hidden_state_is(probe):
 
     measured = probe(Heads(), (2, 6))
     name, words, classes, _ = chosen(measured)
-    assert (name, words, classes) == ("cross_entropy", "loss: cross entropy on 5 random classes; 2 more outputs are in it with less weight", 5)
+    assert (name, words, classes) == (
+        "cross_entropy",
+        "loss: cross entropy on 5 random classes; 2 more outputs are in it with less weight",
+        5,
+    )
     assert measured.missing["expected_initial_loss"] == "other outputs are in the loss, too"
     assert {layer.name: layer.facts["no_gradient"] for layer in measured.layers} == dict.fromkeys(("body", "main", "aux", "boxes"), False)
 
@@ -255,7 +274,9 @@ def test_a_loss_that_fails_is_told_with_its_line(probe):
 
     with pytest.raises(ProbeError) as caught:
         probe(nn.Linear(6, 5), batches=[(X, Y)], loss_fn=wrong)
-    assert caught.value.message.startswith("the loss wrong failed: ValueError: Expected input batch_size (8) to match target batch_size (3)")
+    assert caught.value.message.startswith(
+        "the loss wrong failed: ValueError: Expected input batch_size (8) to match target batch_size (3)"
+    )
     assert caught.value.location.path == __file__
 
 
@@ -270,7 +291,9 @@ def test_losses_by_name_on_drawn_targets(probe, name):
 def test_classes_beyond_the_output_are_told(probe, given):
     with pytest.raises(ProbeError) as caught:
         probe(nn.Linear(6, 3), batches=[(X, torch.full((8,), 99))], **given)
-    words = "the loss cross_entropy failed: IndexError: Target 99 is out of bounds; the batch holds the class 99, and the output has 3 classes"
+    words = (
+        "the loss cross_entropy failed: IndexError: Target 99 is out of bounds; the batch holds the class 99, and the output has 3 classes"
+    )
     assert caught.value.message == words
 
 
@@ -306,3 +329,62 @@ def test_binary_cross_entropy_wants_probabilities(probe):
 
 def test_the_context_names_a_loss(probe):
     assert probe(nn.Linear(6, 5), (2, 6), context=RunContext(loss="mse")).setup["loss"] == "mse"
+
+
+class Gives(nn.Module):
+    """Gives what a function makes of its features, its head's output and its input."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.body, self.head = nn.Linear(6, 5), nn.Linear(5, 6)
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.make = make
+
+    def forward(self, x):
+        features = torch.tanh(self.body(x))
+        return self.make(self, features, self.head(features), x)
+
+
+def with_parts(_model, features, output, x):
+    parts = features.square().mean(), F.mse_loss(output, x)
+    return *parts, sum(parts)
+
+
+NUMBER = "the number that the model returns, taken for its loss"
+ERROR = "mean squared error to the input, because the output has the input's shape"
+
+
+@pytest.mark.parametrize(
+    ("make", "words", "own"),
+    [
+        (lambda _m, _f, y, x: F.mse_loss(y, x), NUMBER, lambda x, _f, y: F.mse_loss(y, x)),
+        (lambda _m, _f, y, x: (y, F.mse_loss(y, x)), NUMBER, lambda x, _f, y: F.mse_loss(y, x)),
+        (with_parts, NUMBER, lambda x, f, y: f.square().mean() + F.mse_loss(y, x)),
+        (
+            lambda _m, f, _y, _x: (f.square().mean(), f.abs().mean()),
+            "the sum of the 2 numbers that the model returns, taken for its loss",
+            lambda _x, f, _y: f.square().mean() + f.abs().mean(),
+        ),
+        # What is computed of inner values alone stands beside the loss of the output.
+        (lambda m, _f, y, x: (y, m.body(x).square().mean()), f"{ERROR}; what the model returns as one number is added as it is", None),
+        # A temperature is no loss.
+        (lambda m, _f, y, _x: (y, m.scale.exp()), ERROR, lambda x, _f, y: F.mse_loss(y, x)),
+        (lambda m, _f, y, _x: (m.scale.exp(), y), ERROR, lambda x, _f, y: F.mse_loss(y, x)),
+    ],
+)
+def test_numbers_that_a_model_returns_are_losses(probe, make, words, own):  # fmt: skip
+    torch.manual_seed(0)
+    model = Gives(make)
+    seen = []
+    model.body.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
+    measured = probe(model, (2, 6), options={"steps": 1})
+    assert f"loss: {words}" in measured.notes
+    if own is not None:
+        features = torch.tanh(model.body(x := next(held for held in seen if len(held) == 32)))
+        assert measured.facts["initial_loss"] == pytest.approx(float(own(x, features, model.head(features)).detach()), rel=1e-5)
+
+
+def test_a_larger_image_of_the_same_channels_is_compared_with_the_input(probe):
+    model = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2))
+    notes = probe(model, (2, 3, 16, 16), options={"steps": 1}).notes
+    assert "loss: mean squared error to the enlarged input, because the output has its channels and more pixels" in notes

@@ -340,3 +340,20 @@ def test_modules_put_in_by_forward_have_the_mode_of_their_holder(probe):
     facts = probe(model, (8, 16)).facts
     assert (facts["eval_repeat_gap"], facts["restored"]) == (0.0, True)
     assert facts["train_repeat_gap"] > 0.1
+
+
+class OneGraph(nn.Module):
+    """Averages over the rows of its input, which are nodes of one graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 4)
+
+    def forward(self, x, adjacency):
+        return self.linear(adjacency @ x)
+
+
+def test_rows_that_are_no_samples_are_not_put_beside_others(probe):
+    measured = probe(OneGraph(), (4, 6), (1, 4, 4))
+    assert "eval_batch_gap" not in measured.facts
+    assert measured.missing["eval_batch_gap"] == "samples of a batch cannot be told apart, or there is only one"

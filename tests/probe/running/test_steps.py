@@ -234,7 +234,9 @@ def test_a_batch_size_that_forward_does_not_take(probe):
 
     measured = probe(Fixed(), (2, 6))
     assert measured.setup["batch_size"] == 2
-    assert measured.notes[0].startswith("forward does not take 32 samples, so it was run with the 2 of its inputs: the forward pass in train")
+    assert measured.notes[0].startswith(
+        "forward does not take 32 samples, so it was run with the 2 of its inputs: the forward pass in train"
+    )
 
 
 def test_models_without_parameters_are_run_forward(probe):
