@@ -29,6 +29,56 @@ class Always(nn.Module):
         return F.dropout(x, 0.5)
 
 
+class Unscaled(nn.Module):
+    """Dropout that leaves the share that it keeps of the mean."""
+
+    def __init__(self, kept: float, factor: float = 1.0) -> None:
+        super().__init__()
+        self.kept, self.factor = kept, factor
+
+    def forward(self, x):
+        return x * (torch.rand_like(x) < self.kept) * self.factor if self.training else x
+
+
+class InForward(nn.Module):
+    """The same in the code of the whole model."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.first, self.last, self.factor = nn.Linear(20, 64), nn.Linear(64, 10), factor
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        if self.training:
+            x = x * (torch.rand_like(x) < 0.5) * self.factor
+        return self.last(x)
+
+
+class InTraining(nn.Module):
+    """A norm that eval mode passes over."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x):
+        return self.norm(x) if self.training else x
+
+
+class Masked(nn.Module):
+    """Noise on the input, as denoising autoencoders have it."""
+
+    def forward(self, x):
+        return x * (torch.rand_like(x) < 0.5) if self.training else x
+
+
+class Logits(nn.Module):
+    """Logits in train mode, probabilities in eval mode."""
+
+    def forward(self, x):
+        return x if self.training else x.softmax(1)
+
+
 class Stale(nn.BatchNorm1d):
     """Statistics of a batch that is long gone."""
 
@@ -127,3 +177,72 @@ def test_experts_that_nothing_was_sent_to(nets):
             return self.head(sum(weight * expert(x) for weight, expert in zip(weights, self.experts, strict=True)))
 
     assert nets.warned(nets.measure(Routed()), ("NA606",)) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "low", "high", "expected"),
+    [
+        (lambda: block(Unscaled(0.3)), 0.25, 0.35, ["NA607"]),
+        (lambda: block(Unscaled(0.8)), 0.75, 0.85, ["NA607"]),
+        (lambda: block(Unscaled(0.5, 4.0)), 1.8, 2.2, ["NA607"]),
+        (lambda: block(Unscaled(0.3, 1 / 0.3)), 0.95, 1.05, []),
+        (lambda: block(Unscaled(0.8, 1.25)), 0.95, 1.05, []),
+        (lambda: InForward(1.0), 0.45, 0.55, ["NA607"]),
+        (lambda: InForward(2.0), 0.95, 1.05, []),
+    ],
+)
+def test_the_mean_that_dropout_by_hand_leaves(nets, model, low, high, expected):
+    measured = probed(model(), nets.task(4))
+    assert low <= measured.facts["drop_scale"] <= high
+    assert nets.warned(measured, RULES) == expected
+
+
+def test_noise_on_inputs_is_no_dropout(nets):
+    measured = probed(nn.Sequential(Masked(), block(nn.Identity())), nets.task(4))
+    assert "drop_scale" not in measured.facts
+    assert nets.warned(measured, RULES) == []
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d, nn.LayerNorm])
+def test_norms_in_training_alone(nets, norm):
+    measured = probed(nn.Sequential(nn.Linear(20, 64), InTraining(norm(64)), nn.ReLU(), nn.Linear(64, 10)), nets.task(4))
+    assert measured.facts["code_gap"] > 0.5
+    assert nets.warned(measured, RULES) == ["NA607"]
+
+
+def test_probabilities_in_eval_mode_alone(nets):
+    measured = probed(nn.Sequential(block(nn.BatchNorm1d(64)), Logits()), nets.task(4))
+    assert measured.facts["code_gap"] > 0.5
+    assert nets.warned(measured, RULES) == []
+
+
+@pytest.mark.parametrize(("trainable", "expected"), [(True, ["NA607"]), (False, [])])
+def test_new_norms_that_do_not_train(nets, trainable, expected):
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = block(nn.BatchNorm1d(64).requires_grad_(trainable))
+
+        def train(self, mode=True):
+            super().train(mode)
+            self.body[1].eval()
+            return self
+
+        def forward(self, x):
+            return self.body(x)
+
+    assert nets.warned(probed(Net(), nets.task(4)), RULES) == expected
+
+
+def test_frozen_models_and_layers_that_never_run(nets):
+    assert nets.warned(probed(block(nn.ReLU()).requires_grad_(False), nets.task(4)), RULES) == ["NA606"]
+
+    class Unused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.spare = block(nn.ReLU()), nn.Linear(64, 64)
+
+        def forward(self, x):
+            return self.body(x)
+
+    assert nets.warned(probed(Unused(), nets.task(4)), RULES) == []

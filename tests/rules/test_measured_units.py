@@ -1,4 +1,4 @@
-"""The numbers behind NA603 and NA604: how many units are dead or saturated in healthy networks and in those with a mistake."""
+"""The numbers behind NA603, NA604 and NA612: how many units are dead, saturated or copies in healthy networks and in those with a mistake."""
 
 from __future__ import annotations
 
@@ -86,3 +86,34 @@ def test_outputs_at_one_end_are_probabilities_of_something_rare(nets, bias, gain
     measured = nets.measure(net, loss=lambda output, _: output.square().mean(), classes=None)
     assert largest(measured, "saturated_share") > 0.5
     assert nets.warned(measured, RULES) == expected
+
+
+def equal(net):
+    """All parameters of a layer are one number."""
+    for parameter in net.parameters():
+        nn.init.constant_(parameter, 0.05)
+    return net
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_copied_units(nets, depth):
+    measured = nets.measure(equal(nets.stack(depth)))
+    hidden = [layer.facts["alike_share"] for layer in measured.layers if layer.op == "linear"][:-1]
+    assert hidden == [1.0] * depth
+    assert nets.warned(measured, ("NA612",)) == ["NA612"]
+
+
+@pytest.mark.parametrize(("depth", "start", "norm"), [(4, "default", ""), (40, "he", ""), (20, "hundredth", "layer"), (10, "one", "batch")])
+def test_units_drawn_at_random_are_no_copies(nets, depth, start, norm):
+    measured = nets.measure(nets.stack(depth, start=start, norm=norm))
+    assert [layer.facts["alike_share"] for layer in measured.layers if layer.op == "linear"] == [0.0] * (depth + 1)
+    assert nets.warned(measured, ("NA612",)) == []
+
+
+def test_what_starts_at_zero_is_no_copy(nets):
+    net = nets.stack(3)
+    nn.init.zeros_(net[-1].weight)
+    nn.init.zeros_(net[-1].bias)
+    measured = nets.measure(net)
+    assert measured.layers[-1].facts["alike_share"] == 0.0
+    assert nets.warned(measured, ("NA612",)) == []
