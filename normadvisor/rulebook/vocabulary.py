@@ -217,6 +217,7 @@ RUN_DERIVED: dict[str, str] = {
     "learned": "share of its loss that one batch lost while training on it, down to the floor",
     "loss_change": "loss of the last step minus that of the first",
     "strongest_influence": "largest influence over the loss, with weights of fresh size at least, in its best step",
+    "twin_fade": "influence of the first over the largest of layers that repeat, carried on to the whole depth",
     "weight_layers": "trained layers with weights",
 }
 """What follows from all layers together."""

@@ -80,8 +80,26 @@ class Profile:
             found["fade"] = max(_gradual(row) for row in self._rows)
             found["growth"] = max(_gradual(row[::-1]) for row in self._rows)
             found["front_influence"] = max(max(row[:third]) / max(row) for row in self._rows)
+            found["twin_fade"] = self._twin_fade()
             found["back_influence"] = max(max(row[-third:]) / max(row) for row in self._rows)
         return found
+
+    def _twin_fade(self) -> float | None:
+        """What layers that repeat, such as the same projection of every block, show of fading over the whole depth.
+
+        The influence of the first of them over the largest of the others is carried on to the whole depth at the same rate; the median of
+        all kinds of layers counts. ``None`` where no layer repeats.
+        """
+        kinds: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+        for layer in self._layers:
+            if layer.name in self._position:
+                kinds[_pattern(layer)].append(self._position[layer.name])
+        found = []
+        for first, *others in (positions for positions in kinds.values() if len(positions) > 1):
+            ratios = [row[first] / largest for row in self._rows if (largest := max(row[other] for other in others)) > 0]
+            if ratios:
+                found.append(max(ratios) ** ((len(self._position) - 1) / (others[-1] - first)))
+        return _median(found) if found else None
 
     def _strength(self, step: int) -> float | None:
         """Largest influence in one step over the loss, every layer's weights taken as at least as large as fresh ones are: sqrt(units)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, nan
 
 import pytest
@@ -37,6 +38,26 @@ def test_a_fade_is_gradual(chain):
     # Two sharp steps are none, one of fewer than ten layers.
     assert derived(chain([[1e-6]] * 6 + [[1e-3]] * 3 + [[1]] * 3))["fade"] == pytest.approx(1.0)
     assert derived(chain([[1e-6]] * 3 + [[1e-3]] * 3 + [[1]] * 3))["fade"] == pytest.approx(1e-3)
+
+
+def renamed(measurements, names):
+    layers = [replace(layer, name=name) for layer, name in zip(measurements.layers, names, strict=True)]
+    return replace(measurements, layers=tuple(layers))
+
+
+def test_layers_that_repeat_are_compared_with_one_another_at_the_rate_of_the_whole_depth(chain):
+    names = ["block.0.query", "block.0.out", "block.1.query", "block.1.out", "head"]
+    # Three sharp steps, and blocks that are alike.
+    same = renamed(chain([[1e-6], [1e-3], [2e-6], [1e-3], [1.0]]), names)
+    assert derived(same)["twin_fade"] == pytest.approx((0.5**2 + 1) / 2)
+    fading = renamed(chain([[1e-6], [1e-5], [1e-4], [1e-3], [1.0]]), names)
+    assert derived(fading)["twin_fade"] == pytest.approx(1e-4)
+    # Neighbours that fade by a third are nine layers that fade by 3 ** 8.
+    neighbours = renamed(chain([[3.0**index] for index in range(9)]), [*"abcd", "conv1", "conv2", *"efg"])
+    assert derived(neighbours)["twin_fade"] == pytest.approx(3.0**-8)
+    assert derived(renamed(chain([[1e-3], [1.0], [2.0]]), "abc"))["twin_fade"] is None
+    # Layers behind that get nothing show nothing.
+    assert derived(renamed(chain([[1e-3], [1.0], [0.0]]), ["conv1", "a", "conv2"]))["twin_fade"] is None
 
 
 def test_layers_in_front_that_get_nothing_are_one_step(chain):
