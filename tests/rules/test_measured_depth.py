@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 from torch.nn import functional as F
 
@@ -136,3 +137,39 @@ def test_the_first_loss(nets, case, low, high):
     *words, residual = case if len(case) > 4 else (*case, False)
     ratio = nets.run(nets.measure(nets.stack(*words, residual=residual)))["initial_loss_ratio"]
     assert low < ratio < high
+
+
+class Recurrence(nn.Module):
+    """Ten times the same matrix, which stretches by ``gain``; a new number comes in each time."""
+
+    def __init__(self, gain: float, activation: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.hidden, self.head = nn.Linear(2, 32), nn.Linear(32, 32), nn.Linear(32, 10)
+        self.activation = activation
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            nn.init.orthogonal_(self.hidden.weight, gain=gain)
+
+    def forward(self, x):
+        state = x.new_zeros(len(x), 32)
+        for step in range(10):
+            state = self.activation(self.inner(x[:, 2 * step : 2 * step + 2]) + self.hidden(state))
+        return self.head(state)
+
+
+@pytest.mark.parametrize(
+    ("gain", "activation", "low", "high", "expected"),
+    [
+        (1.0, nn.Tanh(), 0.5, 1.5, []),
+        (5 / 3, nn.Tanh(), 0.5, 1.5, []),
+        (1.0, nn.ReLU(), 0.5, 1.5, []),
+        (2**0.5, nn.ReLU(), 0.5, 2.5, []),
+        (3.0, nn.ReLU(), 5.0, 40.0, ["NA602"]),
+        (4.0, nn.ReLU(), 20.0, 120.0, ["NA602"]),
+    ],
+)
+def test_growth_over_the_runs_of_a_recurrence(nets, gain, activation, low, high, expected):
+    measured = nets.measure(Recurrence(gain, activation))
+    growth = next(layer.series["call_growth"][0] for layer in measured.layers if layer.name == "hidden")
+    assert low <= growth <= high
+    assert nets.warned(measured, RULES) == expected
