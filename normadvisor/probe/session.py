@@ -81,6 +81,8 @@ class Session:
     found: Found = field(default_factory=Found)
     differentiable: bool = True
     sparse: bool = False
+    brief: bool = False
+    """Whether the warm-up is a forward pass alone, since steps take too long."""
     one_size: bool = False
     """Whether forward takes no other number of samples than its inputs': their first axis may be none of samples."""
 

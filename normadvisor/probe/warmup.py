@@ -49,7 +49,9 @@ def cut_if_slow(session: Session, seconds: float) -> None:
     session.source.cut(size)
     if 2 * each * size <= seconds:
         return
-    smaller = next((wanted for wanted in SIZES if 2 * each * wanted <= seconds), SIZES[-1])
+    smaller = next((wanted for wanted in SIZES if 2 * each * wanted <= seconds), None)
+    if smaller is None:
+        session.brief, smaller = True, SIZES[-1]
     session.source.cut(smaller)
     session.found.notes.append(f"batches of {smaller} samples: a step with {size} would take too much of {session.budget.seconds:g} s")
 
@@ -66,6 +68,8 @@ def free_memory(session: Session) -> None:
 def warm_up(session: Session, last_op: str | None) -> Batch:
     """One step without an update: chooses the loss where none was given and takes the time.
 
+    Of a model so slow that a second step would not fit into the budget it is the forward pass alone.
+
     Returns:
         The batch that was run.
 
@@ -79,6 +83,10 @@ def warm_up(session: Session, last_op: str | None) -> Batch:
     loss = _forward(session, batch, last_op)
     session.budget.forward = time.perf_counter() - start
     session.differentiable = loss.requires_grad
+    if session.brief and loss.requires_grad:
+        session.sparse = any(getattr(module, "sparse", False) for module in session.model.modules())
+        session.budget.step = STEP * session.budget.forward
+        return batch
     if loss.requires_grad:
         try:
             torch.autograd.backward(session.precision.scaled(loss))
