@@ -15,6 +15,7 @@ from normadvisor.errors import UsageError
 
 if TYPE_CHECKING:
     from normadvisor.api.check import Checked, CheckOptions
+    from normadvisor.api.verdict import Verdict
     from normadvisor.config import Settings
     from normadvisor.report import RenderOptions
     from normadvisor.types import Measurements
@@ -81,7 +82,7 @@ def probe_targets(
     print_notes(checked, printing)
     _print(checked, printing, outputs, elapsed)
     _write(checked, printing, outputs, elapsed)
-    code = checked.report.exit_code(checked.settings.fail_on)
+    code = _verdict(checked).code if outputs.audit else checked.report.exit_code(checked.settings.fail_on)
     return 0 if code == 1 and printing.exit_zero else code
 
 
@@ -102,8 +103,8 @@ def _text(checked: Checked, printing: Printing, outputs: Outputs, elapsed: float
 
     options = _options(checked, printing, elapsed)
     if outputs.audit:
-        go, reasons = _verdict(checked)
-        return render_audit(checked.report, options, go=go, reasons=reasons, seconds=elapsed)
+        found = _verdict(checked)
+        return render_audit(checked.report, options, go=found.go, reasons=found.reasons, remarks=found.remarks, seconds=elapsed)
     return render_probe(checked.report, options, compare=outputs.compare or None)
 
 
@@ -118,11 +119,10 @@ def _options(checked: Checked, printing: Printing, elapsed: float) -> RenderOpti
     return RenderOptions(color=bool(printing.use_color), **others)
 
 
-def _verdict(checked: Checked) -> tuple[bool, tuple[str, ...]]:
-    from normadvisor.api.audit import reasons_of
+def _verdict(checked: Checked) -> Verdict:
+    from normadvisor.api.verdict import verdict_of
 
-    fail_on = checked.settings.fail_on
-    return checked.report.exit_code(fail_on) == 0, reasons_of(checked.report, fail_on)
+    return verdict_of(checked.report, checked.settings.fail_on)
 
 
 def _write(checked: Checked, printing: Printing, outputs: Outputs, elapsed: float) -> None:
@@ -134,8 +134,8 @@ def _write(checked: Checked, printing: Printing, outputs: Outputs, elapsed: floa
 
         root = Path.cwd()
         if outputs.audit:
-            go, reasons = _verdict(checked)
-            page = html_audit(checked.report, go=go, reasons=reasons, root=root)
+            found = _verdict(checked)
+            page = html_audit(checked.report, go=found.go, reasons=found.reasons, remarks=found.remarks, root=root)
         else:
             page = html_probe(checked.report, compare=outputs.compare or None, root=root)
         write_file("--html", outputs.html, page.encode("utf-8", "backslashreplace"))
@@ -159,5 +159,4 @@ def _json(checked: Checked, printing: Printing, outputs: Outputs, elapsed: float
         return text
     import json
 
-    go, reasons = _verdict(checked)
-    return json.dumps({**json.loads(text), "audit": {"go": go, "reasons": list(reasons)}}, indent=2) + "\n"
+    return json.dumps({**json.loads(text), "audit": _verdict(checked).to_dict()}, indent=2) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,28 +97,61 @@ def test_findings_of_the_structure_are_for_an_audit(model, batch, settings):
     assert found.evidence["bias_gradient_over_weight_gradient"] < 1e-5  # what it rests on was measured
 
 
-def test_an_audit_is_go_or_no_go_and_raises(model, batch, settings, tmp_path):
-    report = normadvisor.audit(model, batch, settings=settings, **SHORT)
+class Cut(nn.Module):
+    """Its first layer gets no gradient: a warning of NA606."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(432, 16), nn.Linear(16, 16), nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.last(self.second(self.first(x.flatten(1)).relu()).relu().detach())
+
+
+def test_an_audit_is_go_or_no_go_and_raises(batch, settings, tmp_path):
+    report = normadvisor.audit(Cut(), batch, settings=settings, **SHORT)
     assert isinstance(report, AuditReport)
-    assert (report.go, report.exit_code) == (False, 1)  # NA102 is a warning
-    assert report.reasons[0].startswith("NA102 bias-before-norm: the bias of conv has no effect")
+    assert (report.go, report.exit_code, report.remarks) == (False, 1, ())
+    assert report.reasons[0].startswith("NA606 no-gradient: 2 trainable layers got no gradient")
     report.raise_on("error")
     with pytest.raises(AuditError) as caught:
         report.raise_on(Severity.WARNING)
     assert [finding.rule for finding in caught.value.findings] == [finding.rule for finding in report.findings if finding.severity.rank >= 1]
-    assert str(caught.value).startswith("NA102 bias-before-norm: ")
+    assert str(caught.value).startswith("NA606 no-gradient: ")
     assert isinstance(caught.value, NormAdvisorError)
     with pytest.raises(NormAdvisorError, match="severity cannot be 'fatal'"):
         report.raise_on("fatal")
     data = report.to_dict()
     json.dumps(data, allow_nan=False)
-    assert data["audit"] == {"go": False, "reasons": list(report.reasons)}
-    assert [item["target"] for item in data["probe"]["measurements"]] == ["Net"]
-    assert "NO" in str(report).splitlines()[0]
+    assert data["audit"] == {"go": False, "reasons": list(report.reasons), "remarks": []}
+    assert [item["target"] for item in data["probe"]["measurements"]] == ["Cut"]
+    assert str(report).splitlines()[0].startswith(" NO GO  audit of Cut")
     report.html(tmp_path / "audit.html")
     assert (tmp_path / "audit.html").read_text().startswith("<!doctype html>")
     with pytest.raises(NormAdvisorError, match="cannot write"):
         report.html(tmp_path / "no" / "audit.html")
+
+
+def test_what_computes_the_same_without_it_is_a_remark(model, batch, settings, tmp_path):
+    report = normadvisor.audit(model, batch, nn.functional.cross_entropy, settings=settings, **SHORT)
+    assert [(finding.rule, str(finding.severity)) for finding in report.findings] == [("NA102", "warning")]
+    assert (report.go, report.exit_code, len(report.remarks)) == (True, 0, 1)
+    assert report.remarks[0].startswith("NA102 bias-before-norm: the bias of conv has no effect")
+    assert report.reasons[0] == "1 model checked, nothing found that speaks against training"
+    report.raise_on("info")
+    assert str(report).splitlines()[0].startswith(" GO  with remarks, audit of Net")
+    assert report.to_dict()["audit"] == {"go": True, "reasons": list(report.reasons), "remarks": list(report.remarks)}
+    report.html(tmp_path / "audit.html")
+    assert "Remarks, which say nothing against training" in (tmp_path / "audit.html").read_text()
+
+
+def test_a_model_that_nothing_can_train_is_no_go(batch, settings):
+    frozen = nn.Sequential(nn.Flatten(), nn.Linear(432, 4)).requires_grad_(requires_grad=False)
+    report = normadvisor.audit(frozen, batch, nn.functional.cross_entropy, settings=replace(settings, ignore=("NA606",)), **SHORT)
+    expected = "Sequential: no gradient was measured: all parameters are frozen, so that training would change nothing"
+    assert (report.go, report.exit_code, report.reasons) == (False, 1, (expected,))
+    with pytest.raises(AuditError, match="all parameters are frozen"):
+        report.raise_on("error")
 
 
 def test_a_healthy_model_may_go(batch, settings):

@@ -36,7 +36,9 @@ def render_probe(report: Report, options: RenderOptions, *, compare: Measurement
     return encodable(printed(found, options), options.encoding)
 
 
-def render_audit(report: Report, options: RenderOptions, *, go: bool, reasons: Sequence[str], seconds: float | None) -> str:
+def render_audit(
+    report: Report, options: RenderOptions, *, go: bool, reasons: Sequence[str], remarks: Sequence[str] = (), seconds: float | None
+) -> str:
     """The verdict, why, and what it rests on, as text that ends with a line feed; the verdict stands in the last line once more.
 
     Args:
@@ -44,6 +46,7 @@ def render_audit(report: Report, options: RenderOptions, *, go: bool, reasons: S
         options: width, colours and encoding as for the other formats.
         go: whether training may start.
         reasons: why, or why not; one sentence each.
+        remarks: what was found and says nothing against it; one sentence each.
         seconds: duration of the audit.
 
     """
@@ -54,7 +57,7 @@ def render_audit(report: Report, options: RenderOptions, *, go: bool, reasons: S
 
     width = columns(options)
     paper = Paper(options, width)
-    said = list(verdict(report, paper, go=go, reasons=reasons, seconds=seconds))
+    said = list(verdict(report, paper, go=go, reasons=reasons, remarks=remarks, seconds=seconds))
     found = [*said, *_models(report, paper, None, brief=True), *blocks(report, options, width), said[0]]
     return encodable(printed(found, options), options.encoding)
 

@@ -14,15 +14,21 @@ from normadvisor.types import Report
 __all__ = ["verdict"]
 
 
-def verdict(report: Report, paper: Paper, *, go: bool, reasons: Sequence[str], seconds: float | None) -> Iterator[list[Text]]:
-    """The word, why, and how much it rests on."""
+def verdict(
+    report: Report, paper: Paper, *, go: bool, reasons: Sequence[str], remarks: Sequence[str] = (), seconds: float | None
+) -> Iterator[list[Text]]:
+    """The word, why, how much it rests on, and what is worth a look although nothing hangs on it."""
     style = "bold white on green" if go else "bold white on red"
     models = ", ".join(one_line(item.target) for item in report.measurements or report.models)
     time = f"  {duration(seconds)}" if seconds is not None else ""
     word = " GO " if go else " NO GO "
-    yield [Text.assemble((word, style), (f" audit{f' of {models}' if models else ''}", "bold"), (time, "dim"))]
+    with_remarks = " with remarks," if go and remarks else ""
+    yield [Text.assemble((word, style), (f"{with_remarks} audit{f' of {models}' if models else ''}", "bold"), (time, "dim"))]
     if reasons:
         yield [line for reason in reasons for line in _reason(one_line(reason), paper)]
+    if remarks:
+        title = Text("remarks, which say nothing against training: mended, the model computes the same", style="bold")
+        yield [*paper.wrapped(title), *(line for remark in remarks for line in _reason(one_line(remark), paper))]
 
 
 def _reason(reason: str, paper: Paper) -> list[Text]:
