@@ -17,7 +17,7 @@ from normadvisor.errors import InputError, NormAdvisorError, ProbeError
 from normadvisor.probe.draw import Drawing
 from normadvisor.probe.failures import failure
 from normadvisor.probe.samples import Batch, UnequalSamplesError, count_samples, gather
-from normadvisor.probe.trees import moved, named_tensors
+from normadvisor.probe.trees import moved, named_tensors, with_tensors
 
 __all__ = ["DrawnBatches", "GivenBatches", "Source", "described", "split_batch"]
 
@@ -55,6 +55,9 @@ class Source(Protocol):
 
     def cut(self, size: int) -> None:
         """From now on batches have ``size`` samples."""
+
+    def bound(self) -> int | None:
+        """Draw ids below the smallest table of the model from now on, and say which size that is; ``None`` where nothing changes."""
 
 
 @dataclass(slots=True)
@@ -98,6 +101,10 @@ class DrawnBatches:
         """From now on batches have ``size`` samples."""
         self.drawing.size = size
 
+    def bound(self) -> int | None:
+        """Draw ids below the smallest table of the model from now on, and say which size that is; ``None`` where nothing changes."""
+        return self.drawing.bound()
+
 
 class GivenBatches:
     """The user's batches, each read once and held on the CPU; after the last the first comes again.
@@ -120,13 +127,23 @@ class GivenBatches:
         self._device = device
         self._dtype = dtype
         self._size = size
-        self._held = list(_read(batches, model, wanted))
+        if is_one_batch(batches):
+            batches = [batches]
+            self.notes.append("the tuple of tensors was read as one batch of input and target")
+        self._held = [self._of_arrays(batch) for batch in _read(batches, model, wanted)]
         if not self._held:
             raise ProbeError("the data holds no batch", hint="give an iterable of batches, such as a DataLoader")
         self._cut_to = size
         first = self.batch(0).size
         if size is not None and first is not None and first < size:
             self.notes.append(f"batches of the data hold {first} samples: the batch size of {size} that was asked for is not reached")
+
+    def _of_arrays(self, batch: Any) -> Any:
+        """The batch with numpy's arrays as tensors, real numbers of 64 bits in torch's default dtype as weights are."""
+        changed = with_tensors(batch)
+        if changed is not batch:
+            self.notes.append("numpy arrays of the data were made tensors")
+        return changed
 
     @property
     def real(self) -> bool:
@@ -158,6 +175,13 @@ class GivenBatches:
     def cut(self, size: int) -> None:
         """From now on batches have at most ``size`` samples."""
         self._cut_to = size
+
+
+def is_one_batch(batches: Any) -> bool:
+    """Whether a tuple of tensors is one batch of input and target rather than several batches of inputs: their shapes or kinds differ."""
+    if not isinstance(batches, tuple) or len(batches) < 2 or not all(isinstance(part, Tensor) and part.ndim for part in batches):
+        return False
+    return len({len(part) for part in batches}) == 1 and len({(part.shape[1:], part.dtype) for part in batches}) > 1
 
 
 def _read(batches: Iterable[Any], model: nn.Module, wanted: int) -> Iterator[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,9 @@ from torch import nn
 from normadvisor.errors import UsageError
 from normadvisor.types import PROBE_OPTIMIZERS
 
-__all__ = ["DEFAULT", "RATES", "Chosen", "choose_optimizer"]
+__all__ = ["DEFAULT", "RATES", "Chosen", "choose_optimizer", "small_number"]
 
+_OPTIONAL = inspect.Parameter("closure", inspect.Parameter.KEYWORD_ONLY, default=None)
 DEFAULT = "adamw"
 RATES = {"sgd": 0.01, "momentum": 0.01, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3}
 """Learning rates where nobody said: the defaults of ``torch.optim.Adam`` and ``AdamW``, RMSprop's as Adam's, 0.01 for SGD."""
@@ -41,13 +43,16 @@ def choose_optimizer(
     ``sparse`` says that some gradients are sparse: AdamW takes none, so SGD is the default then.
 
     Raises:
-        UsageError: an unknown name, or a learning rate that is not positive.
+        UsageError: an unknown name, a learning rate that is not positive, or an optimizer whose steps compute the loss themselves.
 
     """
     if lr is not None and not lr > 0:
         message = f"the learning rate {lr} is not positive"
         raise UsageError(message)
     if given is not None:
+        if inspect.signature(given.step).parameters.get("closure", _OPTIONAL).default is inspect.Parameter.empty:
+            message = f"the steps of {type(given).__name__} compute the loss several times, and a probe's steps compute it once"
+            raise UsageError(message, hint="give another optimizer, or none")
         if lr is not None:
             for group in given.param_groups:
                 group["lr"] = lr
@@ -66,13 +71,19 @@ def choose_optimizer(
     return Chosen(_made(kind, trainable, rate), kind, rate, given=name is not None, note=note)
 
 
+def small_number(parameters: Sequence[nn.Parameter]) -> float:
+    """What Adam and its like add to the root they divide by: their 1e-8, or for weights in float16, where that is 0, a ten-thousandth."""
+    return 1e-4 if any(parameter.dtype == torch.float16 for parameter in parameters) else 1e-8
+
+
 def _made(kind: str, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
     if kind == "sgd":
         return torch.optim.SGD(parameters, lr=lr)
     if kind == "momentum":
         return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
+    eps = small_number(parameters)
     if kind == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=lr)
+        return torch.optim.RMSprop(parameters, lr=lr, eps=eps)
     if kind == "adam":
-        return torch.optim.Adam(parameters, lr=lr)
-    return torch.optim.AdamW(parameters, lr=lr)
+        return torch.optim.Adam(parameters, lr=lr, eps=eps)
+    return torch.optim.AdamW(parameters, lr=lr, eps=eps)

@@ -9,6 +9,7 @@ import torch
 from normadvisor.probe.failures import failure, ran_out_of_memory
 from normadvisor.probe.layers import walk
 from normadvisor.probe.modes import is_random_layer
+from normadvisor.probe.optimizers import small_number
 from normadvisor.probe.samples import Batch, UnequalSamplesError, gather
 from normadvisor.probe.session import Session
 
@@ -121,4 +122,4 @@ def _optimizer(session: Session, rate: float) -> torch.optim.Optimizer:
     trainable = [p for p in session.model.parameters() if p.requires_grad]
     if session.sparse:
         return torch.optim.SGD(trainable, lr=100 * rate, momentum=0.9)
-    return torch.optim.Adam(trainable, lr=rate)
+    return torch.optim.Adam(trainable, lr=rate, eps=small_number(trainable))

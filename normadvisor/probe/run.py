@@ -163,6 +163,7 @@ def _session(probe: _Probe, keep: Kept) -> Session:
     size, said = batch_size_of(options, probe.context, probe.inputs if probe.batches is None else None)
     seed = options.seed + 1_000_003 * probe.ranks.rank
     source = source_of(model, inputs=probe.inputs, batches=probe.batches, precision=precision, size=size, seed=seed, steps=options.steps)
+    found.notes += source.notes
     if is_lazy(model):
         found.notes.append("lazy layers got their shapes from the first batch; they are lazy again now")
         initialize(model, source.batch(0))

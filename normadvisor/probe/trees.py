@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-__all__ = ["float_tensors", "map_tensors", "moved", "named_tensors"]
+__all__ = ["float_tensors", "map_tensors", "moved", "named_tensors", "with_tensors"]
 
 MAX_DEPTH = 12
 """How deep values may nest; what lies deeper is left alone."""
@@ -92,3 +93,23 @@ def moved(value: Any, device: torch.device, dtype: torch.dtype | None = None) ->
     if changed is value and callable(getattr(value, "to", None)) and not isinstance(value, torch.nn.Module):
         return value.to(device)
     return changed
+
+
+def with_tensors(value: Any, depth: int = 0) -> Any:
+    """The value with tensors in place of numpy arrays of numbers; the value itself where it holds none."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or depth > MAX_DEPTH:
+        return value
+    if isinstance(value, numpy.ndarray) and value.dtype.kind in "biufc":
+        tensor = torch.from_numpy(numpy.ascontiguousarray(value))
+        return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+    items: dict[Any, Any]
+    if isinstance(value, Mapping):
+        items = {key: with_tensors(item, depth + 1) for key, item in value.items()}
+        return _mapping(value, items) if any(items[key] is not item for key, item in value.items()) else value
+    if isinstance(value, list | tuple) and not isinstance(value, PackedSequence):
+        parts = [with_tensors(item, depth + 1) for item in value]
+        if all(part is item for part, item in zip(parts, value, strict=True)):
+            return value
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value

@@ -144,3 +144,23 @@ def test_batches_that_are_too_small_are_said():
 def test_real_numbers_take_the_dtype_of_the_model_and_ids_do_not():
     found = given([(X, Y)], dtype=torch.bfloat16).batch(0)
     assert (found.args[0].dtype, found.target.dtype) == (torch.bfloat16, torch.int64)
+
+
+def test_numpy_arrays_become_tensors_and_it_is_said(probe):
+    numpy = pytest.importorskip("numpy")
+    data = [(numpy.ones((4, 6)), numpy.arange(4) % 3), {"x": [numpy.float32(2) * numpy.ones(3, numpy.float32)]}]
+    source = GivenBatches(data, nn.Linear(6, 3), wanted=2, device=torch.device("cpu"), dtype=None, size=None)
+    batch = source.batch(0)
+    assert [(tuple(tensor.shape), tensor.dtype) for tensor in (batch.args[0], batch.target)] == [((4, 6), torch.float32), ((4,), torch.int64)]
+    assert torch.equal(source.batch(1).args[0][0], torch.full((3,), 2.0))
+    measured = probe(nn.Linear(6, 3), batches=data[:1])
+    assert measured.setup["loss"] == "cross_entropy"
+    assert "numpy arrays of the data were made tensors" in measured.notes
+
+
+def test_a_tuple_of_inputs_and_targets_is_one_batch(probe):
+    measured = probe(nn.Linear(6, 3), batches=(torch.randn(16, 6), torch.arange(16) % 3))
+    assert (measured.setup["batch_size"], measured.setup["batches"], measured.setup["loss"]) == (16, 1, "cross_entropy")
+    assert "the tuple of tensors was read as one batch of input and target" in measured.notes
+    several = probe(nn.Linear(6, 6), batches=(torch.randn(16, 6), torch.randn(16, 6)))
+    assert several.setup["batches"] == 2

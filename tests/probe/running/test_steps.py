@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from normadvisor.errors import ProbeError
+from normadvisor.errors import ProbeError, UsageError
 from normadvisor.probe.recorder import Recorder
 from normadvisor.types import RunContext
 
@@ -346,3 +346,16 @@ def test_amp_on_a_cpu_is_bfloat16(probe):
 def test_models_in_float64_get_inputs_in_float64(probe):
     measured = probe(net().double(), (2, 6))
     assert (measured.setup["precision"], measured.setup["inputs"]) == ("fp64", "32x6:float64")
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "rmsprop"])
+def test_healthy_weights_in_float16_stay_finite(probe, name):
+    measured = probe(net(), (2, 6), options={"precision": "fp16", "optimizer": name, "steps": 3, "static_only": False})
+    assert (len(measured.series["loss"]), measured.facts.get("nonfinite_step")) == (3, None)
+    assert all(math.isfinite(value) for value in measured.curves["overfit"])
+
+
+def test_an_optimizer_whose_steps_compute_the_loss_is_refused(probe):
+    model = net()
+    with pytest.raises(UsageError, match="the steps of LBFGS compute the loss several times, and a probe's steps compute it once"):
+        probe(model, (2, 6), optimizer=torch.optim.LBFGS(model.parameters()))
