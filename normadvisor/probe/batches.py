@@ -176,6 +176,10 @@ class GivenBatches:
         """From now on batches have at most ``size`` samples."""
         self._cut_to = size
 
+    def bound(self) -> int | None:
+        """Nothing: the ids are the user's."""
+        return None
+
 
 def is_one_batch(batches: Any) -> bool:
     """Whether a tuple of tensors is one batch of input and target rather than several batches of inputs: their shapes or kinds differ."""

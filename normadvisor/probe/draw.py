@@ -96,6 +96,16 @@ class Drawing:
         tensors = [tensor for _, tensor in named_tensors((self.inputs.args, self.inputs.kwargs))]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors) * self.size // max(1, batch_of(self.inputs))
 
+    def bound(self) -> int | None:
+        """Draw ids below the smallest table of the model from now on, and say which size that is; ``None`` where it was so already."""
+        sizes = [held.num_embeddings for held in self.model.modules() if isinstance(held, nn.Embedding | nn.EmbeddingBag)]
+        smallest = min(sizes, default=0)
+        larger = [name for name, high in self._high.items() if high > smallest]
+        if not smallest or not larger:
+            return None
+        self._high.update(dict.fromkeys(larger, smallest))
+        return smallest
+
     def _value(self, value: Any, name: str, given: int, generator: torch.Generator) -> Any:
         if isinstance(value, Tensor):
             return self._tensor(value, name, self._shape(value, given), given, generator)

@@ -80,7 +80,13 @@ def warm_up(session: Session, last_op: str | None) -> Batch:
     """
     batch = session.source.batch(0)
     start = time.perf_counter()
-    loss = _forward(session, batch, last_op)
+    try:
+        loss = _forward(session, batch, last_op)
+    except ForwardError as error:
+        if not _with_smaller_ids(session, error):
+            raise
+        batch = session.source.batch(0)
+        loss = _forward(session, batch, last_op)
     session.budget.forward = time.perf_counter() - start
     session.differentiable = loss.requires_grad
     if session.brief and loss.requires_grad:
@@ -105,6 +111,19 @@ def warm_up(session: Session, last_op: str | None) -> Batch:
 
 class ForwardError(ProbeError):
     """The model does not take the batch: another size may do."""
+
+
+def _with_smaller_ids(session: Session, error: ForwardError) -> bool:
+    """Draw ids below the smallest table where some were too large for a table; false where that is not what failed."""
+    if not isinstance(error.__cause__, IndexError) or session.ranks.world_size > 1:
+        return False
+    smallest = session.source.bound()
+    if smallest is None:
+        return False
+    words = f"ids were drawn below {smallest}, the size of the smallest table: some were too large for it ({error.message})"
+    session.found.notes.append(words)
+    session.fresh()
+    return True
 
 
 def _run(session: Session, batch: Batch) -> Any:

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.targets.inputs.failure import Failure, chain_of, read_failure
-from normadvisor.targets.inputs.spec import TensorSpec
 from normadvisor.targets.sites import frame_of, is_user_file
 
 if TYPE_CHECKING:
@@ -85,11 +84,27 @@ def _arguments(layer: Any) -> str:
 
 
 def _exchange(layer: nn.Module, failure: Failure) -> str:
-    came = None if failure.shape is None else str(TensorSpec(failure.shape, failure.dtype))
+    came = _came(layer, failure)
     takes = _taken(layer)
     if takes is None:
         return "failed" if came is None else f"got {came}"
     return f"takes {takes}" if came is None else f"takes {takes} and got {came}"
+
+
+def _came(layer: Any, failure: Failure) -> str | None:
+    """What a layer was given: ids where they are too large for it, else a shape, and a dtype that is not the usual one."""
+    from torch import nn
+
+    if failure.shape is None:
+        return None
+    if failure.ids is not None and isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+        lowest, highest = failure.ids
+        if lowest < 0 or highest >= layer.num_embeddings:
+            return f"ids from {lowest} to {highest}"
+    shape = _joined(failure.shape)
+    if failure.dtype == "float32":
+        return shape or "a single value"
+    return f"{failure.dtype} values of shape {shape}" if shape else f"a single {failure.dtype} value"
 
 
 def _taken(layer: Any) -> str | None:

@@ -36,6 +36,8 @@ class Failure:
     dtype: str = "float32"
     """Of what the layer was given."""
     owner: nn.Module | None = None
+    ids: tuple[int, int] | None = None
+    """Smallest and largest of the integers that the layer was given, where they have values."""
     absent: tuple[str, ...] = ()
     """Names that the message or the failing line mentions and that are ``None`` there, or were called for."""
 
@@ -50,8 +52,17 @@ def read_failure(error: BaseException) -> Failure:
         if owner is not None:
             shape = None if given is None else tuple(given.shape)
             dtype = "float32" if given is None else str(given.dtype).removeprefix("torch.")
-            return Failure(text, type(link).__name__, str(link), layer, shape, dtype, owner, absent)
+            return Failure(text, type(link).__name__, str(link), layer, shape, dtype, owner, _range(given), absent)
     return Failure(text, type(chain[-1]).__name__, str(chain[-1]), absent=absent)
+
+
+def _range(given: Any) -> tuple[int, int] | None:
+    if given is None or given.is_floating_point() or given.is_complex() or given.is_meta or not given.numel():
+        return None
+    try:
+        return int(given.min()), int(given.max())
+    except (RuntimeError, NotImplementedError):  # values of a traced tensor, or on a device that has failed
+        return None
 
 
 def _absent(error: BaseException) -> list[str]:

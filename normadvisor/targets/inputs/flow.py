@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Entry", "constant_views", "entries", "forward_tree"]
+__all__ = ["Entry", "calculated_with", "constant_views", "entries", "forward_tree"]
 
 _CONTAINER_SKIP = 8
 """Deepest chain of own modules followed into their forwards."""
@@ -173,6 +173,27 @@ class _Walker:
             except (KeyError, IndexError, TypeError):
                 return None
         return None
+
+
+def calculated_with(model: nn.Module) -> frozenset[str]:
+    """Arguments of ``forward`` that stand as they are, or reshaped, in a multiplication, division or matrix product: numbers, not ids."""
+    tree = forward_tree(model)
+    if tree is None:
+        return frozenset()
+    products = [node for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div | ast.MatMult)]
+    names = (_argument(side) for node in products for side in (node.left, node.right))
+    return frozenset(name for name in names if name is not None)
+
+
+def _argument(node: ast.expr) -> str | None:
+    """The name that an expression is, shaping and indexing aside."""
+    while True:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _SHAPING - {"one_hot", "long"}:
+            node = node.func.value
+        elif isinstance(node, ast.Subscript):
+            node = node.value
+        else:
+            return node.id if isinstance(node, ast.Name) else None
 
 
 def _constants(nodes: list[ast.expr]) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from normadvisor.targets.inputs.flow import Entry, constant_views, entries, inner_parameters
+from normadvisor.targets.inputs.flow import Entry, calculated_with, constant_views, entries, inner_parameters
 from normadvisor.targets.inputs.layers import BATCH, SEQUENCE, first_layer, layer_input, min_embeddings
 from normadvisor.targets.inputs.plan import Plan
 from normadvisor.targets.inputs.spec import TensorSpec, Value
@@ -137,7 +137,10 @@ def _fallback(model: nn.Module) -> TensorSpec | None:
 
 def _input_of(skip: int, model: nn.Module) -> TensorSpec | None:
     layer = first_layer(model, skip)
-    return layer_input(layer) if layer is not None else None
+    spec = layer_input(layer) if layer is not None else None
+    if spec is not None and spec.dtype == "int64":  # the other tables of the model may be smaller
+        return replace(spec, high=min(spec.high, max(min_embeddings(model), 2)))
+    return spec
 
 
 def _value(model: nn.Module, name: str, parameter: inspect.Parameter, entry: Entry | None, index: int) -> Value:
@@ -151,9 +154,16 @@ def _value(model: nn.Module, name: str, parameter: inspect.Parameter, entry: Ent
     value: Value = _from_entry(model, name, entry) if entry is not None else None
     if value is None or (_MASK.match(name) and isinstance(value, TensorSpec) and len(value.shape) < 4):
         value = _from_name(model, name, index)
+        if entry is None and isinstance(value, TensorSpec) and value.dtype == "int64" and _are_numbers(model, name, note):
+            value = TensorSpec((BATCH, SEQUENCE))
     if re.search(r"\b(list|List|Sequence)\[", note) and "Tensor" in note and isinstance(value, TensorSpec):
         return [value, value]
     return value
+
+
+def _are_numbers(model: nn.Module, name: str, note: str) -> bool:
+    """Whether what looks like ids, since the model has embeddings, is something to calculate with."""
+    return "FloatTensor" in note or ("LongTensor" not in note and "IntTensor" not in note and name in calculated_with(model))
 
 
 def _from_entry(model: nn.Module, name: str, entry: Entry) -> TensorSpec | None:

@@ -203,3 +203,28 @@ def test_the_size_that_was_asked_for_stays_however_slow_the_model(probe):
     sizes = []
     measured = probe(Slow(sizes.append), (2, 3, 96, 96), options={"budget": 0.5, "batch_size": 6, "steps": 1})
     assert (sizes[0], measured.setup["batch_size"]) == (6, 6)
+
+
+class Tables(nn.Module):
+    """A table for each column; ids below the size of one may be too large for another."""
+
+    def __init__(self, *sizes):
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(size, 8) for size in sizes)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, ids):
+        return self.last(sum(table(ids[:, column]) for column, table in enumerate(self.tables)))
+
+
+def test_ids_that_are_too_large_for_a_table_are_drawn_smaller(probe):
+    ids = torch.randint(0, 12, (2, 2), generator=torch.Generator().manual_seed(0))
+    measured = probe(Tables(12, 2), inputs=Inputs((ids,)))
+    (note,) = [note for note in measured.notes if note.startswith("ids were drawn below 2, the size of the smallest table")]
+    assert "tables.1: Embedding(2, 8) takes ids from 0 to 1 and got ids from 0 to " in note
+    assert len(measured.series["loss"]) == 2
+
+
+def test_ids_of_the_user_are_not_changed(probe):
+    with pytest.raises(ProbeError, match=r"tables\.1: Embedding\(2, 8\) takes ids from 0 to 1 and got ids from 0 to 5"):
+        probe(Tables(12, 2), batches=[(torch.tensor([[0, 5], [1, 0]]), torch.tensor([0, 1]))])

@@ -104,6 +104,20 @@ def flagged(m, x, return_all: bool, steps: int):
     return m.f(x) if not return_all else (m.f(x), steps)
 
 
+def table(m, x_num, x_cat):
+    """Columns of numbers, each scaled to a token, and columns of categories, each with a table of its own."""
+    numbers = x_num.unsqueeze(-1) * m.scale
+    return m.f(torch.cat([numbers, torch.stack([e(x_cat[:, i]) for i, e in enumerate(m.tables)], 1)], 1))
+
+
+def tables(*sizes):
+    return nn.ModuleList(nn.Embedding(size, 8) for size in sizes)
+
+
+def annotated(m, factors: torch.FloatTensor, ids):
+    return m.f(m.e(ids).mean(1) + torch.sigmoid(factors))
+
+
 CASES = [
     (lambda: model(lenet, c1=nn.Conv2d(3, 6, 5), c2=nn.Conv2d(6, 16, 5), f=nn.Linear(400, 10)), "2x3x32x32"),
     (lambda: model(lenet, c1=nn.Conv2d(1, 6, 5, padding=2), c2=nn.Conv2d(6, 16, 5), f=nn.Linear(400, 10)), "2x1x28x28"),
@@ -131,6 +145,8 @@ CASES = [
     (lambda: model(flat, c=nn.Conv3d(3, 4, 3, padding=1, stride=2), f=nn.Linear(4 * 4 * 28 * 28, 3)), "2x3x8x56x56"),
     (lambda: model(denoiser, c=nn.Conv2d(3, 8, 3), e=nn.Sequential(Encoding(), nn.Linear(32, 8))), "2x3x224x224 2:int64"),
     (lambda: model(fixed, c=nn.Conv2d(3, 8, 3), f=nn.Linear(8 * 26 * 26, 2)), "2x3x28x28"),
+    (lambda: model(table, tables=tables(12, 7, 4), scale=nn.Parameter(torch.ones(6, 8)), f=nn.Linear(8, 3)), "2x6 2x16:int64"),
+    (lambda: model(annotated, e=nn.Embedding(9, 16), f=nn.Linear(16, 3)), "2x16 2x16:int64"),
     (lambda: model(flagged, f=nn.Linear(4, 4)), "2x4 False 2"),
 ]
 

@@ -65,7 +65,19 @@ def test_a_layer_says_what_it_takes_and_what_came(layer, given, words):
 
 def test_ids_beyond_a_table():
     explained = failure(Net(nn.Embedding(10, 4)), torch.tensor([[3, 12]]))
-    assert explained.words == "body.0.layer: Embedding(10, 4) takes ids from 0 to 9 and got 1x2:int64 (IndexError: index out of range in self)"
+    assert explained.words == "body.0.layer: Embedding(10, 4) takes ids from 0 to 9 and got ids from 3 to 12 (IndexError: index out of range in self)"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (torch.zeros(2, 3, dtype=torch.int64), "body.0.layer: Conv2d(3, 16) takes Nx3xHxW and got int64 values of shape 2x3"),
+        (torch.tensor(1), "body.0.layer: Conv2d(3, 16) takes Nx3xHxW and got a single int64 value"),
+        (torch.tensor(1.0), "body.0.layer: Conv2d(3, 16) takes Nx3xHxW and got a single value"),
+    ],
+)
+def test_what_came_is_said_in_words(given, words):
+    assert failure(Net(nn.Conv2d(3, 16, 3)), given).short == words
 
 
 def test_an_error_of_a_part_that_is_no_layer():
