@@ -20,6 +20,7 @@ from normadvisor.probe.keep import Kept, kept
 from normadvisor.probe.losses import given_loss
 from normadvisor.probe.modes import measure_modes
 from normadvisor.probe.noise import measure_noise_scale, parameters_by_layer
+from normadvisor.probe.nonfinite import find_in_gradient
 from normadvisor.probe.optimizers import Chosen, choose_optimizer
 from normadvisor.probe.overfit import measure_overfit
 from normadvisor.probe.peak import Peak, process_peak
@@ -39,6 +40,7 @@ from normadvisor.probe.recorder import Recorder
 from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Found, Session, device_of, seed_everything
 from normadvisor.probe.steps import STEPS_SHARE, Steps, run_steps
+from normadvisor.probe.unregistered import measure_unregistered
 from normadvisor.probe.warmup import ForwardError, cut_if_slow, free_memory, warm_up
 from normadvisor.types import LayerMeasurements, Measurements
 
@@ -107,7 +109,7 @@ def probe_model(  # noqa: PLR0913 -- what is known about a model and its trainin
         by_layer = parameters_by_layer(recorder, session)
         del recorder
         peak.look()
-        _more_phases(session, by_layer, [layer.name for layer in layers], steps, peak)
+        _more_phases(session, probe, by_layer, [layer.name for layer in layers], steps, peak)
         progress("restoring", 0, 1)
         peak.look()
     differences = keep.verify()
@@ -296,12 +298,20 @@ def _recorded(session: Session, probe: _Probe) -> tuple[Steps, Recorder, Chosen 
     return steps, recorder, chosen
 
 
-def _more_phases(session: Session, by_layer: dict[str, list[str]], layers: list[str], steps: Steps, peak: Peak) -> None:
+def _more_phases(
+    session: Session, probe: _Probe, by_layer: dict[str, list[str]], layers: list[str], steps: Steps, peak: Peak
+) -> None:
     if steps.nonfinite_step == 0:
+        if math.isfinite(steps.losses[0]) and session.ranks.world_size == 1:
+            session.fresh()  # the first step began like this
+            steps.cause = find_in_gradient(session, session.source.batch(0))
         words = "the first step was not finite already"
         for key in ("noise_scale", "train_eval_gap", "overfit"):
             session.found.missing[key] = words
         return
+    session.fresh()
+    given = probe.optimizer.param_groups if probe.optimizer is not None else []
+    measure_unregistered(session, [parameter for group in given for parameter in group["params"]])
     session.fresh()
     with torch.enable_grad():
         measure_noise_scale(session, by_layer)
@@ -332,6 +342,9 @@ def _run_facts(session: Session, steps: Steps, batch: Batch, chosen: Chosen | No
         facts["nonfinite_input"] = steps.nonfinite_input
         why = "the outputs of all layers were finite in that step: the loss or a gradient was not"
         found.fact("nonfinite_layer", steps.nonfinite_layer, why)
+        if steps.cause is not None:
+            facts["nonfinite_op"] = steps.cause.op
+            found.fact("nonfinite_line", steps.cause.line, "no code of the model's own calls that function")
         found.notes.append(f"step {steps.nonfinite_step + 1} was not finite, so no further step was run")
     del batch
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from normadvisor.errors import NormAdvisorError
-from normadvisor.probe.layers import walk
+from normadvisor.probe.nonfinite import Cause, all_finite, find_in_forward
 from normadvisor.probe.optimizers import Chosen
 from normadvisor.probe.recorder import Recorder
 from normadvisor.probe.samples import Batch
@@ -36,6 +34,8 @@ class Steps:
     nonfinite_step: int | None = None
     nonfinite_layer: str | None = None
     nonfinite_input: bool = False
+    cause: Cause | None = None
+    """The function that made the first value that is not finite."""
 
 
 def run_steps(session: Session, recorder: Recorder, chosen: Chosen | None) -> Steps:
@@ -133,50 +133,11 @@ def _find_nonfinite(session: Session, batch: Batch, random: Any, done: Steps) ->
 
     Weights are those of the step still, since a step without a finite loss makes no update.
     """
-    done.nonfinite_input = any(not _finite(tensor) for _, tensor in named_tensors((batch.args, dict(batch.kwargs))))
+    done.nonfinite_input = any(not all_finite(tensor) for _, tensor in named_tensors((batch.args, dict(batch.kwargs))))
     torch.set_rng_state(random[0])
     if random[1] is not None:
         torch.cuda.set_rng_state(random[1], session.device)
-    with _first_nonfinite(session.model) as first, torch.no_grad(), suppress(Exception):
-        session.output_and_loss(batch)
-    done.nonfinite_layer = first[0] if first else None
-
-
-@contextmanager
-def _first_nonfinite(model: nn.Module) -> Iterator[list[str]]:
-    """The module whose output was the first that is not finite, in order of execution; inner modules come before those that hold them.
-
-    Minus infinity marks positions that are masked, so it counts only where nothing else is found.
-    """
-    found: list[str] = []
-    masked: list[str] = []
-
-    def hook(name: str) -> Any:
-        def note(_module: nn.Module, _args: Any, output: Any) -> None:
-            if found:
-                return
-            bad = [tensor for _, tensor in named_tensors(output) if not _finite(tensor)]
-            if any(not bool((tensor[~torch.isfinite(tensor)] == -torch.inf).all()) for tensor in bad if not tensor.is_complex()):
-                found.append(name)
-            elif bad:
-                masked.append(name)
-
-        return note
-
-    handles = [module.register_forward_hook(hook(name)) for name, module in walk(model)]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
-        if not found:
-            found.extend(masked[:1])
-
-
-def _finite(tensor: Tensor) -> bool:
-    if not (tensor.is_floating_point() or tensor.is_complex()):
-        return True
-    return bool(torch.isfinite(tensor.detach()).all())
+    done.nonfinite_layer, done.cause = find_in_forward(session, batch)
 
 
 def frozen_words(model: nn.Module) -> str:

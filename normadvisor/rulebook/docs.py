@@ -84,8 +84,8 @@ holds parameters itself, normalizes, or is an activation. Conditions know the la
 messages, adjustments and evidence also `matches`, how many layers match, and `NAME_all`, the layers of the finding in order
 of execution, so that `NAME` is the first of them and `NAME_all[-1]` the last. There is no `model` and no `count()`. It points at the
 line that builds the first layer; the finding of a rule about the run at the layer that `at` names, a fact such as `nonfinite_layer` or
-`train_in_eval`, or at the model. `explained_by` names static rules: where one of them speaks on the same layers, the finding refers to
-it.
+`train_in_eval`, at the line that goes with that fact, such as `nonfinite_line`, or at the model. `explained_by` names static rules: where
+one of them speaks on the same layers, the finding refers to it.
 
 A rule on the graph may have a section `measured`, which says what a probe makes of its findings: `confirm` and `withdraw` are conditions
 over `found`, the measured layers that the finding names, and `probe`. A confirmed finding gets `message` and `evidence`; one that is

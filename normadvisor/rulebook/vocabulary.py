@@ -12,7 +12,7 @@ from normadvisor.types import LAYER_FACTS, LAYER_SERIES, RUN_FACTS, RUN_SERIES
 from normadvisor.types.events import EVENT, EVENTS
 
 __all__ = [
-    "ATTRIBUTES", "CHAIN", "CHANGES", "CONTEXT", "LAYER", "MODEL", "MODULE", "NODE", "PROBING", "RUN", "RUN_LAYERS",
+    "ATTRIBUTES", "CHAIN", "CHANGES", "CONTEXT", "LAYER", "MODEL", "MODULE", "NODE", "PROBING", "RUN", "RUN_LAYERS", "RUN_LINES",
     "event_attributes",
 ]  # fmt: skip
 
@@ -258,8 +258,11 @@ RUN: dict[str, str] = {
 }
 """What ``probe`` knows; ``None`` where something was not measured."""
 
-RUN_LAYERS = ("nonfinite_layer", "train_in_eval", "eval_in_train", "eval_dropout", "eval_sampling")
+RUN_LAYERS = ("nonfinite_layer", "train_in_eval", "eval_in_train", "eval_dropout", "eval_sampling", "unregistered", "peaked_attention")
 """What ``probe`` knows that names layers: where a finding about the run may point."""
+
+RUN_LINES = {"nonfinite_layer": "nonfinite_line", "unregistered": "unregistered_line", "peaked_attention": "peaked_line"}
+"""What ``probe`` knows of lines, as ``path:line``: where one is known, a finding that points at these layers is placed there."""
 
 PROBING: dict[str, str] = {
     "batch_size": "samples per step",

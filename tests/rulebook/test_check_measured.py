@@ -7,6 +7,7 @@ import pytest
 from normadvisor.errors import RuleError
 from normadvisor.rulebook import RuleErrors, load_text
 from normadvisor.rulebook.explain import explain_markdown
+from normadvisor.rulebook.vocabulary import RUN_LAYERS
 
 COUNT = "count() counts nodes of a traced model (count layers with len([layer for layer in probe.layers if ...]))"
 PROBE = """\
@@ -137,7 +138,7 @@ def test_a_pattern_of_another_kind():
 @pytest.mark.parametrize(
     ("place", "error"),
     [
-        ("at: loss", "'at' names 'loss', which holds no names of layers (one of nonfinite_layer, train_in_eval, eval_in_train, eval_dropout, eval_sampling)"),
+        ("at: loss", f"'at' names 'loss', which holds no names of layers (one of {', '.join(RUN_LAYERS)})"),
         ("at: nonfinite_layers", "'at' names 'nonfinite_layers', which holds no names of layers (did you mean 'nonfinite_layer'?)"),
     ],
 )

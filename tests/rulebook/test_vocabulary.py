@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from normadvisor.graph.model import ModuleInfo, NodeInfo
 from normadvisor.rulebook.language import FUNCTIONS
-from normadvisor.rulebook.vocabulary import ATTRIBUTES, CHANGES, CONTEXT, LAYER, MODULE, NODE, RUN, RUN_LAYERS, event_attributes
+from normadvisor.rulebook.vocabulary import ATTRIBUTES, CHANGES, CONTEXT, LAYER, MODULE, NODE, RUN, RUN_LAYERS, RUN_LINES, event_attributes
 from normadvisor.types import LAYER_FACTS, LAYER_SERIES, RUN_FACTS, RUN_SERIES, OperationKind, RunContext
 from normadvisor.types.events import EDITS, EVENT, EVENTS, PLACES
 
@@ -27,6 +27,8 @@ def test_every_measured_number_can_be_asked_for():
     assert set(LAYER_SERIES) < set(LAYER)
     assert {"always_dead" if key == "dead_share" else key for key in LAYER_FACTS} < set(LAYER)
     assert set(RUN_SERIES) | set(RUN_FACTS) | set(RUN_LAYERS) < set(RUN)
+    assert set(RUN_LINES) < set(RUN_LAYERS)
+    assert set(RUN_LINES.values()) < set(RUN_FACTS)
     assert {f"{key}_{end}" for key in RUN_SERIES for end in ("first", "last", "min", "max")} < set(RUN)
     # No word has two meanings.
     assert set(LAYER_SERIES) & set(LAYER_FACTS) <= {"dead_share"}

@@ -15,6 +15,7 @@ from normadvisor.match.measured.values import plain_value
 from normadvisor.match.measured.views import LayerView, context_view, views_of
 from normadvisor.match.silenced import without_silenced
 from normadvisor.rulebook.model import Rule
+from normadvisor.rulebook.vocabulary import RUN_LINES
 from normadvisor.types import Finding, JSONValue, Location, Measurements, Related, RunContext
 
 __all__ = ["measured_findings"]
@@ -90,7 +91,8 @@ class _Maker:
                 return []
             named = _names(ground["probe"].get(rule.rule.at)) if rule.rule.at else []
             about: list[LayerView | None] = [view for view in layers if view["name"] in named]
-            return [self._finding(rule, [_hit(rule, view, {**ground, "matches": 1}) for view in about or [None]])]
+            line = _line(ground["probe"].get(RUN_LINES.get(rule.rule.at or "", "")))
+            return [self._finding(rule, [_hit(rule, view, {**ground, "matches": 1}) for view in about or [None]], line)]
         suited = [view for view in layers if rule.ops is None or view["op"] in rule.ops]
         found = [view for view in suited if rule.where({**ground, rule.layer: view})]
         return [self._finding(rule, self._hits(rule, group, ground, found)) for group in self._groups(rule.rule, found)]
@@ -111,14 +113,15 @@ class _Maker:
         shared = {**ground, f"{name}_all": list(group), "matches": len(found)}
         return [_hit(rule, view, {**shared, name: view}) for view in group]
 
-    def _finding(self, rule: CompiledProbe, hits: Sequence[_Hit]) -> Finding:
+    def _finding(self, rule: CompiledProbe, hits: Sequence[_Hit], line: Location | None = None) -> Finding:
+        """One finding on some layers, placed at ``line`` where that is given."""
         lead = max(hits, key=lambda hit: ((hit.change and hit.change.severity) or rule.rule.severity).rank)
         words, severity, confidence = rule.message, rule.rule.severity, rule.rule.confidence
         if lead.change is not None:
             words = lead.change.message or words
             severity, confidence = lead.change.severity or severity, lead.change.confidence or confidence
         modules = tuple(hit.layer["name"] for hit in hits if hit.layer is not None and hit.layer["name"])
-        place = self._where(hits)
+        place = line or self._where(hits)
         fix = next((fix.worded(lead.scope) for fix in rule.fixes if fix.offered([hit.scope for hit in hits])), None)
         evidence: dict[str, JSONValue] = {name: plain_value(value(lead.scope)) for name, value in rule.evidence.items()}
         finding = Finding(
@@ -187,6 +190,12 @@ def _names(value: object) -> list[str]:
     if isinstance(value, list | tuple):
         return [str(item) for item in value]
     return [] if value is None else [str(value)]
+
+
+def _line(value: object) -> Location | None:
+    """A line that a fact names as ``path:line``."""
+    path, _, line = str(value or "").rpartition(":")
+    return Location(path, int(line)) if path and line.isdigit() else None
 
 
 def _hit(rule: CompiledProbe, layer: LayerView | None, scope: dict[str, Any]) -> _Hit:

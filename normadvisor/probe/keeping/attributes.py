@@ -61,27 +61,36 @@ def _equal_keys(one: Any, other: Any) -> bool:
 class Attributes:
     """The attributes of one object, containers inside of them, and the tensors, arrays and generators found on the way.
 
-    Builtin containers are entered however deeply they are nested. What other objects hold, and attributes of classes, is not remembered.
+    Builtin containers and modules are entered however deeply they are nested. What other objects hold, and attributes of classes, is not
+    remembered.
     """
 
     def __init__(self, tensors: Tensors) -> None:
         self._tensors = tensors
         self._owners: list[tuple[Any, type, str]] = []
+        self._known: set[int] = set()
         self._contents: dict[int, _Contents] = {}
         self._generators: dict[int, tuple[str, torch.Generator, torch.Tensor]] = {}
         self._arrays: dict[int, tuple[str, Any, Any]] = {}
 
     def add(self, owner: Any, name: str) -> None:
-        """Remember the class and the attributes of ``owner``."""
+        """Remember the class and the attributes of ``owner``, and those of modules inside of it; an owner that is known is passed over."""
+        if id(owner) in self._known:
+            return
+        self._known.add(id(owner))
         self._owners.append((owner, type(owner), name))
         self._visit(vars(owner), name)
 
     def _visit(self, value: Any, name: str) -> None:
         waiting = [(value, name)]
+        # Modules in plain lists are registered nowhere, and yet they run and get gradients.
+        found: list[tuple[torch.nn.Module, str]] = []
         while waiting:
             each, path = waiting.pop()
             if isinstance(each, torch.Tensor):
                 self._tensors.add(each, path)
+            elif isinstance(each, torch.nn.Module):
+                found.append((each, path))
             elif isinstance(each, torch.Generator):
                 self._generators.setdefault(id(each), (path, each, each.get_state()))
             elif type(each).__module__ == "numpy" and type(each).__name__ == "ndarray":
@@ -91,6 +100,8 @@ class Attributes:
             elif type(each) in {*_MAPPINGS, *_SEQUENCES} and id(each) not in self._contents and len(each) < _LARGE:
                 self._contents[id(each)] = _Contents(path, each, _items(each))
                 waiting.extend(reversed(_parts(each, path)))
+        for module, path in found:
+            self.add(module, path)
 
     def restore(self) -> None:
         """Put everything back."""

@@ -137,6 +137,9 @@ def test_a_finding_about_the_run_at_a_layer(chain):
     nowhere = chain([[1.0]] * 3, nonfinite_step=0, nonfinite_layer=None)
     text = RUN.replace("probe.loss > 1", "probe.nonfinite_step is not None") + "at: nonfinite_layer\n"
     assert said(found(nowhere, text, place=Location("net.py", 3))) == [(3, (), "a loss of 1.0")]
+    line = chain([[1.0]] * 3, nonfinite_step=0, nonfinite_layer="layers.2", nonfinite_line="C:/own/net.py:40")
+    (finding,) = found(line, text)
+    assert (finding.path, finding.line, finding.modules) == ("C:/own/net.py", 40, ("layers.2",))
 
 
 def static(rule, modules, line, model="net.py:Net"):
