@@ -98,7 +98,7 @@ def _fill(row: Row, entry: Entry) -> None:
 
 def _traced(entry: Entry, context: RunContext) -> tuple[Loaded, Traced]:
     """The first target and inputs that fit together: small ones, then the model's own."""
-    attempts = [*((target, ()) for target in entry.smaller), (entry.target, entry.inputs), (entry.target, ())]
+    attempts = [*((target, (image,)) for target, image in entry.smaller), (entry.target, entry.inputs), (entry.target, ())]
     for target, inputs in attempts[:-1]:
         with contextlib.suppress(NormAdvisorError):
             loaded = load(parse_target(target, Path.cwd()), real=True)

@@ -24,7 +24,7 @@ _TIMM = (
     "bat_resnext26ts botnet26t_256 beit_base_patch16_224 cait_xxs24_224 coat_tiny convit_tiny convnext_atto convnextv2_atto "
     "crossvit_tiny_240 cs3darknet_s cspresnet50 darknet53 davit_tiny deit_tiny_distilled_patch16_224 densenet121 dla34 dm_nfnet_f0 "
     "eca_nfnet_l0 edgenext_xx_small efficientformer_l1 efficientnet_b0 efficientnetv2_rw_t efficientvit_b0 ese_vovnet19b_dw "
-    "eva02_tiny_patch14_224 evos_resnet fastvit_t8 fbnetc_100 focalnet_tiny_srf gcvit_xxtiny gernet_s ghostnet_050 gmlp_s16_224 "
+    "eva02_tiny_patch14_224 fastvit_t8 fbnetc_100 focalnet_tiny_srf gcvit_xxtiny gernet_s ghostnet_050 gmlp_s16_224 "
     "halonet26t hardcorenas_a hgnet_tiny hiera_tiny_224 hrnet_w18_small inception_next_tiny inception_v3 inception_v4 "
     "lambda_resnet26t lcnet_050 levit_128s maxvit_pico_rw_256 mixer_s32_224 mnasnet_small mobilenetv3_small_050 "
     "mobilenetv4_conv_small mobileone_s0 mobilevit_xxs mobilevitv2_050 mvitv2_tiny nest_tiny nfnet_f0 pit_ti_224 poolformer_s12 "
@@ -44,8 +44,8 @@ class Entry:
     name: str
     target: str
     inputs: tuple[str, ...] = ()
-    smaller: tuple[str, ...] = ()
-    """Targets of the same model for smaller inputs; the first that can be built and traced is probed instead."""
+    smaller: tuple[tuple[str, str], ...] = ()
+    """Targets of the same model for smaller inputs, and these; the first that can be built and traced is probed instead."""
 
 
 def _torchvision() -> list[Entry]:
@@ -72,7 +72,7 @@ def _timm() -> list[Entry]:
     for name in _TIMM.split():
         config = get_pretrained_cfg(name)
         fixed = config is None or config.fixed_input_size or not config.pool_size
-        smaller = tuple(f'timm:create_model("{name}", img_size={size})' for size in _SIZES) if fixed else ()
+        smaller = tuple((f'timm:create_model("{name}", img_size={size})', f"8x3x{size}x{size}") for size in _SIZES) if fixed else ()
         found.append(Entry("timm", name, f'timm:create_model("{name}")', () if fixed else (_IMAGE,), smaller))
     return found
 
