@@ -74,7 +74,7 @@ class _Gate(nn.Module):
 def test_parts_of_gates_are_no_activations(record):
     recorded = record(_Gate(), lambda model: model(torch.randn(6, 4)).sum())
     assert {name: sorted(layer.facts) for name, layer in recorded.layers.items()} == {
-        "fc": ["bias_grad_ratio", "frozen", "no_gradient"],
+        "fc": ["alike_share", "bias_grad_ratio", "frozen", "no_gradient"],
         "act": [],
     }
 

@@ -94,7 +94,7 @@ def test_tied_weights_count_once_and_shared_modules_as_one_larger_output(record)
     ]
     total = sum(float(parameter.grad.double().square().sum()) for parameter in model.parameters())
     assert recorded.recorder.series()["grad_norm"] == (pytest.approx(total**0.5, rel=1e-6),)
-    assert recorded["head"].facts == {"tied": "words"}
+    assert recorded["head"].facts == {"tied": "words", "alike_share": 0.0}
     assert "grad_norm" not in recorded["head"].series
     joined = torch.cat(outputs).double()
     assert recorded.all("act_std")["block"] == pytest.approx(joined.std(correction=0).item(), rel=1e-5)
@@ -137,9 +137,9 @@ def test_frozen_parameters_and_parts_that_get_no_gradient(record):
     found = {name: (layer.calls, layer.trainable, "grad_norm" in layer.series, layer.facts) for name, layer in recorded.layers.items()}
     ratio = recorded["used"].facts["bias_grad_ratio"]
     assert found == {
-        "cut": (1, 20, False, {"no_gradient": True, "frozen": False}),
-        "frozen": (1, 0, False, {"frozen": True}),
-        "used": (1, 20, True, {"no_gradient": False, "frozen": False, "bias_grad_ratio": ratio}),
+        "cut": (1, 20, False, {"no_gradient": True, "frozen": False, "alike_share": 0.0}),
+        "frozen": (1, 0, False, {"frozen": True, "alike_share": 0.0}),
+        "used": (1, 20, True, {"no_gradient": False, "frozen": False, "alike_share": 0.0, "bias_grad_ratio": ratio}),
         "unused": (0, 20, False, {"no_gradient": True, "frozen": False}),
     }
     assert "act_std" in recorded["cut"].series
