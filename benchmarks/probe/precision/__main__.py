@@ -94,8 +94,9 @@ def _summary(family: str, rows: Sequence[Mapping[str, Any]]) -> str:
     counts = [str(sum(level[severity] for level in levels)) for severity in ("error", "warning", "info")]
     seconds = [row["seconds"] for row in done]
     learned = sum("overfit_last" in row["facts"] for row in done)
+    few = sum(row["steps"] < 3 for row in done)
     times = f"{statistics.median(seconds):.1f} / {max(seconds):.1f}" if seconds else "-"
-    return f"| {family} | {len(rows)} | {len(done)} | {' | '.join(counts)} | {learned} | {times} |"
+    return f"| {family} | {len(rows)} | {len(done)} | {few} | {' | '.join(counts)} | {learned} | {times} |"
 
 
 def _findings(rows: Sequence[Mapping[str, Any]], judgements: Sequence[Mapping[str, str]]) -> tuple[list[str], int]:
@@ -143,11 +144,11 @@ def _text(rows: Sequence[Mapping[str, Any]], budget: float) -> tuple[str, int]:
     families = sorted({row["family"] for row in rows})
     lines = [
         "Fresh weights, inputs drawn at random, loss and everything else chosen by the probe; a process of one thread for each model, of",
-        f"which {budget:g} s may be used for measuring (the detection models' single steps take longer than what is left at their end).",
-        "Columns error, warning and info count models; seconds are median / longest.",
+        f"which {budget:g} s may be used for measuring; what is longer is a first step that took so long. Columns error, warning and info",
+        "count models; few: models of which fewer than the three steps were run that several rules ask for; seconds are median / longest.",
         "",
-        "| family | models | measured | error | warning | info | learned one batch, or tried to | seconds |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| family | models | measured | few | error | warning | info | learned one batch, or tried to | seconds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(_summary(family, [row for row in rows if row["family"] == family]) for family in families),
         *("", "## Findings, each read", ""),
         *judged,
