@@ -112,9 +112,23 @@ def report_of(outcomes: list[Outcome], *, debug: bool = False) -> Report:
         problems=tuple(problem for outcome in outcomes for problem in outcome.problems),
         notes=tuple(notes),
         graphs=tuple(outcome.table for outcome in outcomes if outcome.table is not None),
-        measurements=tuple(outcome.measurements for outcome in outcomes if outcome.measurements is not None),
+        measurements=tuple(found for outcome in outcomes if (found := _with_inputs(outcome)) is not None),
         withdrawn=tuple(item for outcome in outcomes for item in outcome.withdrawn),
     )
+
+
+def _with_inputs(outcome: Outcome) -> Measurements | None:
+    """The measurements with what they were made on, and where that comes from, as their first note."""
+    found = outcome.measurements
+    if found is None or not (shape := found.setup.get("inputs")):
+        return found
+    if found.setup.get("data") == "given":
+        words = "from the data"
+    elif outcome.inferred is None:
+        words = "drawn; the shape was given"
+    else:
+        words = "drawn; the shape was inferred" + (f" from {outcome.inferred}" if outcome.inferred else "")
+    return replace(found, notes=(f"inputs: {shape}, {words}", *found.notes))
 
 
 def _inferred(outcomes: list[Outcome]) -> Iterator[str]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from normadvisor.api.file_loss import loss_of_file
 from normadvisor.api.job import ModelJob
 from normadvisor.api.plan import Plan, Planner, shown
 from normadvisor.api.progress import Progress, ProgressCallback
 from normadvisor.api.static.check import Reading, looks_at_scripts, read_scripts
 from normadvisor.config import Settings
 from normadvisor.targets.parse import TargetKind
-from normadvisor.types import Report
+from normadvisor.types import Report, RunContext
 
 if TYPE_CHECKING:
     from normadvisor.api.options import CheckOptions
@@ -111,10 +113,16 @@ class Scripts:
         )
         learnt = self.reading.learnt(self._label)
 
+        beside = Counter(model.target.path for job in plan.jobs for model in job.models)
+
         def completed(model: ModelJob) -> ModelJob:
-            if model.target.path is None:
+            path = model.target.path
+            if path is None:
                 return model
-            context, words = learnt.complete(model.context, model.target.path, model.target.name.partition(".")[0])
+            context, words = learnt.complete(model.context, path, model.target.name.partition(".")[0])
+            if context.loss is None and beside[path] == 1 and (loss := loss_of_file(path)) is not None:
+                context = context.merged(RunContext(loss=loss))
+                words = "; ".join(filter(None, (words, f"the loss {loss} is that which {self._label(path)} computes of a model")))
             if words is None:
                 return model
             self._contexts.append(f"{model.target}: {words}")

@@ -56,7 +56,7 @@ def verdict_of(report: Report, fail_on: Severity) -> Verdict:
     counted = [finding for finding in report.active if finding.severity.rank >= fail_on.rank]
     grave = sorted((finding for finding in counted if not _same_function(finding)), key=lambda finding: -finding.severity.rank)
     harmless = [_sentence(finding) for finding in counted if _same_function(finding)]
-    unlearnable = tuple(_without_gradient(report))
+    unlearnable = tuple(_without_gradient(report, grave))
     against = [f"{problem.target} could not be judged: {problem.message}" for problem in report.problems]
     against += [*unlearnable, *(_sentence(finding) for finding in grave)]
     code = 2 if report.problems else int(bool(against))
@@ -74,9 +74,9 @@ def _same_function(finding: Finding) -> bool:
     return safe and finding.severity is not Severity.ERROR
 
 
-def _without_gradient(report: Report) -> Iterator[str]:
-    """Why a model cannot learn, where no finding says it already."""
-    said = {finding.model for finding in report.active if finding.rule == "NA606" and finding.severity is Severity.ERROR}
+def _without_gradient(report: Report, grave: Sequence[Finding]) -> Iterator[str]:
+    """Why a model cannot learn, where no finding among the grave ones says it already."""
+    said = {finding.model for finding in grave if finding.rule == "NA606"}
     for item in report.measurements:
         if item.target not in said and _no_gradient(item):
             yield f"{item.target}: no gradient was measured: {_why(item)}"

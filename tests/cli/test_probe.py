@@ -301,6 +301,32 @@ def test_an_audit_says_go(cli, tmp_path):
     assert (tmp_path / "audit.html").exists()
 
 
+def test_the_shape_of_inputs_and_where_it_comes_from_stand_in_the_report(cli, write):
+    write("mine.py", "import torch\n\ndef batches():\n    return [(torch.randn(5, 6), torch.zeros(5, dtype=torch.long))]\n")
+    assert "note: inputs: 32x6, drawn; the shape was inferred from first layer\n" in cli("probe", "net.py", *SHORT).out
+    assert "note: inputs: 7x6, drawn; the shape was given\n" in cli("audit", "net.py", *SHORT, "--input", "7x6").out
+    assert "note: inputs: 5x6, from the data\n" in cli("probe", "net.py", *SHORT, "--data", "mine.py:batches").out
+
+
+def test_the_loss_that_the_file_names_is_used(cli, write):
+    write("net.py", net() + "\n\ndef step(model, x, y):\n    return torch.nn.functional.mse_loss(model(x), y)\n")
+    result = cli("probe", "net.py", *SHORT, "--format", "json")
+    (model,) = json.loads(result.out)["probe"]["measurements"]
+    assert model["setup"]["loss"] == "mse"
+    assert "note: net.py:Net: the loss mse is that which net.py computes of a model\n" in result.err
+    result = cli("probe", "net.py", *SHORT, "--loss", "cross_entropy", "--format", "json")
+    assert json.loads(result.out)["probe"]["measurements"][0]["setup"]["loss"] == "cross_entropy"
+
+
+def test_an_audit_with_remarks_says_go(cli, write, tmp_path):
+    write("bias.py", net(init="self.norm = nn.BatchNorm1d(6)\nself.before = nn.Linear(6, 6)", forward="x = self.norm(self.before(x))"))
+    result = cli("audit", "bias.py", *SHORT, "--json", "audit.json")
+    data = json.loads((tmp_path / "audit.json").read_text())["audit"]
+    assert (result.code, data["go"], len(data["remarks"])) == (0, True, 1)
+    assert data["remarks"][0].startswith("NA102 bias-before-norm: the bias of before has no effect")
+    assert result.out.startswith(" GO  with remarks, audit of bias.py:Net")
+
+
 def test_an_audit_says_no_go(cli, write, tmp_path):
     write("nan.py", net(forward="x = x / (x - x)"))
     result = cli("audit", "nan.py", *SHORT, "--json", "audit.json")
