@@ -8,6 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from normadvisor.match.measured.views import views_of
+from normadvisor.probe.run import probe_model
+from normadvisor.types import ProbeOptions, RunContext
 
 RULES = ("NA601", "NA602", "NA610")
 
@@ -173,3 +175,20 @@ def test_growth_over_the_runs_of_a_recurrence(nets, gain, activation, low, high,
     growth = next(layer.series["call_growth"][0] for layer in measured.layers if layer.name == "hidden")
     assert low <= growth <= high
     assert nets.warned(measured, RULES) == expected
+
+
+class Divided(nn.Module):
+    """What a layer gives, by the root of its width once more than it should be."""
+
+    def forward(self, x):
+        return x / x.shape[1] ** 0.5
+
+
+@pytest.mark.parametrize(("optimizer", "shrinks", "expected"), [("sgd", True, ["NA601"]), ("adam", True, []), ("sgd", False, []), ("adam", False, [])])
+def test_small_gradients_are_small_steps_of_sgd_alone(nets, optimizer, shrinks, expected):
+    net = nets.stack(3, start="he")
+    if shrinks:
+        net = nn.Sequential(*[part for layer in net for part in ([layer, Divided()] if isinstance(layer, nn.Linear) and layer.out_features > 10 else [layer])])
+    options = ProbeOptions(device="cpu", steps=4, loss="cross_entropy", optimizer=optimizer, lr=0.01, budget=60)
+    measured = probe_model(net, options, batches=list(nets.task(4)), context=RunContext(), target="net")
+    assert nets.warned(measured, ("NA601",)) == expected
