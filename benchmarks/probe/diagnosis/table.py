@@ -23,7 +23,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "saturated": ("NA604",),
     "nan": ("NA605",),
     "no-gradient": ("NA606",),
-    "bad-init": ("NA601", "NA602", "NA604", "NA606", "NA610", "NA611"),
+    "bad-init": ("NA601", "NA602", "NA604", "NA606", "NA610", "NA611", "NA612"),
     "mode": ("NA607",),
 }
 """The rules that name each trouble; a bad start shows in several ways."""
