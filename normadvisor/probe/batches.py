@@ -17,7 +17,7 @@ from normadvisor.errors import InputError, NormAdvisorError, ProbeError
 from normadvisor.probe.draw import Drawing
 from normadvisor.probe.failures import failure
 from normadvisor.probe.samples import Batch, UnequalSamplesError, count_samples, gather
-from normadvisor.probe.trees import moved, named_tensors, with_tensors
+from normadvisor.probe.trees import map_tensors, moved, named_tensors, with_tensors
 
 __all__ = ["DrawnBatches", "GivenBatches", "Source", "described", "split_batch"]
 
@@ -143,6 +143,8 @@ class GivenBatches:
         changed = with_tensors(batch)
         if changed is not batch:
             self.notes.append("numpy arrays of the data were made tensors")
+        if any(tensor.is_inference() for _, tensor in named_tensors(changed)):  # no backward pass may keep those
+            return map_tensors(changed, torch.clone)
         return changed
 
     @property
@@ -213,7 +215,7 @@ def split_batch(value: Any, model: nn.Module) -> Batch:
     A tensor is the input. Of a tuple or list, as many leading parts are arguments as ``forward`` requires; of those left, the last
     is the target and the others fill optional arguments, unless these are called like a target, which then goes to the model too. Of
     a dictionary (or a dataclass), entries go to arguments of their name; where none fits, the whole dictionary is the argument if
-    ``forward`` takes one.
+    ``forward`` takes one. Of ``((a, b), target)`` the inner parts are the arguments where ``forward`` requires as many.
 
     Raises:
         InputError: nothing in the batch can be given to ``forward``.
@@ -239,8 +241,18 @@ def _parameters(model: nn.Module) -> dict[str, inspect.Parameter]:
         return {}
 
 
+def _flattened(parts: tuple[Any, ...], model: nn.Module) -> tuple[Any, ...]:
+    """The parts of ``((a, b), target)`` in a row where ``forward`` requires as many arguments as there are inputs, else as they are."""
+    inner = parts[0]
+    if not isinstance(inner, list | tuple) or isinstance(inner, torch.nn.utils.rnn.PackedSequence) or len(parts) > 2:
+        return parts
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = sum(p.default is p.empty and p.kind in positional for p in _parameters(model).values())
+    return (*inner, *parts[1:]) if 1 < required == len(inner) else parts
+
+
 def _split_sequence(value: list[Any] | tuple[Any, ...], model: nn.Module) -> Batch:
-    parts = tuple(value)
+    parts = _flattened(tuple(value), model)
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = [p for p in _parameters(model).values() if p.kind in kinds]
     required = sum(p.default is p.empty for p in parameters)

@@ -39,8 +39,12 @@ class Precision:
         if self.cast is None:
             yield
             return
-        with torch.autocast(self.device.type, dtype=self.cast):
-            yield
+        try:
+            with torch.autocast(self.device.type, dtype=self.cast):
+                yield
+        finally:
+            # Within a block of the caller's the weights that were cast would be kept, and steps go unseen.
+            torch.clear_autocast_cache()
 
     @property
     def scale(self) -> float:
@@ -69,8 +73,10 @@ def own_name(model: nn.Module) -> str:
     return _NAMES.get(counted.most_common(1)[0][0], str(counted.most_common(1)[0][0])) if counted else "fp32"
 
 
-def choose_precision(name: str | None, model: nn.Module, device: torch.device) -> Precision:
-    """The precision that was asked for, or the model's own.
+def choose_precision(
+    name: str | None, model: nn.Module, device: torch.device, *, surrounding: torch.dtype | None = None
+) -> Precision:  # fmt: skip
+    """The precision that was asked for, that of the automatic mixed precision which is on around the call, or the model's own.
 
     ``amp`` is float16 with a loss scale where the device is a GPU, else bfloat16 without one, as ``torch`` advises for CPUs.
 
@@ -79,6 +85,10 @@ def choose_precision(name: str | None, model: nn.Module, device: torch.device) -
 
     """
     own = own_name(model)
+    if name is None and surrounding is not None:
+        scaler = torch.amp.GradScaler(device.type) if surrounding is torch.float16 and device.type == "cuda" else None
+        words = f"automatic mixed precision in {str(surrounding).removeprefix('torch.')}, as around the call"
+        return Precision("amp", device, cast=surrounding, scaler=scaler, notes=[words])
     if name is None:
         return Precision(own, device, _DTYPES[own] if own in ("bf16", "fp16") else None)
     if name not in PRECISIONS:

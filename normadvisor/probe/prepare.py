@@ -41,7 +41,7 @@ def probed_model(model: nn.Module, found: Found) -> nn.Module:
     """The model that is run: what ``torch.compile`` was given.
 
     Raises:
-        ProbeError: it has no values.
+        ProbeError: its weights have no values, or cannot train.
 
     """
     inner = getattr(model, "_orig_mod", None)
@@ -52,6 +52,10 @@ def probed_model(model: nn.Module, found: Found) -> nn.Module:
     if any(tensor.is_meta for tensor in tensors):
         message = f"{type(model).__name__} is on the meta device: its weights have no values to measure"
         raise ProbeError(message, hint="build it in real memory")
+    made = next((name for name, tensor in model.named_parameters() if not nn.parameter.is_lazy(tensor) and tensor.is_inference()), None)
+    if made is not None:
+        message = f"the parameter {made} was made in torch.inference_mode(), so that it can never get a gradient"
+        raise ProbeError(message, hint="build the model outside of torch.inference_mode()")
     quantized = next((name for name, tensor in model.named_parameters() if tensor.is_quantized), None)
     if quantized is not None:
         message = f"the parameter {quantized} is quantized, and quantized weights do not train"

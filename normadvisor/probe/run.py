@@ -40,6 +40,7 @@ from normadvisor.probe.recorder import Recorder
 from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Found, Session, device_of, seed_everything
 from normadvisor.probe.steps import STEPS_SHARE, Steps, run_steps
+from normadvisor.probe.surroundings import set_aside, surrounding_cast
 from normadvisor.probe.unregistered import measure_unregistered
 from normadvisor.probe.warmup import ForwardError, cut_if_slow, free_memory, warm_up
 from normadvisor.types import LayerMeasurements, Measurements
@@ -98,7 +99,18 @@ def probe_model(  # noqa: PLR0913 -- what is known about a model and its trainin
     _check(options)
     found = Found()
     held = probed_model(model, found)
-    probe = _Probe(held, options, inputs, batches, loss_fn, optimizer, graph, context, progress, ranks, found)
+    device = device_of(held)
+    probe = _Probe(
+        held, options, inputs, batches, loss_fn, optimizer, graph, context, progress, ranks, found, surrounding_cast(device)
+    )  # fmt: skip
+    with set_aside(held, device):
+        measured = _measured(probe, target)
+    return ranks.joined(measured, model)
+
+
+def _measured(probe: _Probe, target: str) -> Measurements:
+    """All phases, and everything as it was."""
+    held, optimizer, found, progress = probe.model, probe.optimizer, probe.found, probe.progress
     peak = Peak(device_of(held))
     progress("preparing", 0, 1)
     with not_compiled(held), kept(held, optimizer) as keep:
@@ -118,7 +130,7 @@ def probe_model(  # noqa: PLR0913 -- what is known about a model and its trainin
     progress("restoring", 1, 1)
     _run_facts(session, steps, batch, chosen)
     found.facts["peak_memory"] = peak.mebibytes
-    measured = Measurements(
+    return Measurements(
         target=target,
         layers=tuple(_with_facts(layer, found) for layer in layers),
         series=_run_series(series, steps),
@@ -128,7 +140,6 @@ def probe_model(  # noqa: PLR0913 -- what is known about a model and its trainin
         missing=found.missing,
         notes=tuple(dict.fromkeys(found.notes)),
     )
-    return ranks.joined(measured, model)
 
 
 @dataclass(slots=True)
@@ -146,6 +157,8 @@ class _Probe:
     progress: Callable[[str, int, int], None]
     ranks: Ranks
     found: Found
+    cast: torch.dtype | None
+    """Of the automatic mixed precision that the probe was called in."""
 
 
 def _check(options: ProbeOptions) -> None:
@@ -159,7 +172,7 @@ def _session(probe: _Probe, keep: Kept) -> Session:
     """Everything that the phases share; the model is seeded and in train mode afterwards."""
     model, options, found = probe.model, probe.options, probe.found
     device = device_of(model)
-    precision = choose_precision(options.precision or probe.context.precision, model, device)
+    precision = choose_precision(options.precision or probe.context.precision, model, device, surrounding=probe.cast)
     found.notes += precision.notes
     seed_everything(options.seed, device)
     size, said = batch_size_of(options, probe.context, probe.inputs if probe.batches is None else None)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 
 __all__ = ["Tensors"]
 
@@ -83,6 +84,8 @@ class _State:
     """``None`` where the values are not in one storage."""
     copy: torch.Tensor | None
     """Values of a tensor without a place; ``None`` where there are none (lazy, meta)."""
+    version: Any
+    """Sets the count of in-place operations; ``None`` where there is none."""
 
 
 _HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -107,8 +110,10 @@ class Tensors:
         grad = tensor.grad if leaf and not lazy else None
         place, copy = (None, None) if lazy or tensor.is_meta else self._copied(tensor)
         hooks = tuple(None if (found := getattr(tensor, each, None)) is None else dict(found) for each in _HOOKS)
+        # A graph that the user holds asks by this count whether what it saved is unchanged, and after restoring it is.
+        version = None if place is None or tensor.is_inference() else _unsafe_preserve_version_counter(tensor)
         self._states[id(tensor)] = _State(
-            name, tensor, type(tensor), lazy, tensor.requires_grad, leaf, grad, dict(vars(tensor)), hooks, place, copy
+            name, tensor, type(tensor), lazy, tensor.requires_grad, leaf, grad, dict(vars(tensor)), hooks, place, copy, version
         )
         if grad is not None:
             self.add(grad, f"{name}.grad")
@@ -151,6 +156,9 @@ class Tensors:
                 # Only now all gradients have their shapes again.
                 if state.leaf and not nn.parameter.is_lazy(state.tensor) and state.tensor.grad is not state.grad:
                     state.tensor.grad = state.grad
+            for state in self._states.values():
+                if state.version is not None:
+                    state.version.__exit__(None, None, None)
 
     def differences(self) -> list[str]:
         """What is not as it was, one sentence each."""

@@ -164,3 +164,32 @@ def test_a_tuple_of_inputs_and_targets_is_one_batch(probe):
     assert "the tuple of tensors was read as one batch of input and target" in measured.notes
     several = probe(nn.Linear(6, 6), batches=(torch.randn(16, 6), torch.randn(16, 6)))
     assert several.setup["batches"] == 2
+
+
+class _Two(nn.Module):
+    def forward(self, first, second):
+        return first * second
+
+
+class _Pair(nn.Module):
+    def forward(self, pair):
+        return pair[0] * pair[1]
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_inputs_in_a_tuple_of_their_own_are_the_arguments_that_forward_requires(kind):
+    first, second, target = torch.ones(3, 2), torch.ones(3, 2), torch.zeros(3)
+    batch = split_batch(kind((kind((first, second)), target)), _Two())
+    assert len(batch.args) == 2
+    assert batch.args[0] is first
+    assert batch.args[1] is second
+    assert batch.target is target
+    assert batch.size == 3
+
+
+def test_a_tuple_stays_the_one_argument_of_a_model_that_takes_one():
+    pair, target = (torch.ones(3, 2), torch.ones(3, 2)), torch.zeros(3)
+    batch = split_batch((pair, target), _Pair())
+    assert len(batch.args) == 1
+    assert batch.args[0] is pair
+    assert batch.target is target

@@ -62,7 +62,7 @@ def scaled(monkeypatch):
     """Mixed precision with a loss scale, as on a GPU."""
 
     def use(scale):
-        def choose(name, model, device):
+        def choose(name, model, device, **_):
             scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=10**6)
             return Precision("amp", device, cast=torch.bfloat16, scaler=scaler)
 
