@@ -96,8 +96,6 @@ def check_command(  # noqa: PLR0913 - one parameter per flag; all are read by na
     if fix_now or diff or patch is not None or interactive:
         from normadvisor.cli.fixing import FixFlags, fix_targets
 
-        if probe:
-            raise UsageError("--probe does not go together with fixing", hint="measure in a run of its own")
         if write_baseline:
             raise UsageError("--write-baseline does not go together with fixing", hint="write the baseline in a run of its own")
         wanted = FixFlags(unsafe=unsafe_fixes, interactive=interactive, diff=diff, patch=patch, fix_only=fix_only)

@@ -21,6 +21,8 @@ MAX_TEXT = 4000
 """Longest template."""
 
 _SPEC = re.compile(r",?(?:\.\d{1,2})?[defg%]?")
+_NUMBERED = re.compile(r"\d+(\.\d+)*")
+_LAYER = re.compile(r"\blayers? $", re.IGNORECASE)
 _OPENING = {"(": ")", "[": "]"}
 
 
@@ -28,7 +30,8 @@ class Template:
     """A text with placeholders: ``{expression}`` or ``{expression:.3g}``; ``{{`` and ``}}`` are braces.
 
     Format specifications are those of numbers: ``,``, a precision and one of ``d e f g %``. Lists are joined by commas, ``None`` reads
-    ``unknown``, numbers with a fraction have four significant digits unless told otherwise.
+    ``unknown``, numbers with a fraction have four significant digits unless told otherwise; texts that look like numbers are names of
+    layers, and ``0.1`` reads ``layer 0.1``.
 
     Args:
         text: the template.
@@ -65,7 +68,10 @@ class Template:
             ExpressionError: an expression cannot be evaluated, or a number format is applied to something else.
 
         """
-        return "".join(part if isinstance(part, str) else self._format(*part, scope) for part in self.parts)
+        text = ""
+        for part in self.parts:
+            text += part if isinstance(part, str) else self._format(*part, scope, named=_LAYER.search(text) is not None)
+        return text
 
     def values(self, scope: Mapping[str, Any]) -> list[Any]:
         """Value of every placeholder, in order.
@@ -76,10 +82,11 @@ class Template:
         """
         return [part[0].evaluate(scope) for part in self.parts if not isinstance(part, str)]
 
-    def _format(self, expression: Expression, spec: str, scope: Mapping[str, Any]) -> str:
+    def _format(self, expression: Expression, spec: str, scope: Mapping[str, Any], *, named: bool) -> str:
+        """One value; ``named`` where the text before it says already that a layer follows."""
         value = expression.evaluate(scope)
         try:
-            return _show(value, spec)
+            return _show(value if named else _not_a_number(value), spec)
         except (TypeError, ValueError, OverflowError) as error:
             message = f"'{expression.text}' is no number, so it cannot be written as '{spec}'"
             raise ExpressionError(message, location=self.location) from error
@@ -170,6 +177,13 @@ def _restored(text: str, location: Location | None, parts: list[str | tuple[Expr
     made = Template.__new__(Template)
     made.text, made.location, made.parts = text, location, parts
     return made
+
+
+def _not_a_number(value: Any) -> Any:
+    """A name such as ``0`` or ``0.1``, as layers of ``nn.Sequential`` have, with the word that tells it from a number."""
+    if isinstance(value, list | tuple):
+        return [_not_a_number(item) for item in value]
+    return f"layer {value}" if isinstance(value, str) and _NUMBERED.fullmatch(value) else value
 
 
 def _show(value: Any, spec: str) -> str:

@@ -175,7 +175,7 @@ def _code_point(path: str, line: int, offset: int) -> int:
 
 
 def site_of_code(target: object) -> Site | None:
-    """Where a class or function is defined: the line of its ``class`` or ``def``; ``None`` for what has no source."""
+    """Where a class or function is defined: the line of its ``class`` or ``def``; ``None`` without source, and in torch."""
     import inspect
 
     try:
@@ -183,7 +183,7 @@ def site_of_code(target: object) -> Site | None:
         lines, start = inspect.getsourcelines(target)  # type: ignore[arg-type]
     except (OSError, TypeError, SyntaxError, IndexError):
         return None
-    if path is None:
+    if path is None or not is_user_file(path):
         return None
     words = ("class ", "def ", "async def ")
     offset = next((i for i, line in enumerate(lines) if line.lstrip().startswith(words)), 0)

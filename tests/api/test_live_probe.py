@@ -154,6 +154,14 @@ def test_a_model_that_nothing_can_train_is_no_go(batch, settings):
         report.raise_on("error")
 
 
+def test_findings_about_a_sequential_do_not_point_into_torch(batch, settings):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), *(nn.Sequential(nn.Linear(432, 432), nn.Sigmoid()) for _ in range(8)), nn.Linear(432, 4))
+    report = normadvisor.audit(model, batch, nn.functional.cross_entropy, settings=settings, **SHORT)
+    assert [finding.rule for finding in report.findings if finding.rule.startswith("NA60")]
+    assert [finding.path for finding in report.findings if finding.path is not None] == []
+
+
 def test_a_healthy_model_may_go(batch, settings):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(432, 32), nn.ReLU(), nn.Linear(32, 4))

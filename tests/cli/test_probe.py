@@ -279,12 +279,43 @@ def test_nothing_to_measure_is_an_error(cli, write):
     [
         (("check", "net.py", "--steps", "3"), "--steps says how to measure, but nothing is to be measured (add --probe)"),
         (("check", "net.py", "--probe", "--static"), "--static and --probe do not go together (to measure a model is to run it)"),
-        (("check", "net.py", "--probe", "--fix"), "--probe does not go together with fixing (measure in a run of its own)"),
     ],
 )
 def test_flags_that_make_no_sense_together(cli, arguments, message):
     result = cli(*arguments)
     assert (result.code, result.out, result.err) == (2, "", f"error: {message}\n")
+
+
+NORMED = """import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3)
+        self.norm = nn.BatchNorm2d(8)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.norm(self.first(x))).mean((2, 3)))
+
+
+def batches():
+    torch.manual_seed(0)
+    return [(torch.randn(12, 3, 32, 32), torch.randint(0, 3, (12,))) for _ in range(4)]
+"""
+
+
+def test_what_is_withdrawn_is_not_fixed_and_the_rest_is(cli, write):
+    """The noise of NA201 is small in these batches; the bias of NA102 has no effect in any."""
+    path = write("normed.py", NORMED)
+    measuring = ("--probe", *SHORT, "--data", "normed.py:batches", "--batch-size", "12")
+    data = json.loads(cli("check", "normed.py:Net", *measuring, "--format", "json").out)
+    assert [finding["rule"] for finding in data["findings"]] == ["NA102"]
+    assert [item["finding"]["rule"] for item in data["probe"]["withdrawn"]] == ["NA201"]
+    result = cli("check", "normed.py:Net", *measuring, "--fix", "--unsafe-fixes")
+    assert (result.code, path.read_text()) == (0, NORMED.replace("nn.Conv2d(3, 8, 3)", "nn.Conv2d(3, 8, 3, bias=False)")), result
 
 
 def test_without_measuring_there_are_no_measurements(cli):

@@ -44,7 +44,7 @@ def test_files_without_models_start_no_worker(tmp_path):
 def test_one_run_from_end_to_end(program, tmp_path):
     (tmp_path / "net.py").write_text(MODEL.format(top=""))
     result = program("check", "net.py", "--format", "concise", "-q")
-    assert (result.code, result.out.splitlines()[0].split(": ")[:2], result.err) == (1, ["net.py:4:23", "NA102 [warning] the bias of 0 has no effect"], "")
+    assert (result.code, result.out.splitlines()[0].split(": ")[:2], result.err) == (1, ["net.py:4:23", "NA102 [warning] the bias of layer 0 has no effect"], "")
 
 
 def test_ctrl_c_ends_with_130_and_leaves_no_process(tmp_path):

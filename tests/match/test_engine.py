@@ -26,6 +26,6 @@ def test_a_rule_is_made_ready_once(tmp_path, monkeypatch) -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
     graph = trace(model, Inputs((torch.randn(2, 3, 8, 8),), given=True), target="net", sites={})
     messages = [finding.message for given in (rule, rule, other, rule) for finding in match(graph, [given], RunContext(), tmp_path)]
-    expected = "the bias of 0 has no effect: 1 subtracts the mean of every channel right after it"
+    expected = "the bias of layer 0 has no effect: layer 1 subtracts the mean of every channel right after it"
     assert messages == [expected, expected, "another message", expected]
     assert [id(item) for item in made] == [id(rule), id(other)]

@@ -31,6 +31,8 @@ SCOPE = {"bn": {"module": "features.1", "eps": 1e-5, "axes": [0, 2, 3], "momentu
         ("{'a:b}' if yes else 1}", "a:b}"),
         ("{bn.axes[1:][0]:.1f}", "2.0"),
         ("{ n }", "1234567"),
+        ("{'0'} and {['1.2', 'fc']}", "layer 0 and layer 1.2, fc"),
+        ("layer {'0'}, layers {['1.2', '3']}", "layer 0, layers 1.2, 3"),
         ("{[size for size in bn.axes if size != 2]}", "0, 3"),
     ],
 )

@@ -20,7 +20,7 @@ from normadvisor.errors import NormAdvisorError, RewriteError
 from normadvisor.files.overlay import overlaid
 from normadvisor.files.source import read_bytes
 from normadvisor.rewrite.text.changes import changed_files
-from normadvisor.types import Applicability, Finding, Severity
+from normadvisor.types import Applicability, Finding, Severity, Withdrawn
 
 if TYPE_CHECKING:
     from normadvisor.api.session import Session
@@ -142,8 +142,9 @@ class Verifier:
         failures = list(_script_failures(base.reading, reading, attempts, places))
         proofs: list[Proven] = []
         key_maps: dict[str, KeyMap] = {}
-        for (job, model), after in found.items():
-            before, outcomes[job][model] = outcomes[job][model], after
+        for (job, model), looked_at in found.items():
+            before = outcomes[job][model]
+            after = outcomes[job][model] = self._as_measured(before, looked_at, places)
             failures += _model_failures((job, model), before, after, attempts, places)
             target = after.summary.target
             if after.proof is not None and after.proof.equal:
@@ -152,6 +153,22 @@ class Verifier:
                 key_maps[target] = after.key_map
         state = State(contents=contents, reading=reading, outcomes=outcomes)
         return Verdict(state=state, failures=tuple(failures), proofs=tuple(proofs), key_maps=key_maps)
+
+    def _as_measured(self, before: Outcome, after: Outcome, places: Places) -> Outcome:
+        """What was found after the edits, with what only measuring tells as it was before them, since nobody measures again.
+
+        Findings that a measurement withdrew stay withdrawn, and those of rules that look at measurements stay.
+        """
+        if before.measurements is None:
+            return after
+        gone = {id(item.finding): item.reason for item in before.withdrawn}
+        known = pairs((*before.findings, *(item.finding for item in before.withdrawn)), after.findings, places)
+        withdrawn = [Withdrawn(finding=new, reason=gone[id(old)]) for old, new in known if new is not None and id(old) in gone]
+        ids = {id(item.finding) for item in withdrawn}
+        own = {rule.id for rule in self._session.rules if rule.scope == "probe"}
+        findings = [finding for finding in after.findings if id(finding) not in ids]
+        findings += [finding for finding in before.findings if finding.rule in own]
+        return replace(after, findings=tuple(findings), withdrawn=tuple(withdrawn), measurements=before.measurements)
 
     def _outcomes(self, base: State, jobs: Mapping[tuple[int, int], Job]) -> dict[tuple[int, int], Outcome]:
         """What comes of models; those that were compared in the same way before are not compared again."""
