@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from normadvisor.errors import NormAdvisorError, ProbeError, UsageError
+from normadvisor.probe.attention import measure_attention
 from normadvisor.probe.batches import described
 from normadvisor.probe.budget import DEFAULT_SECONDS, Budget
 from normadvisor.probe.distributed import ALONE, Ranks
@@ -332,6 +333,8 @@ def _more_phases(
     session.fresh()
     measure_modes(session, layers)
     peak.look()
+    session.fresh()
+    measure_attention(session)
     if session.options.static_only:
         session.found.missing["overfit"] = "not asked for"
         return

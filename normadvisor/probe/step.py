@@ -127,7 +127,7 @@ class Step:
         if layer.op in _MAPS and full and run.size > values.shape[axis]:
             every = values.movedim(axis, -1).reshape(-1, values.shape[axis])[:_POSITIONS] if sample is None else sample
             self.of(layer).alike.append((alike_units(every), values.shape[axis]))
-        if parts is not None:
+        if parts is not None and layer.op != "rnn":  # whose units feed one another
             every = values.movedim(axis, -1).reshape(-1, values.shape[axis]) if sample is None else sample
             self._note_dead(layer, dead_units(every, values, axis, parts, whole=whole), front)
         return run

@@ -68,7 +68,9 @@ _FIXED: dict[str, Flat] = {
 
 
 def flat_parts(op: str | None, module: nn.Module | None) -> Flat | None:
-    """Where the activation ``op`` is flat; ``None`` where it is no activation or nowhere flat."""
+    """Where the activation ``op``, or that of a recurrent layer's outputs, is flat; ``None`` where it is no activation or nowhere flat."""
+    if op == "rnn" and getattr(module, "nonlinearity", None) == "tanh":
+        return _FIXED["tanh"]
     if op in {"elu", "celu"}:
         return _elu(getattr(module, "alpha", 1.0))
     if op == "hardtanh":

@@ -103,7 +103,7 @@ RUN_FACTS: dict[str, str] = {
     "overfit_lr": "its learning rate",
     "nonfinite_step": "first step whose loss or gradient was not finite",
     "nonfinite_layer": "first layer in order of execution whose output was not finite in that step",
-    "nonfinite_op": "function that made the first value of that step that is not finite, from finite ones; where the loss is finite, in the gradient",
+    "nonfinite_op": "function that made the first value that is not finite in that step, or that gradient if the loss is finite",
     "nonfinite_line": "path:line of the call of that function in the model's own code",
     "nonfinite_input": "the batch of that step held values that are not finite",
     "differentiable": "the loss depends on a trainable parameter",

@@ -36,6 +36,20 @@ def test_bounds_of_piecewise_linear_activations():
     assert [flat_parts(name, None) for name in ("leaky_relu", "linear", None)] == [None, None, None]
 
 
+@pytest.mark.parametrize("std", [0.1, 3.0])
+def test_outputs_of_a_tanh_recurrence_saturate(std: float):
+    torch.manual_seed(0)
+    layer = nn.RNN(6, 12, batch_first=True)
+    nn.init.normal_(layer.weight_hh_l0, std=std)
+    values = torch.randn(4, 9, 6)
+    outputs = layer(values)[0]
+    measured = flat_parts("rnn", layer)
+    assert measured is not None
+    share = float(((outputs <= measured.low) | (outputs >= measured.high)).float().mean())
+    assert (share > 0.5) is (std > 1)
+    assert [flat_parts("rnn", nn.RNN(6, 12, nonlinearity="relu")), flat_parts("lstm", nn.LSTM(6, 12))] == [None, None]
+
+
 def _shifted(shift: list[float], act: nn.Module, layer: nn.Module) -> nn.Sequential:
     with torch.no_grad():
         layer.bias.copy_(torch.tensor(shift))
