@@ -10,6 +10,7 @@ from normadvisor.api.options import Checked, CheckOptions
 from normadvisor.api.progress import ProgressCallback
 from normadvisor.api.session import Session
 from normadvisor.config import Settings, load_settings, parse_context
+from normadvisor.errors import UsageError
 from normadvisor.types import Report
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ def check(
         context: how the models are trained: ``batch_size=2``, ``task="detection"`` ...
 
     Raises:
-        NormAdvisorError: the configuration, a rule or the context is wrong. What is wrong with a target stands in ``problems``.
+        NormAdvisorError: an argument, the configuration or a rule is wrong. What is wrong with a target stands in ``problems``.
 
     """
     flags = parse_context(context)
+    _check_settings(settings)
     if not isinstance(targets, str | Path | Sequence):
         from normadvisor.api.live import check_module
 
@@ -60,6 +62,13 @@ def check(
     options = CheckOptions(inputs=given, context=flags, show_graph=show_graph, static=static, jobs=jobs)
     found = (lambda _start: settings) if settings is not None else load_settings
     return run_check(texts, found, options, progress=progress).report
+
+
+def _check_settings(settings: object) -> None:
+    """Refuse what is passed in the place of settings by a caller without a type checker."""
+    if settings is not None and not isinstance(settings, Settings):
+        message = f"settings is a value of type {type(settings).__name__}"
+        raise UsageError(message, hint="pass inputs by name: check(model, inputs=...)")
 
 
 def run_check(

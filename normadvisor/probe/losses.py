@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normadvisor.errors import ProbeError, UsageError
+from normadvisor.probe.class_counts import class_counts
 from normadvisor.probe.criteria import MAX_LEARNT, OWN, Criterion, class_loss, drawn_criterion
 from normadvisor.probe.mean_loss import recognised_classes
 from normadvisor.probe.outputs import Ending, Makers, ending_of, leads_to, loss_in, losses_in, primary
@@ -170,8 +171,7 @@ def choose_loss(  # noqa: PLR0913 -- everything that a loss may be chosen by
         return _computed_loss(paths)
     if real and batch.target is not None:
         return _fitting_loss(tensor, batch, ending_of(tensor, made_by, 1), model)
-    sizes = frozenset(held.num_embeddings for held in model.modules() if isinstance(held, nn.Embedding))
-    return _drawn_loss(output, main, batch, makers, seed=seed, task=task, made_by=made_by, vocabularies=sizes)
+    return _drawn_loss(output, main, batch, makers, seed=seed, task=task, made_by=made_by, model=model)
 
 
 def _random_words(batch: Batch) -> str:
@@ -344,13 +344,17 @@ def _drawn_loss(
     seed: int,
     task: str | None,
     made_by: str | None,
-    vocabularies: frozenset[int],
+    model: nn.Module,
 ) -> Loss:
     """Losses on all outputs that no other comes from, those beside the main one with less weight."""
     tensors = dict(float_tensors(output))
     head = tensors[main]
     axis = 1 if head.ndim in (2, 4, 5) or made_by in ("conv", "conv_transpose") else -1
-    first = drawn_criterion(head, batch, ending_of(head, made_by, axis), made_by, seed, task=task, vocabularies=vocabularies)
+    vocabularies = frozenset(held.num_embeddings for held in model.modules() if isinstance(held, nn.Embedding))
+    ending = ending_of(head, made_by, axis)
+    if ending is Ending.OTHER and head.ndim == 2 and head.shape[1] in class_counts(model):
+        ending = Ending.LINEAR  # scores that are made otherwise, such as scaled cosines
+    first = drawn_criterion(head, batch, ending, made_by, seed, task=task, vocabularies=vocabularies)
     parts: dict[str, tuple[float, Criterion]] = {main: (1.0, first)}
     inside = dict(zip(tensors, leads_to(head, list(tensors.values())), strict=True))
     for index, (name, tensor) in enumerate(tensors.items()):

@@ -206,7 +206,8 @@ def _find(module: ModuleType, target: Target) -> Any:
                 continue
             where = ".".join([_place(target), *target.name.split(".")[:i]]) if i else _place(target)
             close = difflib.get_close_matches(part, [name for name in dir(obj) if not name.startswith("_")], n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"modules found in it: {', '.join(_models_in(obj)) or 'none'}"
+            models = ", ".join(_models_in(obj))
+            hint = f"did you mean {close[0]!r}?" if close else f"models found in it: {models}" if models else None
             message = f"{where} has no {part!r}"
             raise TargetError(message, location=_start_of(target), hint=hint)
     return obj

@@ -95,3 +95,8 @@ def test_one_source(rules):
 
 def test_no_sources_need_no_worker():
     assert check_sources([]) == []
+
+
+def test_inputs_in_the_place_of_settings_are_refused():
+    with pytest.raises(UsageError, match="settings is a value of type tuple"):
+        normadvisor.check("net.py", (1, 2))

@@ -112,6 +112,29 @@ def test_outputs_over_a_vocabulary_predict_the_next_token(probe):
     assert found[:3] == ("cross_entropy", "loss: cross entropy of the next of the input's tokens among 50", 50)
 
 
+class Cosines(nn.Module):
+    """Scores that no linear layer gives: scaled cosines of features and of a vector for each class."""
+
+    def __init__(self, classes=7, width=7):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(width, 6))
+
+    def forward(self, x):
+        return 9 * F.linear(F.normalize(x), F.normalize(self.weight))
+
+
+@pytest.mark.parametrize(("width", "loss", "classes"), [(7, "cross_entropy", 7), (8, "mse", None)])
+def test_a_number_of_classes_that_the_model_names_counts_for_outputs_of_that_width(probe, width, loss, classes):
+    found = chosen(probe(Cosines(width=width), (2, 6)))
+    assert (found[0], found[2]) == (loss, classes)
+
+
+def test_a_number_of_classes_may_be_an_attribute_of_a_part(probe):
+    model = nn.Sequential(Cosines(width=8))
+    model[0].num_classes = 8
+    assert chosen(probe(model, (2, 6)))[:3] == ("cross_entropy", "loss: cross entropy on 8 random classes", 8)
+
+
 def test_maps_of_classes_are_segmented(probe):
     found = chosen(probe(nn.Conv2d(3, 4, 1), (2, 3, 16, 16)))
     assert found[:3] == ("cross_entropy", "loss: cross entropy on 4 random classes, drawn as maps", 4)
