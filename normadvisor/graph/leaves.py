@@ -70,6 +70,8 @@ class Leaves:
 
     def _decide(self, module: nn.Module) -> Leaf | None:
         cls = type(module)
+        if isinstance(module, torch.jit.ScriptModule):  # their classes have no forward to look at
+            return _library_leaf(module)
         known = module_op(cls)
         if known is not None and cls.forward is known[1].forward and "forward" not in vars(module):
             return Leaf(*known)

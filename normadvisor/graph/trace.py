@@ -116,6 +116,7 @@ def trace(
         TraceError: the inputs do not fit, or neither tracer could follow ``forward``.
 
     """
+    _refuse_scripted(model)
     job = _Job(
         model,
         tuple(inputs.args) if inputs is not None else (),
@@ -146,6 +147,14 @@ def trace(
         inputs_given=inputs is not None and inputs.given,
         facts=facts,
     )
+
+
+def _refuse_scripted(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            what = f"the part {name} of the model" if name else getattr(model, "original_name", type(model).__name__)
+            message = f"{what} is scripted, and compiled code cannot be followed"
+            raise TraceError(message, hint="name the model before it goes to torch.jit.script or torch.jit.trace")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -85,6 +86,8 @@ def parameter_names(model: nn.Module) -> dict[int, tuple[str, str]]:
     return found
 
 
+_LARGE = 10_000
+"""Entries from which on a container is not looked after."""
 _DICTS = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 
 
@@ -93,10 +96,15 @@ def swapped(model: nn.Module, change: Callable[[torch.Tensor], torch.Tensor] | N
     """Exchange every tensor of ``model`` by ``change(tensor)``; afterwards each module is what it was.
 
     Restores parameters, buffers, attributes, training flags, hooks and classes (a lazy module changes its class when it first
-    runs), so that a traced forward pass leaves nothing behind. Tied parameters stay tied.
+    runs), and entries of lists, dicts, sets and deques that are attributes, so that a traced forward pass leaves nothing behind. Tied
+    parameters stay tied.
     """
-    modules = list(dict.fromkeys(model.modules()))
+    every = list(dict.fromkeys(model.modules()))
+    # Of scripted modules Python sees no attributes: they keep their tensors, and only their modes are put back.
+    modes = [(module, module.training) for module in every if isinstance(module, torch.jit.ScriptModule)]
+    modules = [module for module in every if not isinstance(module, torch.jit.ScriptModule)]
     saved = [(module, type(module), dict(vars(module)), [_copy(module, key) for key in _DICTS]) for module in modules]
+    contents = [(held, held.copy()) for module in modules for held in _containers(module)]
     memo: dict[int, torch.Tensor] = {}
 
     def once(tensor: torch.Tensor) -> torch.Tensor:
@@ -120,6 +128,17 @@ def swapped(model: nn.Module, change: Callable[[torch.Tensor], torch.Tensor] | N
                     held = vars(module)[key]
                     held.clear()
                     held.update(entries)
+        for module, mode in modes:
+            module.training = mode
+        for held, entries in contents:
+            held.clear()
+            (held.extend if isinstance(held, list | deque) else held.update)(entries)
+
+
+def _containers(module: nn.Module) -> list[Any]:
+    """Attributes that forward may fill: the module's own containers, up to a size from which on they are data rather than state."""
+    kinds = (list, dict, set, deque, OrderedDict, defaultdict)
+    return [value for key, value in vars(module).items() if key not in _DICTS and type(value) in kinds and len(value) < _LARGE]
 
 
 def _copy(module: nn.Module, key: str) -> dict[str, Any] | None:
@@ -128,8 +147,6 @@ def _copy(module: nn.Module, key: str) -> dict[str, Any] | None:
 
 
 def _exchange(module: nn.Module, once: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    if isinstance(module, torch.jit.ScriptModule):
-        return
     attributes = vars(module)
     holders: tuple[dict[str, Any], ...] = (module._parameters, module._buffers, attributes)  # noqa: SLF001
     for held in holders:

@@ -37,7 +37,7 @@ class Judge:
         own = type(model).__module__.partition(".")[0] != "torch"  # nobody mends nn.Sequential
         site = site_of_code(type(model)) if own else None
         self._place = None if site is None else site.location
-        self._told: set[tuple[str, tuple[str, ...]]] = set()
+        self._told: dict[tuple[str, tuple[str, ...]], Finding] = {}
 
     @property
     def rules(self) -> Mapping[str, Rule]:
@@ -51,10 +51,18 @@ class Judge:
 
     def news(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
         """Those that were not told before: of a rule and the first layer that it speaks of."""
-        new = []
+        fresh: dict[tuple[str, tuple[str, ...]], Finding] = {}
         for finding in findings:
-            key = (finding.rule, finding.modules[:1])
-            if key not in self._told:
-                self._told.add(key)
-                new.append(finding)
-        return tuple(new)
+            if _key(finding) not in self._told:
+                fresh.setdefault(_key(finding), finding)
+        self._told |= fresh
+        return tuple(fresh.values())
+
+    def with_told(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        """Findings after those that were told earlier and are no longer among them."""
+        now = {_key(finding) for finding in findings}
+        return (*(finding for key, finding in self._told.items() if key not in now), *findings)
+
+
+def _key(finding: Finding) -> tuple[str, tuple[str, ...]]:
+    return finding.rule, finding.modules[:1]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
@@ -33,6 +33,7 @@ from normadvisor.integrations.logs import Logs, Sink
 from normadvisor.integrations.sharded import adder, is_sharded, processes
 from normadvisor.integrations.steps import RecordedStep, Steps
 from normadvisor.probe.recorder import Recorder
+from normadvisor.probe.surroundings import observed
 from normadvisor.types import Finding, JSONValue, Measurements, Report
 
 __all__ = ["Watch", "watch"]
@@ -117,6 +118,7 @@ class Watch:
         self._findings: tuple[Finding, ...] | None = ()
         self._active = False
         self._quiet = False
+        self._probes = ExitStack()
 
     def __enter__(self) -> Self:
         if self._active:
@@ -125,6 +127,7 @@ class Watch:
         if not self._quiet:
             self._logs.open()
         self._active = True
+        self._probes.enter_context(observed(self._model, self.pause, self.resume))
         try:
             self._steps.start()
         except BaseException:
@@ -135,6 +138,7 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._active:
             self._active = False
+            self._probes.close()
             try:
                 self._steps.stop(finish=kind is None)
             finally:
@@ -145,10 +149,10 @@ class Watch:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What rules say of the steps measured so far."""
+        """What rules say of the steps measured so far, and what was told of earlier ones that does not show in these any more."""
         if self._findings is None:
             self._findings = () if self._judge is None else self._judge.findings(self._measurements())
-        return self._findings
+        return self._findings if self._judge is None else self._judge.with_told(self._findings)
 
     def report(self) -> ProbeResult:
         """The numbers and what rules say of them; printed, as a table, or as a page with ``report().html("page.html")``."""

@@ -177,7 +177,8 @@ def _first_layer(model: nn.Module) -> Iterator[list[str]]:
 
         return note
 
-    handles = [module.register_forward_hook(hook(name)) for name, module in walk(model)]
+    hookable = [(name, module) for name, module in walk(model) if not isinstance(module, torch.jit.ScriptModule)]
+    handles = [module.register_forward_hook(hook(name)) for name, module in hookable]
     try:
         yield found
     finally:

@@ -52,6 +52,7 @@ class Makers:
     def watching(self, model: nn.Module) -> Iterator[None]:
         """Note the outputs of every module without children while the block runs."""
         leaves = [module for module in model.modules() if not any(True for _ in module.children()) or module_op(type(module))]
+        leaves = [module for module in leaves if not isinstance(module, torch.jit.ScriptModule)]  # those take no hooks
         handles = [module.register_forward_hook(self._note) for module in leaves]
         try:
             yield

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 import random
+import warnings
+from collections import OrderedDict, deque
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 
 from normadvisor.errors import TraceError
 from normadvisor.graph import trace
+from normadvisor.targets.inputs import Inputs
 from normadvisor.types import Frame, Location, Site, TraceKind
 
 
@@ -236,3 +239,48 @@ def test_yolo_style_heads(follow, ops):
     assert ops(graph).count("sigmoid") == 2
     assert graph.nodes[-2].op == "cat"
     assert len(graph.nodes[-2].inputs) == 2
+
+
+def test_containers_that_forward_fills_are_as_they_were():
+    class Remembering(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+            self.seen = [1]
+            self.names = {"a"}
+            self.cache = OrderedDict(first=1)
+            self.recent = deque([1], maxlen=2)
+
+        def forward(self, values):
+            self.seen.append(len(values))
+            self.names.add("b")
+            self.cache["last"] = values.shape
+            self.recent.append(len(values))
+            return self.fc(values)
+
+    model = Remembering()
+    held = (model.seen, model.names, model.cache, model.recent)
+    for tracer in (None, TraceKind.EXECUTION):
+        trace(model, Inputs((torch.randn(2, 4),)), target="it", sites={}, tracer=tracer)
+        assert (model.seen, model.names, model.cache, model.recent) == ([1], {"a"}, OrderedDict(first=1), deque([1], maxlen=2))
+        assert all(one is other for one, other in zip((model.seen, model.names, model.cache, model.recent), held, strict=True))
+
+
+@pytest.mark.parametrize("scripted", [torch.jit.script, lambda model: torch.jit.trace(model, torch.randn(2, 4))])
+def test_scripted_models_are_refused_in_words(scripted):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and in use
+        model = scripted(nn.Sequential(nn.Linear(4, 4), nn.ReLU()))
+    with pytest.raises(TraceError) as caught:
+        trace(model, Inputs((torch.randn(2, 4),)), target="it", sites={})
+    assert caught.value.message == "Sequential is scripted, and compiled code cannot be followed"
+    assert caught.value.hint == "name the model before it goes to torch.jit.script or torch.jit.trace"
+
+
+def test_models_with_scripted_parts_are_refused_in_words():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and in use
+        part = torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.ReLU()))
+    with pytest.raises(TraceError) as caught:
+        trace(nn.Sequential(nn.Linear(4, 4), part), Inputs((torch.randn(2, 4),)), target="it", sites={})
+    assert caught.value.message == "the part 1 of the model is scripted, and compiled code cannot be followed"

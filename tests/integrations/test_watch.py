@@ -502,8 +502,58 @@ def test_rules_speak_once_when_they_find_something(caplog):
     assert "NA605" in {finding.rule for finding in watching}
     told = [record.getMessage() for record in caplog.records if "NA605" in record.getMessage()]
     assert len(told) == 1
-    assert told[0].startswith("step 0: NA605 non-finite: ")
+    assert told[0].startswith("step 0: NA605 non-finite: step 0: ")
     assert ["NA605" in {finding.rule for finding in numbers.findings} for numbers in taken] == [True, False, False]
+
+
+def test_findings_count_steps_as_the_log_does(caplog):
+    model, taken = net(), Taken()
+    data = batches(6)
+    data[4] = (torch.full_like(data[4][0], float("inf")), data[4][1])
+    with caplog.at_level(logging.WARNING, "normadvisor"), watch(model, every=2, first_step=100, log=taken) as watching:
+        train(model, data)
+    [told] = [record.getMessage() for record in caplog.records if "NA605" in record.getMessage()]
+    assert told.startswith("step 104: NA605 non-finite: step 104: ")
+    [found] = [finding for finding in watching if finding.rule == "NA605"]
+    assert found.evidence["step"] == 104
+    assert "in step 104" in str(watching.report())
+    assert taken.steps == [100, 102, 104]
+
+
+def test_findings_that_were_told_are_kept(caplog):
+    model, taken = net(), Taken()
+    with caplog.at_level(logging.WARNING, "normadvisor"), watch(model, every=1, log=taken) as watching:
+        train(model, batches(1), optimizer=torch.optim.SGD(model.parameters(), lr=1e4))
+        with torch.no_grad():
+            model.head.weight[0, 0] = float("nan")
+        train(model, batches(4))
+    told = [finding.rule for numbers in taken for finding in numbers.findings]
+    assert told == ["NA608", "NA605"]
+    assert [finding.rule for finding in watching] == told
+    assert [finding.rule for finding in watching] == [finding.rule for finding in watching.report().report.findings]
+
+
+def test_probes_of_the_model_are_no_part_of_its_training():
+    results = []
+    for probed in (False, True):
+        model, taken, data = net(), Taken(), batches(4)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        with watch(model, every=1, log=taken) as watching:
+            for number, (images, labels) in enumerate(data):
+                loss = cross_entropy(model(images), labels)
+                watching.loss(loss)
+                optimizer.zero_grad()
+                loss.backward()
+                if probed and number == 1:  # the graph is gone, the gradients are there
+                    normadvisor.probe(model, data[0], cross_entropy, optimizer=optimizer, steps=2)
+                optimizer.step()
+                if probed and number == 2:
+                    normadvisor.probe(model, data[0], cross_entropy, steps=2)
+        [measurements] = watching.report().measurements
+        layers = {layer.name: layer.series for layer in measurements.layers}
+        results.append((taken.steps, measurements.setup["lr"], measurements.series["loss"], layers, measurements.notes))
+    assert results[1] == results[0]
+    assert results[0][0] == [0, 1, 2, 3]
 
 
 def test_healthy_training_is_left_alone(caplog):

@@ -54,7 +54,8 @@ def _broken(measured: Measurements) -> Iterator[RunFact]:
     step, layer = measured.facts.get("nonfinite_step"), measured.facts.get("nonfinite_layer")
     if step is not None:
         where = f"first in {one_line(str(layer)) or 'the model itself'}" if layer is not None else ""
-        number_of = step + 1 if isinstance(step, int) else short(step)
+        # Steps of a training bear the numbers that its loop gives them.
+        number_of = step + (measured.setup.get("data") != "training") if isinstance(step, int) else short(step)
         yield RunFact("Not finite", f"in step {number_of}", where, bad=True)
     if measured.facts.get("nonfinite_input") is True:
         yield RunFact("Batch", "not finite", "before anything was computed from it", bad=True)

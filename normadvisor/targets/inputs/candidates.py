@@ -105,8 +105,11 @@ def _guesses(model: nn.Module, context: RunContext) -> Iterator[Plan]:
 
 
 def _check_forward(model: nn.Module) -> None:
-    from torch import nn
+    from torch import jit, nn
 
+    if isinstance(model, jit.ScriptModule):
+        message = f"{getattr(model, 'original_name', type(model).__name__)} is scripted, and compiled code cannot be followed"
+        raise InputError(message, hint="name the model before it goes to torch.jit.script or torch.jit.trace")
     if type(model).forward is nn.Module.forward:
         message = f"{type(model).__name__} has no forward, so there is nothing to follow"
         raise InputError(message, hint="name a model or a part of it that can be called")
