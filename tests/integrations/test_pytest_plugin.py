@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -36,50 +37,133 @@ BATCH = torch.randn(16, 8, generator=generator), torch.randint(0, 4, (16,), gene
 """
 
 
-@pytest.fixture
-def project(pytester):
-    pytester.makepyfile(models=MODELS)
-    pytester.makepyprojecttoml("[tool.normadvisor]\n")
-    return pytester
-
-
 def test_plugin_is_found_by_pytest():
     assert [entry.value for entry in entry_points(group="pytest11") if entry.name == "normadvisor"] == ["normadvisor.integrations.pytest_plugin"]
 
 
-def test_healthy_model_passes_and_is_left_as_it_was(project):
-    project.makepyfile(
-        """
-        import torch
-        from models import BATCH, healthy
+FILES = {
+    "models.py": MODELS,
+    "pyproject.toml": "[tool.normadvisor]\n",
+    "test_good.py": """
+import torch
+from models import BATCH, healthy
 
-        def test_model(assert_model_healthy):
-            model = healthy()
-            before = {name: value.clone() for name, value in model.state_dict().items()}
-            state = torch.get_rng_state()
-            audit = assert_model_healthy(model, BATCH, torch.nn.CrossEntropyLoss())
-            assert audit.go
-            assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-            assert torch.equal(torch.get_rng_state(), state)
-            assert all(parameter.grad is None for parameter in model.parameters())
-        """
-    )
-    project.runpytest_subprocess().assert_outcomes(passed=1)
+def test_model(assert_model_healthy):
+    model = healthy()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    audit = assert_model_healthy(model, BATCH, torch.nn.CrossEntropyLoss())
+    assert audit.go
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(parameter.grad is None for parameter in model.parameters())
+""",
+    "test_failure.py": """
+import torch
+from models import BATCH, Broken
+
+def test_model(assert_model_healthy):
+    assert_model_healthy(Broken(), BATCH, torch.nn.CrossEntropyLoss(), steps=2)
+""",
+    "test_options.py": """
+import torch
+from models import BATCH, Broken
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        return torch.relu(self.norm(self.conv(x))).mean((2, 3))
+
+IMAGES = torch.randn(16, 3, 8, 8), torch.randint(0, 8, (16,))
+
+def test_ignored(assert_model_healthy):
+    assert_model_healthy(Broken(), BATCH, nn.CrossEntropyLoss(), ignore=["non-finite"], steps=2)
+
+def test_mild(assert_model_healthy):
+    audit = assert_model_healthy(Small(), IMAGES, nn.CrossEntropyLoss(), fail_on="error", steps=2)
+    assert [finding.rule for finding in audit.findings] == ["NA102"]
+
+def test_severe(assert_model_healthy):
+    assert_model_healthy(Small(), IMAGES, nn.CrossEntropyLoss(), ignore="NA605", steps=2)
+""",
+    "test_wrong.py": """
+import pytest
+from models import BATCH, healthy
+from normadvisor import NormAdvisorError
+from torch import nn
+
+def test_wrong(assert_model_healthy):
+    for wrong, words in (
+        ({"fail_on": "fatal"}, "fail_on is 'fatal' (write 'info', 'warning' or 'error')"),
+        ({"ignore": "NA999"}, "NA999"),
+        ({"stesp": 3}, "stesp"),
+    ):
+        with pytest.raises(NormAdvisorError) as error:
+            assert_model_healthy(healthy(), BATCH, nn.CrossEntropyLoss(), **wrong)
+        assert words in str(error.value)
+
+def test_no_model(assert_model_healthy):
+    with pytest.raises(NormAdvisorError):
+        assert_model_healthy(3)
+""",
+    "test_cannot_run.py": """
+import torch
+from models import healthy
+from torch import nn
+
+def test_model(assert_model_healthy):
+    assert_model_healthy(healthy(), (torch.randn(4, 7), torch.zeros(4, dtype=torch.long)), nn.CrossEntropyLoss())
+""",
+    "test_text.py": """
+def test_model(assert_model_healthy):
+    assert_model_healthy("models.py:healthy", steps=2)
+""",
+}
 
 
-def test_failure_names_place_reason_and_mend_and_shows_the_line_of_the_test(project):
-    project.makepyfile(
-        """
-        import torch
-        from models import BATCH, Broken
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """What one run of pytest says of all files, since each run imports torch: outcomes by file and test, and everything it prints."""
+    folder = tmp_path_factory.mktemp("project")
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--junitxml=junit.xml"]
+    printed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300).stdout
+    cases = ET.parse(folder / "junit.xml").getroot().iter("testcase")
+    outcomes = {(case.get("classname"), case.get("name")): "passed" if not len(case) else case[0].tag for case in cases}
+    return outcomes, printed
 
-        def test_model(assert_model_healthy):
-            assert_model_healthy(Broken(), BATCH, torch.nn.CrossEntropyLoss(), steps=2)
-        """
-    )
-    result = project.runpytest_subprocess()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
+
+@pytest.mark.parametrize(
+    ("file", "test", "outcome"),
+    [
+        ("test_good", "test_model", "passed"),
+        ("test_failure", "test_model", "failure"),
+        ("test_options", "test_ignored", "passed"),
+        ("test_options", "test_mild", "passed"),
+        ("test_options", "test_severe", "failure"),
+        ("test_wrong", "test_wrong", "passed"),
+        ("test_wrong", "test_no_model", "passed"),
+        ("test_cannot_run", "test_model", "failure"),
+        ("test_text", "test_model", "passed"),
+    ],
+)
+def test_outcome(run, file, test, outcome):
+    """Healthy models pass and are left as they were, sick ones fail, wrong arguments raise: the tests of :data:`FILES` say it all."""
+    assert run[0][file, test] == outcome
+
+
+def test_all_tests_ran(run):
+    assert len(run[0]) == 9
+
+
+def test_failure_names_place_reason_and_mend_and_shows_the_line_of_the_test(run):
+    matcher = pytest.LineMatcher(run[1].splitlines())
+    matcher.fnmatch_lines(
         [
             ">   *assert_model_healthy(Broken(), BATCH, torch.nn.CrossEntropyLoss(), steps=2)",
             "E   *AssertionError: the model is not healthy: 1 finding",
@@ -88,92 +172,13 @@ def test_failure_names_place_reason_and_mend_and_shows_the_line_of_the_test(proj
             "E   *mend: *",
         ]
     )
-    assert "healthy.py" not in result.stdout.str(), "what runs inside of the assertion is of no interest to who reads the failure"
+    matcher.no_fnmatch_line("*healthy.py*")  # what runs inside of the assertion is of no interest to who reads the failure
 
 
-def test_ignored_rules_and_milder_findings_pass(project):
-    project.makepyfile(
-        """
-        import torch
-        from models import BATCH, Broken
-        from torch import nn
-
-        class Small(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.conv, self.norm = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
-
-            def forward(self, x):
-                return torch.relu(self.norm(self.conv(x))).mean((2, 3))
-
-        IMAGES = torch.randn(16, 3, 8, 8), torch.randint(0, 8, (16,))
-
-        def test_ignored(assert_model_healthy):
-            assert_model_healthy(Broken(), BATCH, nn.CrossEntropyLoss(), ignore=["non-finite"], steps=2)
-
-        def test_mild(assert_model_healthy):
-            audit = assert_model_healthy(Small(), IMAGES, nn.CrossEntropyLoss(), fail_on="error", steps=2)
-            assert [finding.rule for finding in audit.findings] == ["NA102"]
-
-        def test_severe(assert_model_healthy):
-            assert_model_healthy(Small(), IMAGES, nn.CrossEntropyLoss(), ignore="NA605", steps=2)
-        """
-    )
-    result = project.runpytest_subprocess()
-    result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["E   *NA102 bias-before-norm (warning): *"])
-
-
-def test_wrong_arguments_are_errors_in_words(project):
-    project.makepyfile(
-        """
-        import pytest
-        from models import BATCH, healthy
-        from normadvisor import NormAdvisorError
-        from torch import nn
-
-        def test_wrong(assert_model_healthy):
-            for wrong, words in (
-                ({"fail_on": "fatal"}, "fail_on is 'fatal' (write 'info', 'warning' or 'error')"),
-                ({"ignore": "NA999"}, "NA999"),
-                ({"stesp": 3}, "stesp"),
-            ):
-                with pytest.raises(NormAdvisorError) as error:
-                    assert_model_healthy(healthy(), BATCH, nn.CrossEntropyLoss(), **wrong)
-                assert words in str(error.value)
-
-        def test_no_model(assert_model_healthy):
-            with pytest.raises(NormAdvisorError):
-                assert_model_healthy(3)
-        """
-    )
-    project.runpytest_subprocess().assert_outcomes(passed=2)
-
-
-def test_model_that_cannot_run_fails(project):
-    project.makepyfile(
-        """
-        import torch
-        from models import healthy
-        from torch import nn
-
-        def test_model(assert_model_healthy):
-            assert_model_healthy(healthy(), (torch.randn(4, 7), torch.zeros(4, dtype=torch.long)), nn.CrossEntropyLoss())
-        """
-    )
-    result = project.runpytest_subprocess()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E   *AssertionError: the model could not be measured", "E   *4x7*"])
-
-
-def test_target_as_text(project):
-    project.makepyfile(
-        """
-        def test_model(assert_model_healthy):
-            assert_model_healthy("models.py:healthy", steps=2)
-        """
-    )
-    project.runpytest_subprocess().assert_outcomes(passed=1)
+def test_what_cannot_run_and_what_is_a_warning_is_said(run):
+    lines = run[1].splitlines()
+    pytest.LineMatcher(lines).fnmatch_lines(["E   *AssertionError: the model could not be measured", "E   *4x7*"])
+    pytest.LineMatcher(lines).fnmatch_lines(["E   *NA102 bias-before-norm (warning): *"])
 
 
 def test_without_pytest_it_is_a_function():
