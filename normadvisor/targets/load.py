@@ -206,11 +206,18 @@ def _find(module: ModuleType, target: Target) -> Any:
                 continue
             where = ".".join([_place(target), *target.name.split(".")[:i]]) if i else _place(target)
             close = difflib.get_close_matches(part, [name for name in dir(obj) if not name.startswith("_")], n=1, cutoff=0.5)
-            models = ", ".join(_models_in(obj))
-            hint = f"did you mean {close[0]!r}?" if close else f"models found in it: {models}" if models else None
+            models, functions = ", ".join(_models_in(obj)), ", ".join(_functions_in(obj))
+            held = f"models found in it: {models}" if models else f"functions found in it: {functions}" if functions else None
+            hint = f"did you mean {close[0]!r}?" if close else held
             message = f"{where} has no {part!r}"
             raise TargetError(message, location=_start_of(target), hint=hint)
     return obj
+
+
+def _functions_in(obj: object) -> list[str]:
+    """Names of functions that a module defines itself: those of a file of losses or batches."""
+    held = vars(obj).items() if inspect.ismodule(obj) else ()
+    return [name for name, value in held if inspect.isfunction(value) and value.__module__ == getattr(obj, "__name__", None)]
 
 
 def _models_in(obj: object) -> list[str]:

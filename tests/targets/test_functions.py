@@ -207,3 +207,10 @@ def test_what_is_no_loss_says_so(named, name, message, hint):
 
 def test_a_loss_of_torch_is_found_by_its_module(named, tmp_path):
     assert isinstance(load_loss(parse_target("torch.nn:CrossEntropyLoss(label_smoothing=0.1)", tmp_path)), nn.CrossEntropyLoss)
+
+
+def test_functions_of_a_file_without_models_are_listed(tmp_path):
+    (tmp_path / "losses.py").write_text("from math import sqrt\n\n\ndef near(output, target):\n    return 0\n\n\ndef far(output, target):\n    return 1\n")
+    with pytest.raises(TargetError) as caught:
+        load_loss(parse_target("losses.py:xyz", tmp_path))
+    assert (caught.value.message, caught.value.hint) == ("losses.py has no 'xyz'", "functions found in it: near, far")
