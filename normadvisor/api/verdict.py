@@ -14,6 +14,8 @@ __all__ = ["MOST", "Verdict", "place_words", "verdict_of"]
 
 MOST = 12
 """Reasons that are named, and remarks."""
+_LEAST_STEPS = 3
+"""Rules that compare layers over steps do not speak on fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,8 @@ def _in_favour(report: Report, remarks: int) -> Iterator[str]:
     for item in report.measurements:
         losses = [value for value in item.series.get("loss", ()) if value is not None and math.isfinite(value)]
         loss = f", loss {losses[0]:.4g} to {losses[-1]:.4g}" if losses else ""
-        yield f"{item.target}: {_several(item.steps, 'step')} measured over {_several(len(item.layers), 'layer')}{loss}"
+        few = f", too few to judge fading gradients and dead units, which takes {_LEAST_STEPS}" if item.steps < _LEAST_STEPS else ""
+        yield f"{item.target}: {_several(item.steps, 'step')} measured over {_several(len(item.layers), 'layer')}{loss}{few}"
     if report.withdrawn:
         yield f"{_several(len(report.withdrawn), 'suspicion')} withdrawn after measuring"
 

@@ -52,7 +52,8 @@ def probed_model(model: nn.Module, found: Found) -> nn.Module:
     if any(tensor.is_meta for tensor in tensors):
         message = f"{type(model).__name__} is on the meta device: its weights have no values to measure"
         raise ProbeError(message, hint="build it in real memory")
-    made = next((name for name, tensor in model.named_parameters() if not nn.parameter.is_lazy(tensor) and tensor.is_inference()), None)
+    shaped = [(name, tensor) for name, tensor in model.named_parameters() if not isinstance(tensor, nn.UninitializedParameter)]
+    made = next((name for name, tensor in shaped if tensor.is_inference()), None)
     if made is not None:
         message = f"the parameter {made} was made in torch.inference_mode(), so that it can never get a gradient"
         raise ProbeError(message, hint="build the model outside of torch.inference_mode()")

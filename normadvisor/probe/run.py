@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from normadvisor.errors import NormAdvisorError, ProbeError, UsageError
-from normadvisor.probe.attention import measure_attention
 from normadvisor.probe.batches import described
 from normadvisor.probe.budget import DEFAULT_SECONDS, Budget
 from normadvisor.probe.distributed import ALONE, Ranks
@@ -19,12 +18,10 @@ from normadvisor.probe.draw import batch_of
 from normadvisor.probe.failures import failure, ran_out_of_memory
 from normadvisor.probe.keep import Kept, kept
 from normadvisor.probe.losses import given_loss
-from normadvisor.probe.modes import measure_modes
-from normadvisor.probe.noise import measure_noise_scale, parameters_by_layer
-from normadvisor.probe.nonfinite import find_in_gradient
+from normadvisor.probe.noise import parameters_by_layer
 from normadvisor.probe.optimizers import Chosen, choose_optimizer
-from normadvisor.probe.overfit import measure_overfit
 from normadvisor.probe.peak import Peak, process_peak
+from normadvisor.probe.phases import measure_beside_steps
 from normadvisor.probe.precision import choose_precision
 from normadvisor.probe.prepare import (
     batch_size_of,
@@ -42,7 +39,6 @@ from normadvisor.probe.samples import Batch
 from normadvisor.probe.session import Found, Session, device_of, seed_everything
 from normadvisor.probe.steps import STEPS_SHARE, Steps, run_steps
 from normadvisor.probe.surroundings import set_aside, surrounding_cast
-from normadvisor.probe.unregistered import measure_unregistered
 from normadvisor.probe.warmup import ForwardError, cut_if_slow, free_memory, warm_up
 from normadvisor.types import LayerMeasurements, Measurements
 
@@ -55,6 +51,8 @@ __all__ = ["PHASES", "probe_model"]
 
 PHASES = ("preparing", "steps", "noise", "modes", "overfitting", "restoring")
 """What ``progress`` is told, in order."""
+LEAST_STEPS = 3
+"""Rules that compare layers over steps do not speak on fewer."""
 LEAST_BATCH = 4
 """Samples of a batch that was made smaller to save time."""
 
@@ -119,10 +117,17 @@ def _measured(probe: _Probe, target: str) -> Measurements:
         steps, recorder, chosen, batch = _steps(session, probe)
         layers, series = recorder.layers(), recorder.series()
         found.notes += [note for note in recorder.notes if note not in found.notes]
+        if len(steps.losses) < LEAST_STEPS and steps.nonfinite_step is None:
+            few = f"{len(steps.losses)} of the {LEAST_STEPS} steps were run that fading gradients and dead units are judged from"
+            found.notes.append(few)
         by_layer = parameters_by_layer(recorder, session)
         del recorder
         peak.look()
-        _more_phases(session, probe, by_layer, [layer.name for layer in layers], steps, peak)
+        groups = probe.optimizer.param_groups if probe.optimizer is not None else []
+        measure_beside_steps(
+            session, steps, peak, layers=[layer.name for layer in layers], by_layer=by_layer,
+            optimized=[parameter for group in groups for parameter in group["params"]],
+        )  # fmt: skip
         progress("restoring", 0, 1)
         peak.look()
     differences = keep.verify()
@@ -310,36 +315,6 @@ def _recorded(session: Session, probe: _Probe) -> tuple[Steps, Recorder, Chosen 
         session.budget.forward *= typical / max(session.budget.step, 1e-9)
         session.budget.step = typical
     return steps, recorder, chosen
-
-
-def _more_phases(
-    session: Session, probe: _Probe, by_layer: dict[str, list[str]], layers: list[str], steps: Steps, peak: Peak
-) -> None:
-    if steps.nonfinite_step == 0:
-        if math.isfinite(steps.losses[0]) and session.ranks.world_size == 1:
-            session.fresh()  # the first step began like this
-            steps.cause = find_in_gradient(session, session.source.batch(0))
-        words = "the first step was not finite already"
-        for key in ("noise_scale", "train_eval_gap", "overfit"):
-            session.found.missing[key] = words
-        return
-    session.fresh()
-    given = probe.optimizer.param_groups if probe.optimizer is not None else []
-    measure_unregistered(session, [parameter for group in given for parameter in group["params"]])
-    session.fresh()
-    with torch.enable_grad():
-        measure_noise_scale(session, by_layer)
-    peak.look()
-    session.fresh()
-    measure_modes(session, layers)
-    peak.look()
-    session.fresh()
-    measure_attention(session)
-    if session.options.static_only:
-        session.found.missing["overfit"] = "not asked for"
-        return
-    session.fresh()
-    measure_overfit(session)
 
 
 def _run_facts(session: Session, steps: Steps, batch: Batch, chosen: Chosen | None) -> None:

@@ -49,6 +49,7 @@ def test_how_it_was_measured_is_said(probe, conv_net):
     }  # fmt: skip
     assert measured.notes == (
         "optimizer: adamw with learning rate 0.0001, because none was given", "loss: cross entropy on 10 random classes",
+        "2 of the 3 steps were run that fading gradients and dead units are judged from",
     )  # fmt: skip
     assert (measured.facts["batch_given"], measured.facts["real_data"]) == (False, False)
     assert measured.facts["peak_memory"] > 50
