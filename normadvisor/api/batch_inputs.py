@@ -18,7 +18,7 @@ def inputs_of(batch: Any, model: torch.nn.Module) -> Inputs | None:
     import torch
 
     from normadvisor.graph.values import map_tensors, to_meta
-    from normadvisor.probe.batches import split_batch
+    from normadvisor.probe.running.batches import split_batch
 
     try:
         parts = split_batch(batch, model)

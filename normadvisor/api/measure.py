@@ -74,7 +74,7 @@ def measure(subject: Subject, options: ProbeOptions, rules: Sequence[Rule], *, s
     """
     from normadvisor.match.measured import judged, measured_findings
     from normadvisor.probe.distributed import ALONE
-    from normadvisor.probe.run import probe_model
+    from normadvisor.probe.running.run import probe_model
 
     measurements = probe_model(
         subject.model, options, inputs=subject.inputs, batches=subject.batches, loss_fn=subject.loss_fn, optimizer=subject.optimizer,

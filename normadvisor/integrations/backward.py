@@ -11,7 +11,7 @@ from torch.autograd import Variable
 from torch.nn.parameter import UninitializedParameter
 from torch.utils._pytree import tree_leaves
 
-from normadvisor.probe.own_hook import OwnHook
+from normadvisor.probe.recording.own_hook import OwnHook
 
 __all__ = ["BackwardEnd", "in_backward"]
 

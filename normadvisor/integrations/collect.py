@@ -16,7 +16,7 @@ from normadvisor.types import JSONValue, LayerMeasurements, Measurements, Series
 if TYPE_CHECKING:
     import torch
 
-    from normadvisor.probe.recorder import Recorder
+    from normadvisor.probe.recording.recorder import Recorder
 
 __all__ = ["HISTORY", "Collection", "own_layers"]
 

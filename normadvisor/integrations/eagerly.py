@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Lock
 
-from normadvisor.probe.compiled import eager
+from normadvisor.probe.recording.compiled import eager
 
 __all__ = ["eagerly"]
 

@@ -35,7 +35,7 @@ def adder(model: torch.nn.Module) -> Callable[[torch.Tensor], None]:
     count the same steps.
     """
     from normadvisor.probe.distributed.wrappers import copies  # noqa: PLC0415 - FSDP takes a second to import
-    from normadvisor.probe.layers import find_layers, held_parameters, unwrapped  # noqa: PLC0415
+    from normadvisor.probe.recording.layers import find_layers, held_parameters, unwrapped  # noqa: PLC0415
 
     _, world_size = processes()
     numbers = copies(model, world_size)

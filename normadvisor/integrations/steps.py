@@ -25,10 +25,10 @@ from normadvisor.integrations.eagerly import eagerly
 from normadvisor.integrations.loss_scale import calling_scaler, scale_of
 from normadvisor.integrations.marks import Marks
 from normadvisor.integrations.schedule import Schedule
-from normadvisor.probe.own_hook import OwnHook
+from normadvisor.probe.recording.own_hook import OwnHook
 
 if TYPE_CHECKING:
-    from normadvisor.probe.recorder import Recorder
+    from normadvisor.probe.recording.recorder import Recorder
 
 __all__ = ["RecordedStep", "Steps"]
 

@@ -32,8 +32,8 @@ from normadvisor.integrations.judging import Judge
 from normadvisor.integrations.logs import Logs, Sink
 from normadvisor.integrations.sharded import adder, is_sharded, processes
 from normadvisor.integrations.steps import RecordedStep, Steps
-from normadvisor.probe.recorder import Recorder
-from normadvisor.probe.surroundings import observed
+from normadvisor.probe.recording.recorder import Recorder
+from normadvisor.probe.running.surroundings import observed
 from normadvisor.types import Finding, JSONValue, Measurements, Report
 
 __all__ = ["Watch", "watch"]

@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from normadvisor.probe.keep import Kept, kept
-    from normadvisor.probe.recorder import Recorder
-    from normadvisor.probe.run import probe_model
+    from normadvisor.probe.keeping.keep import Kept, kept
+    from normadvisor.probe.recording.recorder import Recorder
+    from normadvisor.probe.running.run import probe_model
 
 __all__ = ["Kept", "Recorder", "kept", "probe_model"]
 
-_HOMES = {"Kept": "keep", "Recorder": "recorder", "kept": "keep", "probe_model": "run"}
+_HOMES = {"Kept": "keeping.keep", "Recorder": "recording.recorder", "kept": "keeping.keep", "probe_model": "running.run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -244,7 +244,7 @@ def test_the_function_is_found_whichever_part_is_imported_first():
 
     code = """
 import sys
-import normadvisor.probe.keep
+import normadvisor.probe.keeping.keep
 import normadvisor
 from normadvisor import probe
 from normadvisor.probe import kept

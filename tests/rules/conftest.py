@@ -75,7 +75,7 @@ def measure(
     classes: int | None = CLASSES,
 ) -> Measurements:
     """Five steps of AdamW at 1e-4, as a probe chooses them, recorded; without the other phases of a probe."""
-    from normadvisor.probe.recorder import Recorder
+    from normadvisor.probe.recording.recorder import Recorder
     from normadvisor.types import Measurements
 
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from normadvisor.probe.run import probe_model
+from normadvisor.probe.running.run import probe_model
 from normadvisor.types import ProbeOptions, RunContext
 
 

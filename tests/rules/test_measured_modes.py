@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from normadvisor.match.measured.views import views_of
-from normadvisor.probe.run import probe_model
+from normadvisor.probe.running.run import probe_model
 from normadvisor.types import ProbeOptions, RunContext
 
 RULES = ("NA606", "NA607", "NA609", "NA611")

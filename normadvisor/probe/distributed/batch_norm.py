@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from normadvisor.probe.layers import unwrapped, walk
+from normadvisor.probe.recording.layers import unwrapped, walk
 
 if TYPE_CHECKING:
     from normadvisor.probe.distributed.link import Link

@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 
-from normadvisor.probe.layers import find_layers, unwrapped, walk
+from normadvisor.probe.recording.layers import find_layers, unwrapped, walk
 
 __all__ = ["bare", "copies", "exchanges", "flat_sizes", "has_nameless_parameters"]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from normadvisor.probe.recorder import Recorder
+from normadvisor.probe.recording.recorder import Recorder
 from normadvisor.types import LayerMeasurements
 
 

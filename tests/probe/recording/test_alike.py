@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from normadvisor.probe.activations import Run, call_growth
-from normadvisor.probe.units import alike_units
+from normadvisor.probe.recording.activations import Run, call_growth
+from normadvisor.probe.recording.units import alike_units
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from normadvisor.probe.batch_statistics import BatchStatistics
+from normadvisor.probe.recording.batch_statistics import BatchStatistics
 
 
 class _Net(nn.Module):

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from normadvisor.errors import UsageError
-from normadvisor.probe.layers import find_layers, held_parameters, unwrapped, walk
-from normadvisor.probe.recorder import Recorder
+from normadvisor.probe.recording.layers import find_layers, held_parameters, unwrapped, walk
+from normadvisor.probe.recording.recorder import Recorder
 
 
 def _names(model: nn.Module, ops: dict[str, str | None] | None = None) -> dict[str, str | None]:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from normadvisor.probe.norms import channel_moments, flat, real, some_squares, squares
+from normadvisor.probe.recording.norms import channel_moments, flat, real, some_squares, squares
 
 
 def _reference(tensor: torch.Tensor) -> float:

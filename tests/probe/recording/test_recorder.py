@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from normadvisor.errors import UsageError
-from normadvisor.probe.recorder import Recorder
+from normadvisor.probe.recording.recorder import Recorder
 
 
 def _model() -> nn.Sequential:
@@ -287,7 +287,7 @@ def test_a_scale_that_is_none_and_entering_twice():
 
 
 def test_one_transfer_brings_all_numbers(monkeypatch: pytest.MonkeyPatch):
-    from normadvisor.probe import transfer
+    from normadvisor.probe.recording import transfer
 
     counted: list[int] = []
     deliver = transfer._deliver

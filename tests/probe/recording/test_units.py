@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from normadvisor.probe.units import flat_parts
+from normadvisor.probe.recording.units import flat_parts
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from normadvisor.probe.recorder import Recorder
+from normadvisor.probe.recording.recorder import Recorder
 
 _Loss = Callable[[nn.Module, torch.dtype], torch.Tensor]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from normadvisor.probe.run import probe_model
+from normadvisor.probe.running.run import probe_model
 from normadvisor.targets.inputs import Inputs
 from normadvisor.types import Measurements, ProbeOptions, RunContext
 

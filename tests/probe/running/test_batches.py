@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from normadvisor.errors import InputError, ProbeError
-from normadvisor.probe.batches import GivenBatches, split_batch
+from normadvisor.probe.running.batches import GivenBatches, split_batch
 
 X, Y, Z = torch.randn(4, 6), torch.arange(4), torch.randn(4, 2)
 

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from normadvisor.probe.batchnorm import Statistics, assign_settled, follows, norm_layers, running_of, statistics_noise, watching_statistics
+from normadvisor.probe.running.batchnorm import (
+    Statistics,
+    assign_settled,
+    follows,
+    norm_layers,
+    running_of,
+    statistics_noise,
+    watching_statistics,
+)
 
 
 def independent(count, batch, *shape, seed=0):

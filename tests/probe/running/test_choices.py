@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from normadvisor.errors import UsageError
-from normadvisor.probe.budget import Budget
-from normadvisor.probe.optimizers import choose_optimizer
-from normadvisor.probe.precision import Precision, choose_precision
+from normadvisor.probe.running.budget import Budget
+from normadvisor.probe.running.optimizers import choose_optimizer
+from normadvisor.probe.running.precision import Precision, choose_precision
 
 CPU = torch.device("cpu")
 
@@ -66,7 +66,7 @@ def scaled(monkeypatch):
             scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=10**6)
             return Precision("amp", device, cast=torch.bfloat16, scaler=scaler)
 
-        monkeypatch.setattr(sys.modules["normadvisor.probe.run"], "choose_precision", choose)
+        monkeypatch.setattr(sys.modules["normadvisor.probe.running.run"], "choose_precision", choose)
 
     return use
 

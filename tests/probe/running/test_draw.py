@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from normadvisor.probe.draw import Drawing, batch_of, smooth_noise
+from normadvisor.probe.running.draw import Drawing, batch_of, smooth_noise
 from normadvisor.targets.inputs import Inputs
 from normadvisor.targets.inputs.spec import TensorSpec, make_tensors
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from normadvisor.probe.capture import layer_gaps, paired, snapshot, thinned
-from normadvisor.probe.outputs import Ending, Makers, difference, ending_of, leads_to, loss_in, losses_in, primary, similarity
-from normadvisor.probe.trees import float_tensors, map_tensors, moved, named_tensors
+from normadvisor.probe.running.capture import layer_gaps, paired, snapshot, thinned
+from normadvisor.probe.running.outputs import Ending, Makers, difference, ending_of, leads_to, loss_in, losses_in, primary, similarity
+from normadvisor.probe.running.trees import float_tensors, map_tensors, moved, named_tensors
 
 X = torch.randn(16, 5, generator=torch.Generator().manual_seed(0))
 
@@ -147,7 +147,7 @@ def test_packed_sequences_and_objects_that_know_how_are_moved():
 
 
 def test_random_calls_are_seen_with_their_modules():
-    from normadvisor.probe.random_calls import watching_random_calls
+    from normadvisor.probe.running.random_calls import watching_random_calls
 
     class Draws(nn.Module):
         def __init__(self) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from normadvisor.probe.own_code import kept_mean, reads_mode
+from normadvisor.probe.running.own_code import kept_mean, reads_mode
 
 SHAPES = [(32, 64), (8, 16, 32), (8, 32, 6, 6)]
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from normadvisor.errors import ProbeError, UsageError
-from normadvisor.probe.run import PHASES, probe_model
+from normadvisor.probe.running.run import PHASES, probe_model
 from normadvisor.targets.inputs import Inputs
 from normadvisor.types import CURVES, LAYER_FACTS, LAYER_SERIES, RUN_FACTS, RUN_SERIES, Measurements, ProbeOptions, RunContext
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
-from normadvisor.probe.samples import Batch, UnequalSamplesError, count_samples, gather, sample_axis
+from normadvisor.probe.running.samples import Batch, UnequalSamplesError, count_samples, gather, sample_axis
 
 T = torch.zeros
 

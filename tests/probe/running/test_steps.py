@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from normadvisor.errors import ProbeError, UsageError
-from normadvisor.probe.recorder import Recorder
+from normadvisor.probe.recording.recorder import Recorder
 from normadvisor.types import RunContext
 
 
@@ -198,7 +198,7 @@ def test_drawn_batches_that_can_never_fit_are_not_even_drawn(probe, monkeypatch)
 
 def test_batches_that_take_more_memory_than_allowed_are_halved(probe, monkeypatch):
     peaks = iter([100.0, 900.0, 900.0, 900.0])
-    monkeypatch.setattr(sys.modules["normadvisor.probe.run"], "process_peak", lambda _device: next(peaks))
+    monkeypatch.setattr(sys.modules["normadvisor.probe.running.run"], "process_peak", lambda _device: next(peaks))
     measured = probe(net(), (2, 6), options={"batch_size": 64, "memory": 500})
     assert (measured.setup["batch_size"], measured.notes[0]) == (32, "memory ran out with 64 samples: the batch was halved to 32")
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from normadvisor.errors import ProbeError
-from normadvisor.probe.surroundings import observed
+from normadvisor.probe.running.surroundings import observed
 
 
 def _net() -> nn.Sequential:

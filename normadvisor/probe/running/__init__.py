@@ -1,0 +1,1 @@
+"""What a probe runs: batches, losses, steps, and what is measured beside them."""
