@@ -8,8 +8,8 @@ All comparisons use the same weights, no gradients, and the first batch. Three m
 
 New running statistics say nothing about the data yet, so they are settled first: passes in the mode that is to be compared, after which
 they get the values that they would go to (:func:`~normadvisor.probe.running.batchnorm.assign_settled`). Without that, every fresh model
-would show a gap whose size is its momentum's. What remains between *norms in train* and *eval* is the noise of batch statistics, which is measured
-on its own (the same sample beside others), so a layer whose eval mode computes something else stands out whatever the batch size.
+would show a gap whose size is its momentum's. What remains between *norms in train* and *eval* is the noise of batch statistics, which is
+measured on its own (the same sample beside others), so a layer whose eval mode computes something else stands out whatever the batch size.
 """
 
 from __future__ import annotations
