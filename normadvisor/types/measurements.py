@@ -24,7 +24,7 @@ LAYER_SERIES: dict[str, str] = {
     "update_ratio": "norm of the step's change of the layer's parameters over their norm",
     "act_mean": "mean of the layer's output",
     "act_std": "standard deviation of the layer's output",
-    "sample_std": "RMS over values of the standard deviation of the layer's output over the samples of the batch",
+    "sample_std": "normalizations: RMS over values of the standard deviation of the layer's output over the samples of the batch",
     "act_abs_max": "largest magnitude of the layer's output",
     "dead_share": "share of units whose output is zero (or, of a bounded activation, its bound) for the whole batch",
     "zero_share": "share of output values that are exactly zero",

@@ -34,9 +34,9 @@ class Recorder:
     ``zero_share`` and ``saturated_share`` are then those of the function's output, and its fact ``activation`` names the function. A ReLU
     that is applied to what no layer made, such as a sum, is a layer of its own, named after the module that calls it.
 
-    Of large outputs, mean, standard deviation, ``zero_share`` and ``saturated_share`` are those of a sample of at least 16384 values at
-    positions drawn anew in each step; norms, extremes, counts and dead units always regard every value. The change of a large parameter is
-    that of 4096 of its values. With ``exact`` everything is reduced.
+    Of large outputs, mean, standard deviation, ``zero_share`` and ``saturated_share`` are those of a sample of about 8192 values at
+    positions drawn anew in each step, and of their gradients every fifth piece is squared; extremes, dead units and the gradients of
+    parameters always regard every value. The change of a large parameter is that of 2048 of its values. ``exact`` reduces everything.
 
     Entering adds hooks behind those that are there; leaving removes them, and it may be entered again. Between
     steps, and while a backward pass computes checkpointed parts again, the hooks do nothing. What ``torch.compile`` compiled runs eagerly

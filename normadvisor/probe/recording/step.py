@@ -23,6 +23,7 @@ __all__ = ["Seen", "Step"]
 
 
 _MAPS = frozenset(GROUPS["linear_map"])
+_NORMS = frozenset(GROUPS["norm"])
 _POSITIONS = 16
 """Positions at which units are compared where all of them are measured."""
 
@@ -115,7 +116,7 @@ class Step:
         if full:
             extremes(values, run, self.transfer, exact=self._exact)
             # What is no longer laid out by samples, such as windows of images, tells nothing about them.
-            if self.batch is not None and values.shape[0] == self.batch > 1 and values.dim() > 1:
+            if self.batch is not None and values.shape[0] == self.batch > 1 and values.dim() > 1 and layer.op in _NORMS:
                 self.transfer.add(self._sampler.between_samples(values), run.receive_between)
         sample: torch.Tensor | None = None
         whole = self._exact
@@ -124,7 +125,8 @@ class Step:
         else:
             sample, whole = self._sampler.units(values, axis)
             self._samples.add(sample, run, parts)
-        if layer.op in _MAPS and full and run.size > values.shape[axis]:
+        # The least share over the steps counts, and below zero there is none.
+        if layer.op in _MAPS and full and layer.alike != 0 and run.size > values.shape[axis]:
             every = values.movedim(axis, -1).reshape(-1, values.shape[axis])[:_POSITIONS] if sample is None else sample
             self.of(layer).alike.append((alike_units(every), values.shape[axis]))
         if parts is not None and layer.op != "rnn":  # whose units feed one another
