@@ -21,7 +21,7 @@ from normadvisor.types import (
 )  # fmt: skip
 
 IN_FAVOUR = "1 model checked, nothing found that speaks against training"
-MEASURED = "net.py:Net: 2 steps measured over 1 layer, loss 2 to 1"
+MEASURED = "net.py:Net: 3 steps measured over 1 layer, loss 2 to 1"
 
 
 def finding(rule="NA102", severity=Severity.WARNING, kind: Applicability | None = Applicability.SAFE, **more):
@@ -33,7 +33,7 @@ def finding(rule="NA102", severity=Severity.WARNING, kind: Applicability | None 
 
 def measured(parameters=6, trainable=6, norms=(1.0, 0.5), **facts):
     layer = LayerMeasurements(name="fc", cls="Linear", parameters=parameters, trainable=trainable)
-    return Measurements(target="net.py:Net", layers=(layer,), series={"loss": (2.0, 1.0), "grad_norm": norms}, facts=facts)
+    return Measurements(target="net.py:Net", layers=(layer,), series={"loss": (2.0, 1.5, 1.0), "grad_norm": norms}, facts=facts)
 
 
 def report(*findings, measurements=None, **more):

@@ -56,7 +56,7 @@ def batches():
 
 def torchrun(folder, *arguments, seconds=100):
     (folder / "net.py").write_text(MODEL)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONWARNINGS": "ignore"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONWARNINGS": "ignore", "COLUMNS": "400"}
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0",
         "-m", "normadvisor", *arguments,
