@@ -100,6 +100,7 @@ def trace(
     defined_at: Site | None = None,
     tracer: TraceKind | None = None,
     memory: int = 256 * _MIB,
+    mode: str | None = None,
 ) -> ModelGraph:
     """Follow one forward pass of ``model``: with proxies if that works, else by recording a run.
 
@@ -111,6 +112,8 @@ def trace(
         defined_at: where the model itself is defined.
         tracer: use only this tracer.
         memory: bytes that parameters with real values may take when the model reads values; beyond it they are all alike.
+        mode: ``train`` or ``eval``: follow the model in this mode only, and say nothing of layers that run in the other. Without it, train
+            mode is followed if that is possible, and eval mode otherwise.
 
     Raises:
         TraceError: the inputs do not fit, or neither tracer could follow ``forward``.
@@ -130,8 +133,8 @@ def trace(
         # Decided before any mode is entered: the recogniser runs modules on tensors of its own.
         for module in model.modules():
             job.leaves.of(module)
-        found = _first_pass(job, tracer)
-        if any(found.modules[name].referenced is not True for name in unrun(found.modules)):
+        found = _first_pass(job, tracer, ("train", "eval") if mode is None else (mode,))
+        if mode is None and any(found.modules[name].referenced is not True for name in unrun(found.modules)):
             _other_mode(job, found, tracer)
         facts = add_facts(found.nodes)
     facts["parameters"] = sum(held.numel() for held in model.parameters() if not isinstance(held, UninitializedParameter))
@@ -191,12 +194,12 @@ def _set_mode(model: nn.Module, mode: str) -> None:
         model.train()
 
 
-def _first_pass(job: _Job, tracer: TraceKind | None) -> _Pass:
+def _first_pass(job: _Job, tracer: TraceKind | None, modes: Sequence[str]) -> _Pass:
     failures: list[tuple[str, str, BaseException]] = []
-    for mode in ("train", "eval"):
+    for mode in modes:
         found = _pass(job, mode, tracer, failures)
         if found is not None:
-            if mode == "eval":
+            if failures and failures[0][0] != mode:
                 why = next(error for failed, _, error in failures if failed == "train")
                 found.notes.append(f"only eval mode could be traced; train mode: {_told(why)}")
             return found

@@ -284,3 +284,13 @@ def test_models_with_scripted_parts_are_refused_in_words():
     with pytest.raises(TraceError) as caught:
         trace(nn.Sequential(nn.Linear(4, 4), part), Inputs((torch.randn(2, 4),)), target="it", sites={})
     assert caught.value.message == "the part 1 of the model is scripted, and compiled code cannot be followed"
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("mode", "runs"), [("train", False), ("eval", True)])
+def test_one_mode_alone_is_followed_when_it_is_asked_for(training, mode, runs):
+    model = Block(3).train(training)
+    before = state_of(model)
+    graph = trace(model, Inputs(args=(torch.randn(2, 3, 8, 8),), kwargs={}, spec="", given=True), target="model", sites={}, mode=mode)
+    assert (graph.mode, graph.notes, "only_eval" in {node.module for node in graph.nodes}) == (mode, (), runs)
+    assert state_of(model) == before
