@@ -1,6 +1,5 @@
 """A test of a model's health, run by ``pytest examples/model_health.py``: the healthy network passes, and the deep one with sigmoids shows why not."""
 
-import pytest
 import torch
 from torch import nn
 
@@ -40,6 +39,8 @@ def test_shallow_network_is_healthy(assert_model_healthy) -> None:
 
 
 def test_deep_network_is_not(assert_model_healthy) -> None:
+    import pytest  # here, so that the models above can be checked where there is no pytest
+
     torch.manual_seed(0)
     with pytest.raises(AssertionError, match="NA601 vanishing-gradient"):
         assert_model_healthy(DeepSigmoid(), batch(), nn.CrossEntropyLoss())

@@ -60,7 +60,7 @@ class AuditReport(ProbeResult):
 
         found = self.verdict
         text = render_audit(
-            self.report, self._options(), go=found.go, reasons=found.reasons, remarks=found.remarks, seconds=self.seconds
+            self.report, self._options(), go=found.shown, reasons=found.reasons, remarks=found.remarks, seconds=self.seconds
         )  # fmt: skip
         return text.rstrip("\n")
 
@@ -94,15 +94,20 @@ class AuditReport(ProbeResult):
     def html(self, path: str | Path, *, compare: Measurements | Sequence[Measurements] | None = None) -> None:
         """Write the page as one HTML file that needs no other; it is in place whole or not at all.
 
+        Args:
+            path: the file.
+            compare: an earlier run, or several.
+
         Raises:
             UsageError: it cannot be written.
 
         """
         from normadvisor.report.html import html_audit
 
-        del compare
         found = self.verdict
-        page = html_audit(self.report, go=found.go, reasons=found.reasons, remarks=found.remarks, root=Path.cwd())
+        page = html_audit(
+            self.report, go=found.shown, reasons=found.reasons, remarks=found.remarks, compare=compare, root=Path.cwd()
+        )  # fmt: skip
         write_text(Path(path), page)
 
 

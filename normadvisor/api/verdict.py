@@ -14,6 +14,8 @@ __all__ = ["MOST", "Verdict", "place_words", "verdict_of"]
 
 MOST = 12
 """Reasons that are named, and remarks."""
+_NOT_JUDGED = 2
+"""The exit code that says so."""
 _LEAST_STEPS = 3
 """Rules that compare layers over steps do not speak on fewer."""
 
@@ -38,6 +40,11 @@ class Verdict:
         """Whether training may start."""
         return self.code == 0
 
+    @property
+    def shown(self) -> bool | None:
+        """Whether training may start, as reports say it: ``None`` where something could not be judged and nothing else is against it."""
+        return None if self.code == _NOT_JUDGED and not (self.against or self.unlearnable) else self.go
+
     def to_dict(self) -> dict[str, Any]:
         """As it stands in JSON reports."""
         return {"go": self.go, "reasons": list(self.reasons), "remarks": list(self.remarks)}
@@ -61,7 +68,7 @@ def verdict_of(report: Report, fail_on: Severity) -> Verdict:
     unlearnable = tuple(_without_gradient(report, grave))
     against = [f"{problem.target} could not be judged: {problem.message}" for problem in report.problems]
     against += [*unlearnable, *(_sentence(finding) for finding in grave)]
-    code = 2 if report.problems else int(bool(against))
+    code = _NOT_JUDGED if report.problems else int(bool(against))
     reasons = _shortened(against) if against else tuple(_in_favour(report, len(harmless)))
     return Verdict(code=code, reasons=reasons, remarks=_shortened(harmless), against=tuple(grave), unlearnable=unlearnable)
 

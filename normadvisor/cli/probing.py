@@ -104,7 +104,7 @@ def _text(checked: Checked, printing: Printing, outputs: Outputs, elapsed: float
     options = _options(checked, printing, elapsed)
     if outputs.audit:
         found = _verdict(checked)
-        return render_audit(checked.report, options, go=found.go, reasons=found.reasons, remarks=found.remarks, seconds=elapsed)
+        return render_audit(checked.report, options, go=found.shown, reasons=found.reasons, remarks=found.remarks, seconds=elapsed)
     return render_probe(checked.report, options, compare=outputs.compare or None)
 
 
@@ -135,7 +135,7 @@ def _write(checked: Checked, printing: Printing, outputs: Outputs, elapsed: floa
         root = Path.cwd()
         if outputs.audit:
             found = _verdict(checked)
-            page = html_audit(checked.report, go=found.go, reasons=found.reasons, remarks=found.remarks, root=root)
+            page = html_audit(checked.report, go=found.shown, reasons=found.reasons, remarks=found.remarks, root=root)
         else:
             page = html_probe(checked.report, compare=outputs.compare or None, root=root)
         write_file("--html", outputs.html, page.encode("utf-8", "backslashreplace"))

@@ -128,6 +128,9 @@ def test_an_audit_is_go_or_no_go_and_raises(batch, settings, tmp_path):
     assert str(report).splitlines()[0].startswith(" NO GO  audit of Cut")
     report.html(tmp_path / "audit.html")
     assert (tmp_path / "audit.html").read_text().startswith("<!doctype html>")
+    assert "Compared with the other run" not in (tmp_path / "audit.html").read_text()
+    report.html(tmp_path / "audit.html", compare=report.measurements)
+    assert "Compared with the other run" in (tmp_path / "audit.html").read_text()
     with pytest.raises(NormAdvisorError, match="cannot write"):
         report.html(tmp_path / "no" / "audit.html")
 
@@ -177,6 +180,7 @@ def test_a_model_that_cannot_run_is_a_problem_and_no_go(batch, settings):
     before = everything(model)
     report = normadvisor.audit(model, batch, settings=settings, **SHORT)
     assert (report.go, len(report.report.problems), report.measurements) == (False, 1, ())
+    assert str(report).splitlines()[0].startswith(" NOT JUDGED  audit of ")
     with pytest.raises(AuditError):
         report.raise_on("error")
     assert same(before, everything(model))

@@ -69,10 +69,23 @@ def test_below_fail_on_a_finding_has_less_weight():
     assert verdict_of(report(finding(kind=None, suppressed=Suppression.NOQA)), Severity.WARNING).reasons == (IN_FAVOUR, MEASURED)
 
 
-def test_a_problem_is_no_go():
-    problem = Problem(target="net.py:Broken", message="needs an argument")
-    found = verdict_of(report(problems=(problem,)), Severity.WARNING)
-    assert found == Verdict(code=2, reasons=("net.py:Broken could not be judged: needs an argument",))
+PROBLEM = Problem(target="net.py:Broken", message="needs an argument")
+UNJUDGED = "net.py:Broken could not be judged: needs an argument"
+
+
+def test_a_problem_is_no_go_and_shown_as_not_judged():
+    found = verdict_of(report(problems=(PROBLEM,)), Severity.WARNING)
+    assert found == Verdict(code=2, reasons=(UNJUDGED,))
+    assert (found.go, found.shown) == (False, None)
+
+
+def test_what_speaks_against_training_does_so_beside_a_problem():
+    error = finding("NA601", kind=None)
+    found = verdict_of(report(error, problems=(PROBLEM,)), Severity.WARNING)
+    assert found == Verdict(code=2, reasons=(UNJUDGED, "NA601 a-rule: something"), against=(error,))
+    assert found.shown is False
+    frozen = verdict_of(report(problems=(PROBLEM,), measurements=measured(norms=(0.0, 0.0), differentiable=True)), Severity.ERROR)
+    assert (frozen.code, frozen.shown) == (2, False)
 
 
 @pytest.mark.parametrize(

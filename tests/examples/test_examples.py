@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -58,6 +59,20 @@ def test_every_model_of_an_example_is_traced(example, reports):
 def test_an_example_says_what_it_shows(example):
     first = example.read_text(encoding="utf-8").split('"""')[1]
     assert len(first.split()) >= 10
+
+
+OPTIONAL = {"lightning", "transformers"}
+"""What examples of its use import at their top: such an example needs it by its nature."""
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_imports_what_an_installation_has(example):
+    """Tools for developing, such as pytest, are none of it."""
+    tree = ast.parse(example.read_text(encoding="utf-8"))
+    names = [name.name for node in tree.body if isinstance(node, ast.Import) for name in node.names]
+    names += [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
+    foreign = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"torch", "normadvisor"}
+    assert foreign <= OPTIONAL
 
 
 def test_one_file_has_the_exit_code_of_its_worst_finding():

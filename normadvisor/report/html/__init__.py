@@ -28,18 +28,31 @@ def html_probe(report: Report, *, compare: Measurements | Sequence[Measurements]
     return rendered("probe.html.j2", report, root=root, compare=compare)
 
 
-def html_audit(report: Report, *, go: bool, reasons: Sequence[str], remarks: Sequence[str] = (), root: Path) -> str:
+def html_audit(
+    report: Report,
+    *,
+    go: bool | None,
+    reasons: Sequence[str],
+    remarks: Sequence[str] = (),
+    compare: Measurements | Sequence[Measurements] | None = None,
+    root: Path,
+) -> str:
     """The verdict, why, and what it rests on.
 
     Args:
         report: findings, measurements, and what could not be checked.
-        go: whether training may start.
+        go: whether training may start; ``None`` where that could not be judged.
         reasons: why, or why not; one sentence each.
         remarks: what was found and says nothing against it; one sentence each.
+        compare: an earlier run, or several, as for :func:`html_probe`.
         root: paths below this folder are shown relative to it.
 
     """
     from normadvisor.report.html.page import rendered  # noqa: PLC0415 - as above
 
     checked = [model for model in report.models if model.target not in {measured.target for measured in report.measurements}]
-    return rendered("audit.html.j2", report, root=root, go=go, reasons=list(reasons), remarks=list(remarks), unmeasured=checked)
+    word, kind = {True: ("Go", "go"), False: ("No go", "stop"), None: ("Not judged", "open")}[go]
+    return rendered(
+        "audit.html.j2", report, root=root, compare=compare,
+        word=word, kind=kind, reasons=list(reasons), remarks=list(remarks), unmeasured=checked,
+    )  # fmt: skip

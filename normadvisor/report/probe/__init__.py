@@ -37,14 +37,14 @@ def render_probe(report: Report, options: RenderOptions, *, compare: Measurement
 
 
 def render_audit(
-    report: Report, options: RenderOptions, *, go: bool, reasons: Sequence[str], remarks: Sequence[str] = (), seconds: float | None
+    report: Report, options: RenderOptions, *, go: bool | None, reasons: Sequence[str], remarks: Sequence[str] = (), seconds: float | None
 ) -> str:
     """The verdict, why, and what it rests on, as text that ends with a line feed; the verdict stands in the last line once more.
 
     Args:
         report: findings, measurements, and what could not be checked.
         options: width, colours and encoding as for the other formats.
-        go: whether training may start.
+        go: whether training may start; ``None`` where that could not be judged.
         reasons: why, or why not; one sentence each.
         remarks: what was found and says nothing against it; one sentence each.
         seconds: duration of the audit.

@@ -13,15 +13,18 @@ from normadvisor.types import Report
 
 __all__ = ["verdict"]
 
+_WORDS = {
+    True: (" GO ", "bold white on green"), False: (" NO GO ", "bold white on red"), None: (" NOT JUDGED ", "bold black on yellow"),
+}  # fmt: skip
+
 
 def verdict(
-    report: Report, paper: Paper, *, go: bool, reasons: Sequence[str], remarks: Sequence[str] = (), seconds: float | None
+    report: Report, paper: Paper, *, go: bool | None, reasons: Sequence[str], remarks: Sequence[str] = (), seconds: float | None
 ) -> Iterator[list[Text]]:
-    """The word, why, how much it rests on, and what is worth a look although nothing hangs on it."""
-    style = "bold white on green" if go else "bold white on red"
+    """The word, why, how much it rests on, and what is worth a look although nothing hangs on it; ``go`` is ``None``: not judged."""
+    word, style = _WORDS[go]
     models = ", ".join(one_line(item.target) for item in report.measurements or report.models)
     time = f"  {duration(seconds)}" if seconds is not None else ""
-    word = " GO " if go else " NO GO "
     with_remarks = " with remarks," if go and remarks else ""
     yield [Text.assemble((word, style), (f"{with_remarks} audit{f' of {models}' if models else ''}", "bold"), (time, "dim"))]
     if reasons:

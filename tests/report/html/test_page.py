@@ -239,8 +239,10 @@ def test_a_run_without_any_measurements():
     found = page(Report(problems=problems, probed=True))
     assert found.words("h1") == ["No model was measured"]
     assert "1 could not be checked" in found.words("span")
-    audit = Page(html_audit(Report(problems=problems, probed=True), go=False, reasons=["net.py:Broken could not be checked"], root=ROOT))
-    assert audit.words("h1") == ["No model"]
+    audit = Page(html_audit(Report(problems=problems, probed=True), go=None, reasons=["net.py:Broken could not be checked"], root=ROOT))
+    assert (audit.words("h1"), audit.words("title")) == (["No model"], ["Not judged: audit"])
+    assert "Not judged" in audit.words("p")
+    assert len(audit.all("div", "open")) == 1
 
 
 def test_a_name_nested_beyond_reason():

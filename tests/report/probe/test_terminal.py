@@ -25,7 +25,7 @@ from rich.cells import cell_len
 
 from normadvisor.report import RenderOptions
 from normadvisor.report.probe import render_audit, render_probe
-from normadvisor.types import Report
+from normadvisor.types import Problem, Report
 
 GOLDEN = Path(__file__).parent / "golden"
 OPTIONS = RenderOptions(root=Path("/project"), width=100)
@@ -84,6 +84,13 @@ def test_audit():
     golden("audit-go.txt", render_audit(SAMPLES["small"](), OPTIONS, go=True, reasons=["No error and no warning in 10 steps."], seconds=3.21))
     reasons = ["Step 3 is not finite.", "x" * 150]
     golden("audit-no-go.txt", render_audit(not_finite_report(), OPTIONS, go=False, reasons=reasons, seconds=None))
+
+
+def test_an_audit_that_could_not_judge():
+    problems = (Problem(target="net.py:Broken", message="Broken needs 1 argument: width"),)
+    text = render_audit(Report(problems=problems, probed=True), OPTIONS, go=None, reasons=["net.py:Broken could not be judged"], seconds=1.0)
+    lines = text.splitlines()
+    assert (lines[0], lines[2], lines[-1]) == (" NOT JUDGED  audit  1.0\u00a0s", "- net.py:Broken could not be judged", lines[0])
 
 
 def test_colors_only_where_wanted():
