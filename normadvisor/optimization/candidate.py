@@ -41,6 +41,9 @@ class Kernel:
     """For both; of the shapes, dtypes and memory formats that they have in the model."""
     parameters: tuple[torch.Tensor, ...] = ()
     """What takes gradients beside the arguments, where backward is to be measured."""
+    exact: Callable[..., Any] | None = None
+    """The same operations in float64, of the arguments in float64: what the rounding error of both is measured by. ``None`` where that of
+    the whole model has to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,87 @@
+"""How a model, or a few operations, are run to be timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from normadvisor.graph.values import map_tensors, tensors_in
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from normadvisor.optimization.candidate import Kernel
+    from normadvisor.rewrite.proof.inputs import Arguments
+
+__all__ = ["kernel_runs", "model_run"]
+
+
+def model_run(model: nn.Module, inputs: Arguments, mode: str) -> Callable[[], Any]:
+    """One pass of a model: forward without gradients in inference, forward and backward in training.
+
+    What flows backward are random numbers made beforehand, one for each entry of the outputs that take gradients. The gradients of
+    parameters are dropped before each pass, as ``zero_grad`` does.
+    """
+    args, kwargs = tuple(inputs.args), dict(inputs.kwargs)
+    if mode == "inference":
+
+        def forward() -> Any:
+            with torch.no_grad():
+                return model(*args, **kwargs)
+
+        return forward
+    held = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return _with_backward(lambda: model(*args, **kwargs), held)
+
+
+def kernel_runs(kernel: Kernel, mode: str) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """One call of the operations of a place before, and one after; in training with the backward pass.
+
+    Arguments with values between the integers take gradients, as they would in the middle of a model.
+    """
+    if mode == "inference":
+
+        def without(run: Callable[..., Any]) -> Callable[[], Any]:
+            def call() -> Any:
+                with torch.no_grad():
+                    return run(*kernel.arguments)
+
+            return call
+
+        return without(kernel.before), without(kernel.after)
+    leaves: list[torch.Tensor] = []
+
+    def leaf(tensor: torch.Tensor) -> torch.Tensor:
+        if not (tensor.is_floating_point() or tensor.is_complex()):
+            return tensor
+        leaves.append(tensor.detach().requires_grad_())
+        return leaves[-1]
+
+    args = map_tensors(kernel.arguments, leaf)
+    held = [*leaves, *(parameter for parameter in kernel.parameters if parameter.requires_grad)]
+    before, after = (_with_backward(_call(run, args), held) for run in (kernel.before, kernel.after))
+    return before, after
+
+
+def _call(run: Callable[..., Any], args: tuple[Any, ...]) -> Callable[[], Any]:
+    # What is done in place to an argument must not be done to a leaf.
+    return lambda: run(*map_tensors(args, lambda tensor: tensor.view_as(tensor) if tensor.requires_grad else tensor))
+
+
+def _with_backward(forward: Callable[[], Any], held: Sequence[torch.Tensor]) -> Callable[[], Any]:
+    """Forward and backward, gradients dropped before."""
+    factors: list[torch.Tensor] = []
+
+    def step() -> Any:
+        for tensor in held:
+            tensor.grad = None
+        result = forward()
+        outputs = [output for output in tensors_in(result) if output.requires_grad]
+        if len(factors) != len(outputs) or any(one.shape != other.shape for one, other in zip(factors, outputs, strict=True)):
+            factors[:] = [torch.randn_like(output) for output in outputs]
+        torch.autograd.backward(outputs, factors)
+        return result
+
+    return step

@@ -1,0 +1,1 @@
+"""Optimized models in files, and back."""
