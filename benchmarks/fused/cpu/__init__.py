@@ -1,0 +1,1 @@
+"""Inference on a CPU: whole models in the ways there are to make them faster."""
