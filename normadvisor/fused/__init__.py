@@ -1,1 +1,39 @@
-"""Normalizations fused with what stands beside them, as operations of torch and as layers; usable without the rest of the package."""
+"""Normalizations fused with what stands beside them, as operations of torch and as layers; usable without the rest of the package.
+
+    norm = normadvisor.fused.FusedGroupNormAct(32, 320, act="silu")
+    y = normadvisor.fused.group_norm_act(x, 32, weight, bias, act="silu")
+
+On NVIDIA GPUs they run kernels written in Triton, elsewhere torch's own operations. Names are loaded on demand.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from normadvisor.fused.common.activations import ACTIVATIONS
+    from normadvisor.fused.common.launch import all_launches, load_launches, overridden
+    from normadvisor.fused.common.triton_support import disabled, enabled, why_not_triton
+
+_HOMES = {
+    "ACTIVATIONS": "normadvisor.fused.common.activations",
+    "all_launches": "normadvisor.fused.common.launch",
+    "load_launches": "normadvisor.fused.common.launch",
+    "overridden": "normadvisor.fused.common.launch",
+    "disabled": "normadvisor.fused.common.triton_support",
+    "enabled": "normadvisor.fused.common.triton_support",
+    "why_not_triton": "normadvisor.fused.common.triton_support",
+}
+
+__all__ = ["ACTIVATIONS", "all_launches", "disabled", "enabled", "load_launches", "overridden", "why_not_triton"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

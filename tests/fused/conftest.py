@@ -1,0 +1,155 @@
+"""How kernels are tested.
+
+Files ``kernels_*.py`` test what kernels compute. They are not collected by themselves: ``test_kernels.py`` runs each of them in a process of
+its own, in Triton's interpreter (which has to be chosen before Triton is imported) and, where there is a GPU, once more on that.
+By hand: ``TRITON_INTERPRET=1 pytest tests/fused/group_norm/kernels_forward.py``.
+Files ``test_*.py`` test everything else in the usual process: fallbacks, layers, ahead-of-time compilation.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if any("kernels_" in str(argument) for argument in config.args) and not INTERPRETED and not torch.cuda.is_available():
+        raise pytest.UsageError("no GPU: run files kernels_*.py with TRITON_INTERPRET=1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if INTERPRETED and "kernels_" in item.path.name:
+            # The interpreter computes with numpy, which warns of what a GPU does silently: infinities, and 0 / 0 in masked lanes.
+            item.add_marker(pytest.mark.filterwarnings("ignore::RuntimeWarning"))
+
+
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    """Where kernels run in this process."""
+    return torch.device("cpu" if INTERPRETED else "cuda")
+
+
+@dataclass
+class Canary:
+    """Guard bands around buffers: a store outside of a tensor is found."""
+
+    band: int = 64
+    guarded: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+
+    def guard(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The same values, strides and need of gradients, in the middle of a larger buffer."""
+        place = self.allocate(tensor.detach(), tensor.dtype)
+        place.copy_(tensor.detach())
+        return place.requires_grad_(tensor.requires_grad)
+
+    def allocate(self, like: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """A buffer of the shape and strides of ``like``, all NaN: what is not written shows."""
+        pattern = torch.empty_like(like, dtype=dtype)
+        buffer = torch.full((pattern.numel() + 2 * self.band,), self._poison(dtype), dtype=dtype, device=like.device)
+        self.guarded.append((buffer, buffer.clone()))
+        return buffer.as_strided(pattern.shape, pattern.stride(), self.band)
+
+    @staticmethod
+    def _poison(dtype: torch.dtype) -> float:
+        return float("nan") if dtype.is_floating_point else 77
+
+    def check(self) -> None:
+        """Every band is as it was."""
+        for buffer, before in self.guarded:
+            for found, expected in ((buffer[: self.band], before[: self.band]), (buffer[-self.band :], before[-self.band :])):
+                assert torch.equal(found.view(torch.uint8), expected.view(torch.uint8)), "stored outside of a buffer"
+
+
+@pytest.fixture
+def canary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Canary]:
+    """Puts guard bands around everything that fused operations allocate; checked when the test ends."""
+    from normadvisor.fused.common import buffers
+
+    bird = Canary()
+    monkeypatch.setattr(buffers, "empty", lambda shape, dtype, device: bird.allocate(torch.empty(tuple(shape), device=device), dtype))
+    monkeypatch.setattr(buffers, "empty_like", lambda like, dtype=None: bird.allocate(like, dtype or like.dtype))
+    yield bird
+    bird.check()
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the assembler of CUDA says of a kernel."""
+
+    registers: int
+    spills: int
+    """Bytes stored to and loaded from local memory."""
+    shared: int
+
+
+@pytest.fixture
+def compile_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Compiled]:
+    """Compile a kernel for a GPU that need not be there.
+
+    Arguments: the ``@triton.jit`` function; types of its run-time arguments by name (``{"x_ptr": "*bf16", "n": "i32"}``); values of its constexpr
+    arguments; compute capability (80, 90, 100); warps; stages; names of the arguments that are multiples of 16.
+    """
+    if INTERPRETED:
+        pytest.skip("nothing is compiled in the interpreter")
+    triton = pytest.importorskip("triton")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+
+    def run(
+        kernel: Any,
+        signature: Mapping[str, str],
+        constants: Mapping[str, Any],
+        *,
+        capability: int = 90,
+        num_warps: int = 4,
+        num_stages: int = 1,
+        aligned: tuple[str, ...] = (),
+    ) -> Compiled:
+        names = list(kernel.arg_names)
+        types = {name: "constexpr" if name in constants else signature[name] for name in names}
+        attributes = {(names.index(name),): [["tt.divisibility", 16]] for name in aligned}
+        source = ASTSource(fn=kernel, signature=types, constexprs={(names.index(name),): value for name, value in constants.items()}, attrs=attributes)
+        built = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": num_warps, "num_stages": num_stages})
+        return _assemble(built.asm["ptx"], built.metadata.shared, tmp_path)
+
+    return run
+
+
+def _assemble(ptx: str, shared: int, folder: Path) -> Compiled:
+    target = re.search(r"\.target (sm_\w+)", ptx)
+    assert target
+    (folder / "kernel.ptx").write_text(ptx)
+    said = subprocess.run(
+        [_assembler(target[1]), "-v", f"--gpu-name={target[1]}", str(folder / "kernel.ptx"), "-o", str(folder / "kernel.cubin")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", said)
+    registers = re.search(r"Used (\d+) registers", said)
+    assert spills, said
+    assert registers, said
+    return Compiled(int(registers[1]), int(spills[1]) + int(spills[2]), shared)
+
+
+def _assembler(target: str) -> str:
+    import triton
+
+    folder = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    blackwell = folder / "ptxas-blackwell"
+    name = blackwell if blackwell.exists() and int(target.removeprefix("sm_").rstrip("af")) >= 100 else folder / "ptxas"
+    return str(name) if name.exists() else str(shutil.which("ptxas"))
