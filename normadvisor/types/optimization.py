@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 __all__ = [
     "MODES",
@@ -19,15 +19,18 @@ __all__ = [
     "Variant",
 ]
 
+T = TypeVar("T")
+
 MODES = ("inference", "training")
 STAGES = ("cleanup", "upgrade", "fold", "merge", "fuse", "layout")
 """Order in which replacements are looked for: a later stage sees the model as the earlier ones left it."""
 VERDICTS: Mapping[str, str] = {
     "kept": "equal, at least 3% faster here where it stands, and the whole model is not slower",
-    "no gain": "equal, but less than 3% faster here: taken back",
-    "slower": "equal, but slower here: taken back",
-    "not equal": "computes something else, or with more than twice the rounding error: taken back",
-    "not measured": "could not be measured, so it was taken back",
+    "no gain": "less than 3% faster here: left out",
+    "slower": "slower here: left out",
+    "not equal": "computes something else, or with more than twice the rounding error: left out",
+    "not proven": "could not be shown to compute the same: left out",
+    "not measured": "could not be measured: left out",
 }
 """Verdict of a replacement, and what it means."""
 
@@ -58,6 +61,8 @@ class OptimizeOptions:
     seed: int = 0
     cache: bool = True
     """Whether what was measured on this machine before is used again."""
+    accept_busy: bool = False
+    """Whether to measure although other processes compute as well: ratios are paired, but their spread grows."""
     threads: int | None = None
 
 
@@ -180,6 +185,48 @@ class Optimization:
     """Where the optimized model was written to."""
     notes: tuple[str, ...] = ()
 
+    @property
+    def kept(self) -> tuple[Replacement, ...]:
+        """Replacements that the optimized model has."""
+        return tuple(each for each in self.replacements if each.kept)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read back what :meth:`to_dict` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: ``data`` is none.
+
+        """
+        return cls(
+            **{
+                **data,
+                "replacements": tuple(_replacement(each) for each in data["replacements"]),
+                "left": tuple(Left(**{**each, "modules": tuple(each["modules"])}) for each in data["left"]),
+                "variants": tuple(_variant(each) for each in data["variants"]),
+                "end_to_end": _read(Ratio, data["end_to_end"]),
+                "error": _read(Errors, data["error"]),
+                "notes": tuple(data["notes"]),
+            }
+        )
+
+
+def _read(kind: type[T], data: Mapping[str, Any] | None) -> T | None:
+    return None if data is None else kind(**data)
+
+
+def _replacement(data: Mapping[str, Any]) -> Replacement:
+    ratios = {name: _read(Ratio, data[name]) for name in ("kernel", "end_to_end")}
+    names = {name: tuple(data[name]) for name in ("modules", "left_out")}
+    found = Replacement(**{**data, **ratios, **names, "error": _read(Errors, data["error"])})
+    if found.verdict not in VERDICTS:
+        raise ValueError(found.verdict)
+    return found
+
+
+def _variant(data: Mapping[str, Any]) -> Variant:
+    return Variant(**{**data, "end_to_end": _read(Ratio, data["end_to_end"]), "error": _read(Errors, data["error"])})

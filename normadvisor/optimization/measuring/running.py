@@ -61,13 +61,22 @@ def kernel_runs(kernel: Kernel, mode: str) -> tuple[Callable[[], Any], Callable[
 
     args = map_tensors(kernel.arguments, leaf)
     held = [*leaves, *(parameter for parameter in kernel.parameters if parameter.requires_grad)]
-    before, after = (_with_backward(_call(run, args), held) for run in (kernel.before, kernel.after))
+
+    def passes(change: Callable[[torch.Tensor], torch.Tensor]) -> tuple[Callable[[], Any], Callable[[], Any]]:
+        def given() -> Any:
+            return map_tensors(args, lambda tensor: change(tensor) if tensor.requires_grad else tensor)
+
+        return _with_backward(lambda: kernel.before(*given()), held), _with_backward(lambda: kernel.after(*given()), held)
+
+    before, after = passes(lambda tensor: tensor)
+    try:
+        before(), after()
+    except RuntimeError as error:
+        if "in-place" not in str(error):
+            raise
+        # What works in place cannot do so on a leaf; the copy is counted on both sides.
+        before, after = passes(torch.Tensor.clone)
     return before, after
-
-
-def _call(run: Callable[..., Any], args: tuple[Any, ...]) -> Callable[[], Any]:
-    # What is done in place to an argument must not be done to a leaf.
-    return lambda: run(*map_tensors(args, lambda tensor: tensor.view_as(tensor) if tensor.requires_grad else tensor))
 
 
 def _with_backward(forward: Callable[[], Any], held: Sequence[torch.Tensor]) -> Callable[[], Any]:

@@ -96,10 +96,12 @@ class Pair:
     changed: Subject
     key_map: KeyMap
     plan: Plan
+    backward: bool = True
+    """Whether gradients are compared; else outputs and buffers alone."""
 
     def compare(self, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any], seed: int) -> _Step:
         """One pass of each."""
-        run = _Run(Way(mode, seed), args, kwargs)
+        run = _Run(Way(mode, seed, backward=self.backward), args, kwargs)
         try:
             observed = run(self.original)
         except RuntimeError as error:

@@ -1,0 +1,157 @@
+"""Measures candidates and whole models on one machine, within one budget of time."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import torch
+
+from normadvisor import __version__
+from normadvisor.optimization.measuring.busy import Watch, busy_gpu
+from normadvisor.optimization.measuring.cache import RatioCache
+from normadvisor.optimization.measuring.clock import clock_for
+from normadvisor.optimization.measuring.memory import peak_bytes
+from normadvisor.optimization.measuring.paired import Effort, paired
+from normadvisor.optimization.measuring.refusal import NotMeasured
+from normadvisor.optimization.measuring.running import kernel_runs, model_run
+from normadvisor.rewrite.proof.words import told
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from normadvisor.optimization.candidate import Candidate, Kernel, Setting
+    from normadvisor.types.optimization import Ratio
+
+__all__ = ["Measurer", "device_name"]
+
+_KERNEL = 1.5
+"""Seconds for the operations of one place, at most."""
+_MODEL = 20.0
+"""Seconds for one comparison of whole models, at most."""
+_SHARE = 0.25
+"""Of the time that is left: what one comparison of whole models may take."""
+_FEWEST = 0.3
+"""Seconds that a comparison gets where the budget is spent: enough for some pairs of a small model."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Measurer:
+    """Everything that measuring needs.
+
+    Raises:
+        NotMeasured: from each method, where there is no number.
+
+    """
+
+    setting: Setting
+    cache: RatioCache
+    watch: Watch
+    seconds: float
+    """For all measurements together; where it is spent, the fewest pairs are taken."""
+    tolerant: bool = False
+    """Whether a busy machine is measured on all the same."""
+    _begin: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, setting: Setting, cache: RatioCache, *, seconds: float, tolerant: bool = False) -> Measurer:
+        """One for this machine as it is."""
+        return cls(setting=setting, cache=cache, watch=Watch(torch.get_num_threads()), seconds=seconds, tolerant=tolerant)
+
+    @property
+    def left(self) -> float:
+        """Seconds of the budget."""
+        return max(0.0, self.seconds - (time.monotonic() - self._begin))
+
+    @cached_property
+    def gpu(self) -> str:
+        """Why the GPU is too busy to measure on; empty where it is not."""
+        return "" if self.tolerant else busy_gpu(self.setting.device)
+
+    def kernel(self, candidate: Candidate) -> Ratio:
+        """The operations of one place alone, before and after; from the cache where they were measured before."""
+        key = self.key(candidate.group, candidate.shape_key)
+        known = self.cache.get(key)
+        if known is not None:
+            return known
+        if candidate.kernel is None:
+            message = "there are no operations that could be measured alone"
+            raise NotMeasured(message)
+        kernel = _guarded(candidate.kernel)
+        ratio = self.pair(kernel)
+        self.cache.put(key, ratio)
+        return ratio
+
+    def pair(self, kernel: Kernel) -> Ratio:
+        """Two ways to compute the same; never from the cache."""
+        before, after = _guarded(lambda: kernel_runs(kernel, self.setting.mode))
+        return self._paired(before, after, seconds=min(_KERNEL, max(_FEWEST, self.left / 10)), alone=True)
+
+    def models(self, before: nn.Module, after: nn.Module) -> Ratio:
+        """One pass of either."""
+        runs = [model_run(model, self.setting.inputs, self.setting.mode) for model in (before, after)]
+        return self.calls(runs[0], runs[1])
+
+    def calls(self, before: Callable[[], Any], after: Callable[[], Any]) -> Ratio:
+        """One pass of either, as calls."""
+        return self._paired(before, after, seconds=min(_MODEL, max(_FEWEST, self.left * _SHARE)), alone=False)
+
+    def memory(self, before: nn.Module, after: nn.Module) -> float | None:
+        """Peak memory of a pass after, in times of that before; ``None`` where before takes none."""
+        old, new = (self.peak(model) for model in (before, after))
+        return new / old if old else None
+
+    def peak(self, model: nn.Module) -> int:
+        """Bytes that one pass takes at its peak, beyond the model and its inputs."""
+        run = model_run(model, self.setting.inputs, self.setting.mode)
+        return _guarded(lambda: (run(), peak_bytes(run, self.setting.device))[1])
+
+    def key(self, group: str, shape_key: str) -> str:
+        """What a ratio of a place is kept under: everything that it depends on."""
+        threads = torch.get_num_threads() if self.setting.device.type == "cpu" else 0
+        dtype = str(self.setting.dtype).removeprefix("torch.")
+        parts = (device_name(self.setting.device), threads, torch.__version__, __version__, self.setting.mode, dtype, group, shape_key)
+        return json.dumps(parts)
+
+    def _paired(self, before: Callable[[], Any], after: Callable[[], Any], *, seconds: float, alone: bool) -> Ratio:
+        if self.gpu:
+            raise NotMeasured(self.gpu)
+        effort = Effort(seconds=seconds, tolerant=self.tolerant)
+        clock = clock_for(self.setting.device, alone=alone)
+        return _guarded(lambda: paired(before, after, clock, self.watch, effort))
+
+
+def _guarded(run: Callable[[], Any]) -> Any:
+    """Whatever goes wrong in code that is not ours is a reason why there is no number."""
+    try:
+        return run()
+    except NotMeasured:
+        raise
+    except Exception as error:
+        raise NotMeasured(told(error)) from error
+
+
+def device_name(device: torch.device) -> str:
+    """What people call it: ``NVIDIA H100 80GB HBM3``, ``AMD EPYC 7R13 Processor``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return f"{device.type} {platform.machine()}"
+    return _cpu_name()
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 -- no path of ours
+            for line in file:
+                if line.startswith("model name"):
+                    return " ".join(line.partition(":")[2].split())
+    except OSError:
+        pass
+    return platform.processor() or f"{platform.machine()} with {psutil.cpu_count()} cores"

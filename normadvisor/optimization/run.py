@@ -1,0 +1,217 @@
+"""Optimizes one model: finds, proves, measures, keeps what is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+
+from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
+from normadvisor.optimization.finders import find
+from normadvisor.optimization.measuring.cache import RatioCache
+from normadvisor.optimization.measuring.measurer import Measurer, device_name
+from normadvisor.optimization.measuring.refusal import NotMeasured
+from normadvisor.optimization.prepared import Subject, copied, prepared, traced
+from normadvisor.optimization.proving.function import FunctionProof
+from normadvisor.optimization.proving.rounding import Rounding
+from normadvisor.optimization.selection import Selection
+from normadvisor.rewrite.model.journal import Journal
+from normadvisor.types.optimization import STAGES, Errors, Left, Optimization, OptimizeOptions, Ratio, Replacement
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Optimized", "Told", "optimize_model"]
+
+Told: TypeAlias = Callable[[str, int, int], None]
+"""Takes what is being done, how much of it is done, and how much there is."""
+
+_BUDGET = 120.0
+"""Seconds for all measurements where nobody says how many."""
+_ROUNDS = 4
+"""How often a stage is looked at again after something was kept: what was folded may be folded once more."""
+_LAYOUT = "NA706"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimized:
+    """A model with everything that was kept."""
+
+    model: nn.Module
+    """In inference a copy of the original in eval mode, in training the original itself."""
+    optimization: Optimization
+    taken: tuple[tuple[str, Candidate], ...]
+    """What was kept, in its order, each with its stage."""
+    steps: tuple[StateStep, ...]
+    """How its state comes from that of the original."""
+    journal: Journal
+    """Takes it back."""
+
+
+def optimize_model(
+    subject: Subject, options: OptimizeOptions, *, told: Told = lambda _what, _done, _total: None, cache: RatioCache | None = None
+) -> Optimized:
+    """Optimize a model.
+
+    Args:
+        subject: the model; in inference left as it is, in training changed in place once everything is decided.
+        options: what to do.
+        told: called as the work goes on.
+        cache: ratios of earlier runs; that of the user when ``None``, and none where the options say so.
+
+    Raises:
+        NormAdvisorError: the model cannot be copied, or followed.
+
+    """
+    base, setting = prepared(subject, options)
+    cache = cache or (RatioCache.of_user() if options.cache else RatioCache(None))
+    seconds = _BUDGET if options.budget is None else options.budget
+    work = _Work(
+        subject=subject, options=options, base=base, setting=setting, told=told,
+        selection=_selection(base, setting, options, Measurer.of(setting, cache, seconds=seconds, tolerant=options.accept_busy)),
+    )  # fmt: skip
+    try:
+        model = work.searched()
+        return work.finished(model)
+    finally:
+        cache.save()
+
+
+def _selection(base: nn.Module, setting: Setting, options: OptimizeOptions, measurer: Measurer) -> Selection:
+    return Selection(
+        measurer=measurer,
+        proof=FunctionProof(model=base, inputs=setting.inputs, mode=options.mode, seed=options.seed),
+        rounding=Rounding(model=base, setting=setting, seed=options.seed),
+        gain=options.minimum_gain,
+        forced=frozenset({_LAYOUT}) if options.channels_last == "on" else frozenset(),
+    )  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """One run."""
+
+    subject: Subject
+    options: OptimizeOptions
+    base: nn.Module
+    setting: Setting
+    selection: Selection
+    told: Told
+    rows: list[Replacement] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    stages: list[str] = field(default_factory=list)
+    """Of each candidate that was taken."""
+    _seen: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
+
+    def searched(self) -> nn.Module:
+        """Go through all stages; returns a copy with everything that was kept."""
+        model = copied(self.base)
+        for number, stage in enumerate(STAGES):
+            if stage == "layout" and self.options.channels_last == "off":
+                continue
+            for _ in range(_ROUNDS):
+                self.told(f"looking for {stage}", number, len(STAGES))
+                after = self._round(model, stage)
+                if after is model:
+                    break
+                model = after
+        return model
+
+    def _round(self, model: nn.Module, stage: str) -> nn.Module:
+        """Find once, and decide on each group that is new; the same model where none was kept."""
+        graph = traced(model, self.subject, self.setting)
+        found = find(model, graph, self.setting, stage, self.options.rules)
+        self.refused += found.refused
+        self.notes += [*graph.notes, *found.notes]
+        for group in self._new_groups(found.candidates):
+            self.told(f"measuring {group[0].pattern} -> {group[0].replacement}", STAGES.index(stage), len(STAGES))
+            chosen = self.selection.decide(model, stage, group)
+            self.rows.append(chosen.replacement)
+            self.refused += [Refused(rule=each.rule, modules=each.modules, reason=reason) for each, reason in chosen.refused]
+            self.selection.take(chosen)
+            self.stages += [stage] * len(chosen.candidates)
+            model = chosen.model or model
+        return model
+
+    def _new_groups(self, candidates: Iterable[Candidate]) -> list[list[Candidate]]:
+        groups: dict[str, list[Candidate]] = {}
+        for candidate in candidates:
+            key = (candidate.group, candidate.modules)
+            if key not in self._seen:
+                self._seen.add(key)
+                groups.setdefault(candidate.group, []).append(candidate)
+        return list(groups.values())
+
+    def finished(self, model: nn.Module) -> Optimized:
+        """Do everything that was kept once more, to the model that is handed back, and measure it as a whole."""
+        taken = self.selection.taken
+        whole, memory, error = self._together(model)
+        del model
+        training = self.options.mode == "training"
+        final, journal = self.subject.model if training else copied(self.base), Journal()
+        steps: list[StateStep] = []
+        try:
+            with torch.no_grad():
+                for candidate in taken:
+                    steps += candidate.apply(final, journal)
+        except BaseException:
+            journal.undo()
+            raise
+        report = Optimization(
+            target=self.subject.target, mode=self.options.mode, device=self._device(),
+            dtype=str(self.setting.dtype).removeprefix("torch."), inputs=self.subject.spec, replacements=tuple(self.rows),
+            left=tuple(_left(self.refused, self.rows)), end_to_end=whole, memory=memory, error=error, keys=_keys(steps),
+            notes=tuple(dict.fromkeys([*self.notes, *self.selection.measurer.cache.notes, *self._remarks()])),
+        )  # fmt: skip
+        return Optimized(
+            model=final, optimization=report, taken=tuple(zip(self.stages, taken, strict=True)), steps=tuple(steps), journal=journal
+        )  # fmt: skip
+
+    def _together(self, model: nn.Module) -> tuple[Ratio | None, float | None, Errors | None]:
+        """All that was kept against the original."""
+        taken, measurer = self.selection.taken, self.selection.measurer
+        if not taken:
+            return None, None, None
+        self.told("measuring all that is kept", len(STAGES), len(STAGES))
+        error = self.selection.rounding.errors(self.selection.change(()))
+        try:
+            return measurer.models(self.base, model), measurer.memory(self.base, model), error
+        except NotMeasured as refusal:
+            self.notes.append(f"all that was kept together could not be measured: {refusal.reason}")
+            return None, None, error
+
+    def _device(self) -> str:
+        name, device = device_name(self.setting.device), self.setting.device
+        return f"cpu ({name}, {torch.get_num_threads()} threads)" if device.type == "cpu" else f"{device.type} ({name})"
+
+    def _remarks(self) -> Iterable[str]:
+        if self.options.accept_busy:
+            yield "measured although the machine may have been busy with other things, as was asked for"
+        if self.options.mode == "training":
+            yield "a pass is forward and backward; the optimizer's step is not in it"
+
+
+def _left(refused: Sequence[Refused], rows: Sequence[Replacement]) -> Iterable[Left]:
+    """Places that stay as they are, those of one rule and reason together; without what was replaced after all."""
+    kept = {(row.rule, name) for row in rows if row.kept for name in row.modules}
+    groups: dict[tuple[str, str], list[str]] = {}
+    for each in refused:
+        if not each.modules or (each.rule, each.modules[0]) not in kept:
+            groups.setdefault((each.rule, each.reason), []).append(each.modules[0] if each.modules else "")
+    for (rule, reason), names in groups.items():
+        yield Left(rule=rule, modules=tuple(dict.fromkeys(names)), reason=reason)
+
+
+def _keys(steps: Sequence[StateStep]) -> dict[str, str]:
+    """What became of keys, in words."""
+    found: dict[str, str] = {}
+    for step in steps:
+        for key in step.into:
+            others = [source for source in step.sources if source != key]
+            found[key] = f"from {', '.join(step.sources)}" if others else "changed"
+        for key in step.dropped:
+            found.setdefault(key, f"in {', '.join(step.into)}" if step.into else "dropped")
+    return found
