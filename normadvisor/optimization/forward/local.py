@@ -1,0 +1,80 @@
+"""What the forward of one module does, as a graph of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+
+from normadvisor.graph.canonical import base_name, spelling
+from normadvisor.optimization.forward.guards import Guards
+from normadvisor.rewrite.model.refusal import CannotChange
+
+__all__ = ["LocalGraph", "Untraced", "drop_unused", "find"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalGraph:
+    """The forward of one module as it ran once: its children are single calls, whatever they do inside.
+
+    Nodes are ``placeholder`` for each tensor among the arguments, nested ones too, and for other objects that are not plain values;
+    ``get_attr`` for parameters and buffers, ``call_module`` for children, both relative to the module; calls of torch functions and
+    methods, in place where the source is. Sizes, dtypes and devices that are read are nodes as well. ``node.meta`` has ``value`` (tensors
+    on the meta device), and of it ``shape``, ``stride`` and ``dtype`` (``None`` unless it is a tensor), ``device`` (of the recorded run),
+    ``site`` and ``line`` (of the call in the source, ``None`` for placeholders).
+    """
+
+    name: str
+    """Qualified name of the module; empty for the model itself."""
+    module: nn.Module
+    cls: type[nn.Module]
+    """Its class when it was traced."""
+    graph: fx.Graph
+    guards: Guards
+    """What has to hold for the graph to be what the forward does."""
+    mode: str
+    """``train`` or ``eval``: the mode of the module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Untraced:
+    """A module whose forward cannot be put down as a graph."""
+
+    name: str
+    reason: str
+    """With the line where there is one: ``model.py:12: reads values of a tensor``."""
+
+
+def find(graph: fx.Graph, name: str) -> fx.Node:
+    """The node of that name.
+
+    Raises:
+        CannotChange: an edit that was made before has taken it out.
+
+    """
+    for node in graph.nodes:
+        if node.name == name:
+            return node
+    raise CannotChange(f"{name} is no part of the forward any more: another change has taken its place")
+
+
+def drop_unused(graph: fx.Graph, *nodes: fx.Node) -> None:
+    """Erase nodes that nothing reads, and what only they read; calls of modules and what works in place stay."""
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node.users or node.graph is not graph or node._erased or not _is_pure(node):  # noqa: SLF001 -- fx has no public word for it
+            continue
+        waiting += node.all_input_nodes
+        graph.erase_node(node)
+
+
+def _is_pure(node: fx.Node) -> bool:
+    if node.op == "get_attr":
+        return True
+    if node.op not in {"call_function", "call_method"}:
+        return False
+    name, _ = spelling(node.target)
+    in_place = base_name(name)[1] or node.kwargs.get("inplace") is True or "out" in node.kwargs
+    return not in_place and node.target is not torch._assert and "dropout" not in name  # noqa: SLF001 -- its public name

@@ -1,0 +1,390 @@
+"""Follows the forward of one module with stand-ins for its tensors, and writes down what it does."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from types import FrameType
+from typing import Any, NoReturn
+
+import torch
+from torch import fx, nn
+
+from normadvisor.graph.canonical import is_torch
+from normadvisor.graph.frames import Frames
+from normadvisor.graph.values import to_meta
+from normadvisor.optimization.forward.guards import Guards, is_plain, written
+from normadvisor.optimization.forward.record import Call, Opaque
+from normadvisor.optimization.forward.rendering import rendered
+from normadvisor.optimization.forward.traced import Traced
+
+__all__ = ["NotTraceable", "Tracer"]
+
+_READS = frozenset({"item", "tolist", "numpy", "cpu", "cuda", "nonzero", "data_ptr", "storage", "untyped_storage", "backward", "register_hook"})
+"""Methods of a tensor that want its values or its memory."""
+_NOT_OF_SHAPE = frozenset({"requires_grad", "grad_fn", "grad", "is_leaf", "stride", "is_contiguous", "storage_offset", "_base", "_version"})
+"""What the shapes of the arguments do not decide."""
+_ATTRIBUTES_OF_DEVICE = {"device": lambda device: device, "is_cuda": lambda device: device.type == "cuda"}
+_INTERNAL = frozenset(vars(nn.Module())) - {"training"}
+_is_grad_enabled, _is_autocast_enabled = torch.is_grad_enabled, torch.is_autocast_enabled
+"""As they are while no forward is traced: then they note who asks."""
+_MATH = frozenset({"_operator", "builtins", "math"})
+
+
+class NotTraceable(Exception):  # noqa: N818 -- it says what is the case
+    """The forward does something that no graph can hold."""
+
+
+class Tracer:
+    """Traces one call of one module."""
+
+    def __init__(self, call: Call, frames: Frames) -> None:
+        self.module = call.module
+        self.graph = fx.Graph()
+        self.guards = Guards()
+        self.quiet = False
+        """Whether torch's own code is at work, whose questions are nobody's business."""
+        self._call, self._frames = call, frames
+        self._device = call.device
+        self._children = iter(call.children)
+        self._paths: dict[int, str] = {}
+        for path, module in call.module.named_modules():
+            self._paths.setdefault(id(module), path)
+        self._tensors = _tensor_paths(call.module)
+        self._held: dict[str, Traced] = {}
+        self._inputs: dict[fx.Node, str] = {}
+        self._modes: tuple[Any, ...] = ()
+        self._until: FrameType | None = None
+        self._ranks = False
+        """Whether the number of axes of an intermediate result was asked for."""
+
+    # -- the whole -----------------------------------------------------------------------------------------------------------
+
+    def trace(self) -> fx.Graph:
+        """The graph of the forward; guards are in :attr:`guards`.
+
+        Raises:
+            NotTraceable: the forward cannot be followed.
+            Exception: whatever the forward raises on stand-ins.
+
+        """
+        self._until = sys._getframe()  # noqa: SLF001 -- the documented way to tell where the user's frames end
+        self._modes = _modes(self._device)
+        forward = type(self.module).forward
+        self._reserve("self", "torch", "_original")
+        args, kwargs = self._arguments(forward)
+        self._reserve(*{*_names(forward)} - {node.name for node in self._inputs})
+        result = forward(self.module, *args, **kwargs)
+        node = self.graph.create_node("output", "output", (self._argument(result),))
+        self._note(node, None)
+        if self.guards.exact:
+            self._pin(shapes=True)
+        elif self._ranks:
+            self._pin(shapes=False)
+        self.guards.places = {node.name: place for node, place in self._inputs.items()}
+        return self.graph
+
+    def _reserve(self, *names: str) -> None:
+        """No node may take the name of a variable."""
+        for name in sorted(names):
+            self.graph._graph_namespace.create_name(name, None)  # noqa: SLF001 -- fx has no public word for it
+
+    def _arguments(self, forward: Callable[..., Any]) -> tuple[list[Any], dict[str, Any]]:
+        try:
+            signature = inspect.signature(forward)
+            bound = signature.bind(self.module, *self._call.args, **self._call.kwargs)
+        except (TypeError, ValueError) as error:
+            self.refuse(f"its arguments cannot be told: {error}")
+        bound.apply_defaults()
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for index, (name, value) in enumerate(bound.arguments.items()):
+            parameter = signature.parameters[name]
+            if index == 0:
+                continue
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and index > len(self._call.args):
+                taken = self._taken_in(value, name, name)
+                if name in self._call.kwargs:
+                    kwargs[name] = taken
+                continue
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                self.guards.add(f"len({name}) == {len(value)}")
+                args += [self._taken_in(item, f"{name}[{place}]", f"{name}_{place}") for place, item in enumerate(value)]
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                self.guards.add(f"{name}.keys() == {_set(value)}" if value else f"not {name}")
+                kwargs.update({key: self._taken_in(item, f"{name}[{key!r}]", key) for key, item in value.items()})
+            elif parameter.kind is parameter.KEYWORD_ONLY:
+                taken = self._taken_in(value, name, name)
+                if name in self._call.kwargs:
+                    kwargs[name] = taken
+            else:
+                args.append(self._taken_in(value, name, name))
+        return args, kwargs
+
+    def _taken_in(self, value: Any, place: str, name: str) -> Any:
+        """An argument: tensors become placeholders, plain values are demanded to be the same."""
+        if isinstance(value, torch.Tensor):
+            self.guards.add(f"isinstance({place}, torch.Tensor)")
+            return self._placeholder(value, place, name)
+        if is_plain(value):
+            self.guards.constant(place, value)
+            return value
+        if type(value) in {tuple, list}:
+            self.guards.add(f"{place}.__class__ is {type(value).__name__} and len({place}) == {len(value)}")
+            return type(value)(self._taken_in(item, f"{place}[{index}]", f"{name}_{index}") for index, item in enumerate(value))
+        if type(value) is dict and all(isinstance(key, str) for key in value):
+            self.guards.add(f"{place}.__class__ is dict and {place}.keys() == {_set(value)}" if value else f"{place} == {{}}")
+            return {key: self._taken_in(item, f"{place}[{key!r}]", f"{name}_{key}") for key, item in value.items()}
+        if isinstance(value, (type, nn.Module)) or callable(value):
+            self.guards.add(f"{place} is {self.guards.name(value)}")
+            return value
+        cls = value.cls if isinstance(value, Opaque) else type(value)
+        self.guards.add(f"{place}.__class__ is {self.guards.name(cls)}")
+        return self._placeholder(value, place, name)
+
+    def _placeholder(self, value: Any, place: str, name: str) -> Traced:
+        node = self.graph.create_node("placeholder", name if name.isidentifier() else "argument")
+        self._note(node, value)
+        self._inputs[node] = place
+        return Traced(node, self)
+
+    def _pin(self, *, shapes: bool) -> None:
+        """Demand that all tensors among the arguments have as many axes as they had, or the same sizes."""
+        for node, place in self._inputs.items():
+            value = node.meta["value"]
+            if isinstance(value, torch.Tensor) and not shapes:
+                self.guards.add(f"{place}.dim() == {value.dim()}")
+            elif isinstance(value, torch.Tensor):
+                self.guards.add(f"{place}.shape == {written(value.shape)}")
+                self.guards.add(f"{place}.dtype is {value.dtype!r}")
+
+    # -- calls ---------------------------------------------------------------------------------------------------------------
+
+    def call(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Record a call and compute its result on the meta device."""
+        if self.quiet:
+            self.refuse("hands a tensor to code that cannot be followed")
+        if kind == "call_function" and not is_torch(target):
+            self.refuse(f"calls {getattr(target, '__qualname__', target)!s}, which cannot be followed")
+        if kind == "call_method" and target in _READS:
+            self.refuse(f"reads values of a tensor ({target})")
+        if _modes(self._device) != self._modes:
+            self.refuse("sets grad mode or autocast for a part of itself")
+        written_args, written_kwargs = self._argument(tuple(args)), self._argument(dict(kwargs))
+        value = self._computed(kind, target, args, kwargs)
+        return self._recorded(kind, target, written_args, written_kwargs, value)
+
+    def _recorded(self, kind: str, target: Any, args: Any, kwargs: Any, value: Any) -> Any:
+        node = self.graph.create_node(kind, target, args, kwargs)
+        self._note(node, value)
+        if value is None:
+            return None
+        return Traced(node, self)
+
+    def _note(self, node: fx.Node, value: Any) -> None:
+        is_tensor = isinstance(value, torch.Tensor)
+        site = None if node.op in {"placeholder", "output", "get_attr"} else self._frames.site(3, self._until)
+        node.meta.update(
+            value=value,
+            shape=tuple(value.shape) if is_tensor else None,
+            stride=value.stride() if is_tensor and value.layout is torch.strided else None,
+            dtype=value.dtype if is_tensor else None,
+            device=self._device,
+            site=site,
+            line=site.location.line if site is not None else None,
+        )
+
+    def _computed(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        values, named = self._values(args), self._values(dict(kwargs))
+        if target is getattr and isinstance(values[0], torch.Tensor) and values[1] in _ATTRIBUTES_OF_DEVICE:
+            return _ATTRIBUTES_OF_DEVICE[values[1]](self._device)
+        if target is not getattr and getattr(target, "__module__", "") not in _MATH:
+            values, named = _on_meta(values), _on_meta(named)
+        self.quiet = True
+        try:
+            with torch.device("meta"):
+                if kind == "call_method":
+                    return getattr(values[0], target)(*values[1:], **named)
+                return target(*values, **named)
+        except NotTraceable:
+            raise
+        except Exception as error:  # noqa: BLE001 -- what an operation raises on tensors without data
+            self.refuse(f"{getattr(target, '__name__', target)} does not run without data: {_first_line(error)}")
+        finally:
+            self.quiet = False
+
+    def child(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Record a call of a child; its result is the one that it had."""
+        path = self._paths.get(id(module))
+        if path is None or module is self.module:
+            self.refuse(f"calls a {type(module).__name__} that is no part of it")
+        ran, value = next(self._children, (None, None))
+        if ran is not module:
+            self.refuse(f"calls {path} otherwise than it did before")
+        if _modes(self._device) != self._modes:
+            self.refuse("sets grad mode or autocast for a part of itself")
+        result = self._recorded("call_module", path, self._argument(tuple(args)), self._argument(dict(kwargs)), value)
+        return self._opened(result) if type(value) is tuple else result
+
+    def _opened(self, result: Traced) -> Any:
+        """A tuple of results as a tuple, so that code which looks at what it was given sees one."""
+        return tuple(result[index] for index in range(len(result._value)))  # noqa: SLF001
+
+    # -- values --------------------------------------------------------------------------------------------------------------
+
+    def _values(self, value: Any) -> Any:
+        if type(value) is Traced:
+            return value._value  # noqa: SLF001
+        if type(value) in {list, tuple}:
+            return type(value)(self._values(item) for item in value)
+        if isinstance(value, torch.Size):
+            return value
+        if type(value) is dict:
+            return {key: self._values(item) for key, item in value.items()}
+        if type(value) is slice:
+            return slice(self._values(value.start), self._values(value.stop), self._values(value.step))
+        return value
+
+    def _argument(self, value: Any) -> Any:
+        """A value as fx writes arguments: stand-ins by their nodes."""
+        if type(value) is Traced:
+            return value._node  # noqa: SLF001
+        if type(value) is torch.Tensor or isinstance(value, torch.Tensor):
+            self.refuse("uses a tensor that is no parameter or buffer of the module")
+        if type(value) in {list, tuple}:
+            return type(value)(self._argument(item) for item in value)
+        if type(value) is dict:
+            return {key: self._argument(item) for key, item in value.items()}
+        if type(value) is slice:
+            return slice(self._argument(value.start), self._argument(value.stop), self._argument(value.step))
+        if is_plain(value):
+            return value
+        return self.refuse(f"uses a {type(value).__name__}, which no graph can hold")
+
+    def held(self, module: nn.Module, name: str, value: Any) -> Any:
+        """What the forward reads from a module: a tensor becomes a node, a setting a guard."""
+        if self.quiet or id(module) not in self._paths:
+            return value
+        if isinstance(value, torch.Tensor):
+            path = self._tensors.get(id(value))
+            if path is None:
+                self.refuse(f"uses {name} of a {type(module).__name__}, which is made while it runs")
+            if path not in self._held:
+                node = self.graph.create_node("get_attr", path)
+                self._note(node, to_meta(value))
+                self._held[path] = Traced(node, self)
+            return self._held[path]
+        if name not in _INTERNAL and type(value) in {bool, int, float, str, type(None)} and name in vars(module):
+            path = self._paths[id(module)]
+            place = ".".join(["self", *(f"get_submodule({path!r})",)[: bool(path)], name])
+            self.guards.constant(place, value)
+        return value
+
+    def attribute(self, traced: Traced, name: str) -> Any:
+        """``traced.name``: a method to be called, or a value."""
+        value = traced._value  # noqa: SLF001
+        if isinstance(value, Opaque):
+            self.refuse(f"uses a {value.cls.__name__}, which cannot be copied")
+        try:
+            found = getattr(value, name)
+        except NotTraceable:
+            raise
+        if callable(found) and not isinstance(found, torch.Tensor):
+            return lambda *args, **kwargs: self.call("call_method", name, (traced, *args), kwargs)
+        return self.call("call_function", getattr, (traced, name), {})
+
+    # -- questions -----------------------------------------------------------------------------------------------------------
+
+    def taken(self, traced: Traced, read: Callable[[Any], Any]) -> Any:
+        """The number or truth of a value, which becomes a guard."""
+        value = traced._value  # noqa: SLF001
+        if isinstance(value, torch.Tensor):
+            self.refuse("decides by the values of a tensor")
+        answer = read(value)
+        self._demand(traced._node, answer, {bool: "bool", float: "float"}.get(read, ""))  # noqa: SLF001
+        return answer
+
+    def length(self, traced: Traced) -> int:
+        """How many items a value has, which becomes a guard."""
+        value = traced._value  # noqa: SLF001
+        if isinstance(value, torch.Tensor):
+            return int(traced.shape[0])
+        answer = len(value)
+        self._demand(traced._node, answer, "len")  # noqa: SLF001
+        return answer
+
+    def _demand(self, node: fx.Node, answer: Any, function: str) -> None:
+        text = rendered(node, self._inputs)
+        if text is not None:
+            if isinstance(answer, bool):
+                self.guards.add(f"({text})" if answer else f"not ({text})")
+            else:
+                self.guards.add((f"{function}({text})" if function else text) + f" == {written(answer)}")
+            return
+        if function == "len":
+            # How many axes there are hangs on how many the arguments have; how many results a child has is its own business.
+            self._ranks = self._ranks or isinstance(node.meta["value"], torch.Size)
+            return
+        if _reads(node, _NOT_OF_SHAPE):
+            self.refuse("decides by what the shapes of its arguments do not tell")
+        self.guards.exact = True
+
+    def refuse(self, why: str) -> NoReturn:
+        """Give up."""
+        raise NotTraceable(why)
+
+
+def _set(keys: Iterable[str]) -> str:
+    return "{" + ", ".join(repr(key) for key in sorted(keys)) + "}"
+
+
+def _names(forward: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(forward).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def _reads(node: fx.Node, names: frozenset[str]) -> bool:
+    """Whether a value comes from one of these attributes, or from calling one of these methods."""
+    waiting, seen = [node], {node}
+    while waiting:
+        found = waiting.pop()
+        if (found.target is getattr and found.args[1] in names) or (found.op == "call_method" and found.target in names):
+            return True
+        fresh = [source for source in found.all_input_nodes if source not in seen]
+        seen.update(fresh)
+        waiting += fresh
+    return False
+
+
+def _tensor_paths(module: nn.Module) -> dict[int, str]:
+    """Names of all tensors that the module and its children hold, relative to it."""
+    found: dict[int, str] = {}
+    for path, inner in module.named_modules():
+        for held in (inner._parameters, inner._buffers, vars(inner)):  # noqa: SLF001 -- the public iterators skip plain attributes
+            for name, value in held.items():
+                if isinstance(value, torch.Tensor):
+                    found.setdefault(id(value), f"{path}.{name}" if path else name)
+    return found
+
+
+def _modes(device: torch.device) -> tuple[Any, ...]:
+    kind = device.type if torch.amp.is_autocast_available(device.type) else "cpu"
+    return _is_grad_enabled(), _is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+
+
+def _on_meta(value: Any) -> Any:
+    """Devices replaced by the one without data."""
+    if isinstance(value, torch.device):
+        return torch.device("meta")
+    if type(value) in {list, tuple}:
+        return type(value)(_on_meta(item) for item in value)
+    if type(value) is dict:
+        return {key: "meta" if key == "device" and item is not None else _on_meta(item) for key, item in value.items()}
+    return value
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
