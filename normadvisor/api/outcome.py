@@ -144,7 +144,11 @@ def _inferred(outcomes: list[Outcome]) -> Iterator[str]:
         if len(names) == 1:
             yield f"{names[0]}: {said}{because}"
         else:
-            more = f" and {len(names) - MAX_NAMES} more models" if len(names) > MAX_NAMES else ""
+            more = f" and {_more_models(len(names) - MAX_NAMES)}" if len(names) > MAX_NAMES else ""
             yield f"{said} for {', '.join(names[:MAX_NAMES])}{more}{because}"
     if hidden := sum(len(names) for _, names in groups[MAX_LINES:]):
-        yield f"inputs of {hidden} more models were inferred (--format json tells which)"
+        yield f"inputs of {_more_models(hidden)} were inferred (--format json tells which)"
+
+
+def _more_models(count: int) -> str:
+    return f"{count} more model{'' if count == 1 else 's'}"

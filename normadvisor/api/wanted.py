@@ -9,7 +9,7 @@ from typing import Any
 from normadvisor.api.job import Probing
 from normadvisor.config import ModelConfig, Settings
 from normadvisor.errors import ConfigError, NormAdvisorError, TargetError, UsageError
-from normadvisor.targets.parse import Target, TargetKind, parse_target
+from normadvisor.targets.parse import WHAT_TARGETS_ARE, Target, TargetKind, parse_target
 from normadvisor.types import LOSSES, Location, ProbeOptions
 from normadvisor.types.words import nearest
 
@@ -73,11 +73,12 @@ def function_target(name: str, text: str, cwd: Path, location: Location | None =
 
     """
     kind: type[NormAdvisorError] = UsageError if location is None else ConfigError
-    hint = "write module:function or file.py:function"
+    hint = f"{name} takes module:function or file.py:function"
     try:
         target = parse_target(text, cwd)
     except TargetError as error:
-        raise kind(f"{name}: {error.message}", location=location, hint=error.hint or hint) from error
+        of_targets = error.hint in {None, WHAT_TARGETS_ARE} or ":" not in text
+        raise kind(f"{name}: {error.message}", location=location, hint=hint if of_targets else error.hint) from error
     if target.kind is not TargetKind.OBJECT:
         raise kind(f"{name}: '{text}' names no function", location=location, hint=hint)
     if target.path is not None and target.path.suffix == ".ipynb":

@@ -17,10 +17,12 @@ from typing import Any
 from normadvisor.errors import TargetError
 from normadvisor.files.source import read_source
 
-__all__ = ["MAX_LENGTH", "Target", "TargetKind", "parse_target", "public_names"]
+__all__ = ["MAX_LENGTH", "WHAT_TARGETS_ARE", "Target", "TargetKind", "parse_target", "public_names"]
 
 MAX_LENGTH = 4096
 """Longest target, in characters."""
+WHAT_TARGETS_ARE = "targets are .py and .ipynb files, folders, file.py:Name and package.module:Name"
+"""The hint where nothing nearer can be said."""
 
 _OBJECT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\s*(\(.*\))?\s*", re.DOTALL)
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -72,7 +74,7 @@ def parse_target(text: str, cwd: Path) -> Target:
     text = text.strip()
     if not text:
         message = "an empty target"
-        raise TargetError(message, hint="name a .py file, a folder, file.py:Name or package.module:Name")
+        raise TargetError(message, hint=WHAT_TARGETS_ARE)
     if len(text) > MAX_LENGTH or "\0" in text:
         message = f"the target {text[:40]!r}... is too long or holds NUL characters"
         raise TargetError(message)
@@ -194,7 +196,7 @@ def _nothing_there(text: str, place: str, cwd: Path) -> TargetError:
         return TargetError(message, hint=f"did you mean {text.replace(place, near, 1)!r}?")
     if place == text and _MODULE.fullmatch(text) and not text.endswith(".py"):
         return TargetError(message, hint=f"for an object of a module say '{text}:Name'")
-    return TargetError(message, hint="targets are .py and .ipynb files, folders, file.py:Name and package.module:Name")
+    return TargetError(message, hint=WHAT_TARGETS_ARE)
 
 
 def _nearest_file(place: str, cwd: Path) -> str | None:

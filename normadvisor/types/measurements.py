@@ -9,10 +9,18 @@ from typing import Any, Self, TypeAlias
 from normadvisor.types.finding import Finding, JSONValue
 from normadvisor.types.location import Location
 
-__all__ = ["CURVES", "LAYER_FACTS", "LAYER_SERIES", "RUN_FACTS", "RUN_SERIES", "LayerMeasurements", "Measurements", "Series", "Withdrawn"]
+__all__ = [
+    "CURVES", "DOES_NOT_APPLY", "LAYER_FACTS", "LAYER_SERIES", "NO_BATCH_STATISTICS", "NO_RUNNING_STATISTICS", "RUN_FACTS", "RUN_SERIES",
+    "LayerMeasurements", "Measurements", "Series", "Withdrawn",
+]  # fmt: skip
 
 Series: TypeAlias = tuple[float | None, ...]
 """One number per step, ``None`` where nothing was measured. Numbers may be infinite or not a number."""
+
+NO_RUNNING_STATISTICS = "no layer keeps running statistics"
+NO_BATCH_STATISTICS = "no layer normalizes with the statistics of the batch"
+DOES_NOT_APPLY = frozenset({NO_RUNNING_STATISTICS, NO_BATCH_STATISTICS})
+"""Reasons why something was not measured that say that the model has none of it; reports leave them out."""
 
 LAYER_SERIES: dict[str, str] = {
     "grad_norm": "L2 norm of the gradient of the layer's own parameters, loss scale undone, before clipping",

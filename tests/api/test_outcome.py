@@ -28,6 +28,12 @@ def test_models_with_the_same_inputs_share_a_line():
     assert report.notes == ("inputs 2x3 were inferred for A, B, C, D and 2 more models: first layer", "B: slow")
 
 
+def test_one_more_is_one_model():
+    assert report_of([outcome(name, "2x3") for name in "ABCDE"]).notes == ("inputs 2x3 were inferred for A, B, C, D and 1 more model: first layer",)
+    several = [outcome(f"m{size}", f"2x{size}") for size in range(7)]
+    assert report_of(several).notes[-1] == "inputs of 1 more model were inferred (--format json tells which)"
+
+
 def test_many_different_inputs_are_cut_short_the_rare_ones_first():
     outcomes = [outcome(f"m{size}", f"2x{size}") for size in range(9)] + [outcome("last", "2x8")]
     assert report_of(outcomes).notes == (

@@ -72,9 +72,10 @@ def test_without_anything_there_is_a_minute(project):
     ("config", "flags", "kind", "message", "hint", "line"),
     [
         ('[probe]\nloss = "mes"', {}, ConfigError, "'loss' cannot be 'mes'", "did you mean 'mse'?", 2),
-        ('[probe]\ndata = "gone.py:f"', {}, ConfigError, "'data': no file or folder 'gone.py'", None, 2),
-        ('[probe]\ndata = "data.py"', {}, ConfigError, "'data': 'data.py' names no function", "write module:function or file.py:function", 2),
-        ("", {"data": "data.py"}, UsageError, "--data: 'data.py' names no function", "write module:function or file.py:function", None),
+        ('[probe]\ndata = "somewhere_else.py:f"', {}, ConfigError, "'data': no file or folder 'somewhere_else.py'", "'data' takes module:function or file.py:function", 2),
+        ("", {"data": "dato.py:f"}, UsageError, "--data: no file or folder 'dato.py'", "did you mean 'data.py:f'?", None),
+        ('[probe]\ndata = "data.py"', {}, ConfigError, "'data': 'data.py' names no function", "'data' takes module:function or file.py:function", 2),
+        ("", {"data": "data.py"}, UsageError, "--data: 'data.py' names no function", "--data takes module:function or file.py:function", None),
         ("", {"loss": "losses.py:f(x)"}, UsageError, "--loss: argument 1 of 'losses.py:f(x)' is 'x', which is not a literal", None, None),
     ],
 )

@@ -331,6 +331,10 @@ def _fitting_loss(tensor: Tensor, batch: Batch, ending: Ending, model: nn.Module
     raise ProbeError(message, hint="give it: --loss cross_entropy, or --loss module:function")
 
 
+def _more_outputs(count: int) -> str:
+    return "1 more output is" if count == 1 else f"{count} more outputs are"
+
+
 def _scores(output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     return output, batch.target
 
@@ -383,7 +387,7 @@ def _drawn_loss(
     known = all(part.expected is not None for _, part in parts.values())
     expected = sum(weight * (part.expected or 0.0) for weight, part in parts.values()) if known else None
     numbers = sum(part is OWN for _, part in parts.values())
-    more = f"; {len(parts) - 1 - numbers} more outputs are in it with less weight" if len(parts) > 1 + numbers else ""
+    more = f"; {_more_outputs(len(parts) - 1 - numbers)} in it with less weight" if len(parts) > 1 + numbers else ""
     more += "; what the model returns as one number is added as it is" if numbers else ""
     unlearnable = next((words for _, part in parts.values() if (words := _unlearnable(part))), "")
     return Loss(

@@ -49,6 +49,7 @@ from normadvisor.probe.running.own_code import measure_own_code
 from normadvisor.probe.running.random_calls import DROPPING, watching_random_calls
 from normadvisor.probe.running.samples import Batch
 from normadvisor.probe.running.session import Session
+from normadvisor.types.measurements import NO_BATCH_STATISTICS, NO_RUNNING_STATISTICS
 
 __all__ = ["is_random_layer", "measure_modes"]
 
@@ -83,7 +84,7 @@ def measure_modes(session: Session, recorded: list[str]) -> None:
     found = session.found
     _flags_that_stay(session, layers)
     fresh = is_fresh(layers)
-    found.fact("bn_fresh", fresh, "no layer keeps running statistics")
+    found.fact("bn_fresh", fresh, NO_RUNNING_STATISTICS)
     count = session.ranks.least(session.source.count or PASSES)
     passes = session.ranks.least(session.budget.passes(PASSES, 2, 4.5 * session.budget.forward, SHARE))
     if passes == 0:
@@ -144,7 +145,7 @@ def _measure(modes: Modes, *, fresh: bool | None) -> None:
         norms_against_eval(modes, first, fresh=fresh)
     else:
         for key in ("norm_gap", "norm_noise"):
-            found.missing[key] = "no layer normalizes with the statistics of the batch"
+            found.missing[key] = NO_BATCH_STATISTICS
     random = frozenset(name for name, module in walk(session.model) if is_random_layer(module, session.ops.get(name)))
     measure_own_code(modes, first, random)
     session.progress("modes", 4, 4)

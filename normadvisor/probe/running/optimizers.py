@@ -11,6 +11,7 @@ from torch import nn
 
 from normadvisor.errors import UsageError
 from normadvisor.types import PROBE_OPTIMIZERS
+from normadvisor.types.numbers import number
 
 __all__ = ["DEFAULT", "RATES", "Chosen", "choose_optimizer", "small_number"]
 
@@ -67,7 +68,7 @@ def choose_optimizer(
     kind = name or ("sgd" if sparse else DEFAULT)
     rate = lr if lr is not None else PROBE_RATE if name is None and not sparse else RATES[kind]
     why = "none was given and some gradients are sparse" if sparse else "none was given"
-    note = "" if name is not None else f"optimizer: {kind} with learning rate {rate:g}, because {why}"
+    note = "" if name is not None else f"optimizer: {kind} with learning rate {number(rate)}, because {why}"
     return Chosen(_made(kind, trainable, rate), kind, rate, given=name is not None, note=note)
 
 

@@ -49,7 +49,7 @@ def measure_overfit(session: Session) -> None:
             iterations = session.ranks.least(session.budget.passes(ITERATIONS, LEAST, each, 1.0))
             if iterations == 0:
                 if best is None:
-                    found.missing["overfit"] = f"no time was left of {session.budget.seconds:g} s for {LEAST} iterations"
+                    found.missing["overfit"] = _no_time(session, each)
                 break
             session.fresh()
             curve = _train(session, rate, iterations)
@@ -75,6 +75,12 @@ def measure_overfit(session: Session) -> None:
     found.facts.update(
         overfit_first=curve[0], overfit_last=last, overfit_floor=0.0, overfit_iterations=len(curve), overfit_lr=rate
     )
+
+
+def _no_time(session: Session, each: float) -> str:
+    """How long the fewest iterations would take, and what was left of the budget."""
+    left = max(session.budget.left, 0.0)
+    return f"{LEAST} iterations would take about {LEAST * each:.2g} s, and of {session.budget.seconds:g} s {left:.2g} s were left"
 
 
 def _settled(curve: list[float]) -> float:

@@ -8,28 +8,11 @@ from statistics import median
 from typing import NamedTuple
 
 from normadvisor.types import LayerMeasurements, Series
+from normadvisor.types.numbers import number
 
 __all__ = ["Band", "amount", "band", "decades", "duration", "loss", "number", "share", "superscript", "typical", "values"]
 
-UNKNOWN = "\u2013"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
-
-
-def number(value: float | None) -> str:
-    """Three significant digits, powers of ten beyond 1e-3 and 1e5: ``0.0123``, ``1.5e-7``, ``12345``, ``NaN``."""
-    if value is None:
-        return UNKNOWN
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    if value == 0:
-        return "0"
-    magnitude = abs(value)
-    if 999.5 <= magnitude < 1e5:
-        return f"{value:.0f}"
-    if 1e-3 <= magnitude < 1e5:
-        return f"{value:.3g}"
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
 def loss(value: float | None) -> str:

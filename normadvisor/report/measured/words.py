@@ -10,6 +10,7 @@ from typing import NamedTuple
 from normadvisor.report.clean import one_line, short
 from normadvisor.report.measured.numbers import amount, duration, loss, number, values
 from normadvisor.types import RUN_FACTS, JSONValue, Measurements, Series
+from normadvisor.types.measurements import DOES_NOT_APPLY
 
 __all__ = ["RunFact", "missing_words", "other_facts", "run_facts", "setup_pairs", "setup_words"]
 
@@ -28,9 +29,19 @@ _SAID = frozenset(
 _SETUP_WORDS = {"lr": "learning rate", "batch_size": "batch size", "world_size": "ranks"}
 _MISSING_WORDS = {
     "noise_scale": "gradient noise scale", "train_eval_gap": "difference of train and eval mode", "overfit": "overfitting one batch",
-    "bn_noise": "noise of batch statistics", "eval_repeat_gap": "randomness in eval mode", "lr": "learning rate",
+    "overfit_last": "whether one batch can be learnt", "bn_noise": "noise of batch statistics",
+    "eval_repeat_gap": "randomness in eval mode",
+    "train_repeat_gap": "randomness in train mode", "train_eval_similarity": "likeness of train and eval mode",
+    "train_eval_bias": "systematic difference of train and eval mode", "norm_gap": "what BatchNorm alone changes in eval mode",
+    "norm_noise": "how far an output moves with its batch", "code_gap": "what the model's own code changes in eval mode",
+    "drop_scale": "scale of dropout by hand", "bn_fresh": "whether running statistics are new",
     "eval_batch_gap": "whether eval outputs depend on the batch", "expected_initial_loss": "expected initial loss",
-    "update_ratio": "update ratio", "loss": "loss", "grad_norm": "gradient norm", "peak_memory": "peak memory",
+    "attention_peak": "how peaked attention is", "unregistered": "tensors that training does not reach",
+    "update_ratio": "update ratio", "loss": "loss", "grad_norm": "gradient norm", "weight_norm": "weight norm",
+    "peak_memory": "peak memory",
+    "lr": "learning rate", "classes": "number of classes", "checkpoint_gap": "what the saved running statistics change in eval mode",
+    "nonfinite_layer": "the first layer that is not finite", "nonfinite_line": "the line that is not finite",
+    "peaked_line": "the line of the peaked attention", "unregistered_line": "the line of tensors that training does not reach",
 }  # fmt: skip
 
 
@@ -170,10 +181,12 @@ def setup_words(measured: Measurements) -> str:
 
 
 def missing_words(measured: Measurements) -> list[tuple[str, str]]:
-    """What was not measured, and why."""
-    return [
-        (_MISSING_WORDS.get(key, one_line(key.replace("_", " "))), one_line(reason)) for key, reason in sorted(measured.missing.items())
-    ]
+    """What was not measured, and why: together what has the same reason, and without what this model cannot have."""
+    by_reason: dict[str, list[str]] = {}
+    for key, reason in sorted(measured.missing.items()):
+        if reason not in DOES_NOT_APPLY:
+            by_reason.setdefault(one_line(reason), []).append(_MISSING_WORDS.get(key, one_line(key.replace("_", " "))))
+    return [(", ".join(dict.fromkeys(labels)), reason) for reason, labels in by_reason.items()]
 
 
 def _value(value: JSONValue) -> str:

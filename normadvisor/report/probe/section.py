@@ -53,7 +53,8 @@ def model_section(report: Report, measured: Measurements, paper: Paper, *, brief
         title = f"layers, {'worst' if health.by_layer else 'most unusual'} first"
         yield [Text(title, style="bold"), *layer_table(measured, health, paper)]
     if missing := missing_words(measured):
-        yield [Text("not measured", style="bold"), *paper.pairs([(label, Text(reason)) for label, reason in missing])]
+        each = [Text.assemble((f"{labels}: ", "dim"), reason) for labels, reason in missing]
+        yield [Text("not measured", style="bold"), *(line for text in each for line in paper.wrapped(text))]
 
 
 def _facts(measured: Measurements, paper: Paper) -> list[Text]:

@@ -161,6 +161,19 @@ def test_every_head_is_in_the_loss_and_no_hidden_state_is(probe):
     assert {layer.name: layer.facts["no_gradient"] for layer in measured.layers} == dict.fromkeys(("body", "main", "aux", "boxes"), False)
 
 
+def test_one_head_beside_the_main_one_is_one_output(probe):
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main, self.aux = nn.Linear(6, 5), nn.Linear(6, 5)
+
+        def forward(self, x):
+            return {"logits": self.main(x), "aux": self.aux(x)}
+
+    words = chosen(probe(Heads(), (2, 6)))[1]
+    assert words == "loss: cross entropy on 5 random classes; 1 more output is in it with less weight"
+
+
 @dataclass
 class Output:
     logits: torch.Tensor

@@ -48,7 +48,7 @@ def test_how_it_was_measured_is_said(probe, conv_net):
         "loss": "cross_entropy", "optimizer": "adamw", "lr": 1e-4, "seed": 0, "world_size": 1, "torch": torch.__version__,
     }  # fmt: skip
     assert measured.notes == (
-        "optimizer: adamw with learning rate 0.0001, because none was given", "loss: cross entropy on 10 random classes",
+        "optimizer: adamw with learning rate 1e-4, because none was given", "loss: cross entropy on 10 random classes",
         "2 of the 3 steps were run that fading gradients and dead units are judged from",
     )  # fmt: skip
     assert (measured.facts["batch_given"], measured.facts["real_data"]) == (False, False)

@@ -73,7 +73,7 @@ def test_the_user_s_optimizer_steps_and_is_put_back(probe):
 
 def test_the_default_optimizer_is_said_and_is_not_the_user_s(probe):
     measured = probe(net(), (2, 6))
-    assert "optimizer: adamw with learning rate 0.0001, because none was given" in measured.notes
+    assert "optimizer: adamw with learning rate 1e-4, because none was given" in measured.notes
     assert measured.facts["own_optimizer"] is False
 
 

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 from probe_samples import no_layers, not_finite, resnet, unmeasured, vanishing
 
 from normadvisor.report.measured.words import missing_words, other_facts, run_facts, setup_pairs, setup_words
-from normadvisor.types import Measurements
+from normadvisor.types import RUN_FACTS, Measurements
+from normadvisor.types.measurements import NO_BATCH_STATISTICS, NO_RUNNING_STATISTICS
+
+PROBE = Path(__file__).resolve().parents[3] / "normadvisor" / "probe"
 
 
 def test_facts_of_a_run():
@@ -39,6 +44,29 @@ def test_what_was_not_measured_is_left_out():
     assert missing_words(vanishing()) == [
         ("noise of batch statistics", "no BatchNorm layer"), ("difference of train and eval mode", "no layer behaves differently in eval mode"),
     ]  # fmt: skip
+
+
+def test_what_was_not_measured_for_the_same_reason_stands_together():
+    late = "no time was left of 20 s"
+    measured = Measurements(target="a", missing={"code_gap": late, "loss": "it failed", "drop_scale": late, "own_key": late})
+    assert missing_words(measured) == [
+        ("what the model's own code changes in eval mode, scale of dropout by hand, own key", late), ("loss", "it failed"),
+    ]  # fmt: skip
+
+
+def test_what_a_model_does_not_have_is_not_called_missing():
+    missing = {"bn_fresh": NO_RUNNING_STATISTICS, "norm_gap": NO_BATCH_STATISTICS, "norm_noise": NO_BATCH_STATISTICS}
+    assert missing_words(Measurements(target="a", missing=missing)) == []
+
+
+def test_everything_that_a_probe_may_miss_has_words():
+    """No key of the source code is shown where a reader expects a name."""
+    code = "\n".join(path.read_text(encoding="utf-8") for path in PROBE.rglob("*.py"))
+    keys = set(re.findall(r'(?:missing\[|missing\.setdefault\(|\bfact\()"(\w+)"', code))
+    keys |= {key for keys in re.findall(r"(?:_KEYS|keys) = \(([^)]*)\)", code) for key in re.findall(r'"(\w+)"', keys)} & set(RUN_FACTS)
+    assert len(keys) > 15
+    measured = Measurements(target="a", missing={key: f"reason {key}" for key in keys})
+    assert [label for label, reason in missing_words(measured) if label == reason.removeprefix("reason ").replace("_", " ")] == ["expected initial loss"]
 
 
 def test_facts_that_are_bad_by_themselves():
