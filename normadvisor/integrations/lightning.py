@@ -13,15 +13,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from normadvisor.api.shown import ProbeResult
 from normadvisor.config import Settings
 from normadvisor.errors import UsageError
+from normadvisor.integrations.callback import WatchingCallback
 from normadvisor.integrations.logs import Sink
-from normadvisor.integrations.severities import severity
-from normadvisor.integrations.watch import Watch, watch
 from normadvisor.report.logs import StepNumbers
 from normadvisor.report.logs.names import curves_of
-from normadvisor.types import Finding
 
 try:
     from lightning.pytorch import Callback
@@ -34,7 +31,7 @@ except ImportError:
 __all__ = ["NormAdvisorCallback"]
 
 
-class NormAdvisorCallback(Callback):  # type: ignore[misc] # Lightning is not read by the type checker
+class NormAdvisorCallback(WatchingCallback, Callback):  # type: ignore[misc] # Lightning is not read by the type checker
     """Measure one of ``every`` training steps.
 
     Args:
@@ -58,44 +55,16 @@ class NormAdvisorCallback(Callback):  # type: ignore[misc] # Lightning is not re
         stop_on: str | None = None,
         settings: Settings | None = None,
     ) -> None:
-        super().__init__()
         several = [] if log is None else [log] if isinstance(log, str) or callable(log) else list(log)
+        others = [one for one in several if one != "trainer"]
+        super().__init__(every=every, log=others, rules=rules, stop_on=stop_on, settings=settings, begin="trainer.fit")
         self._to_trainer = "trainer" in several
-        self._log = [one for one in several if one != "trainer"]
-        self._every = every
-        self._rules = rules
-        self._stop_on = severity(stop_on, "stop_on")
-        self._settings = settings
-        self._watching: Watch | None = None
-        self._active = False
         self._trainer: Any = None
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What rules say of the steps measured so far."""
-        return () if self._watching is None else self._watching.findings
-
-    def report(self) -> ProbeResult:
-        """The numbers and what rules say of them.
-
-        Raises:
-            UsageError: no training has begun.
-
-        """
-        if self._watching is None:
-            raise UsageError("there is nothing to report before a training", hint="call trainer.fit first")
-        return self._watching.report()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin to watch."""
-        self._leave(None)
         self._trainer = trainer
-        self._watching = watch(
-            pl_module, every=self._every, log=[*self._log, self._take], rules=self._rules, first_step=int(trainer.global_step),
-            scaler=_scaler(trainer), settings=self._settings,
-        )  # fmt: skip
-        self._watching.__enter__()
-        self._active = True
+        self._enter(pl_module, log=[self._take], first_step=int(trainer.global_step), scaler=_scaler(trainer))
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:  # noqa: ARG002 - Lightning's signature
         """Take the loss, the scale of mixed precision on it."""
@@ -125,11 +94,6 @@ class NormAdvisorCallback(Callback):  # type: ignore[misc] # Lightning is not re
         self._leave(None)
         self._trainer = None
 
-    def _leave(self, error: BaseException | None) -> None:
-        if self._active and self._watching is not None:
-            self._active = False
-            self._watching.__exit__(None if error is None else type(error), error, None)
-
     def _take(self, numbers: StepNumbers) -> None:
         trainer = self._trainer
         if self._to_trainer:
@@ -139,7 +103,7 @@ class NormAdvisorCallback(Callback):  # type: ignore[misc] # Lightning is not re
                 step = trainer.fit_loop.epoch_loop._batches_that_stepped  # noqa: SLF001
             for logger in trainer.loggers:
                 logger.log_metrics(curves, step=step)
-        if self._stop_on is not None and any(finding.severity.rank >= self._stop_on.rank for finding in numbers.findings):
+        if self._too_grave(numbers):
             trainer.should_stop = True
 
 

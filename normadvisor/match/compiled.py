@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from normadvisor.errors import RuleError
 from normadvisor.match.compiled_fix import CompiledFix, compile_fixes
-from normadvisor.match.conditions import CompiledAdjustment, Condition, Text, place_of
+from normadvisor.match.conditions import CompiledAdjustment, Condition, Text, compile_adjustments, place_of
 from normadvisor.rulebook.model import Chain, Clause, ModulePattern, Pattern, ProbePattern, Relation, Rule
 from normadvisor.types import OPS, expand
 
@@ -229,15 +229,7 @@ def compile_rule(rule: Rule) -> CompiledRule:
         patterns={name: compiler.pattern(pattern) for name, pattern in rule.define.patterns.items()},
         pattern=compiler.main_pattern(),
         when=compiler.condition("when", rule.when),
-        adjust=tuple(
-            CompiledAdjustment(
-                compiler.required("when of an adjustment", adjustment.when),
-                adjustment.severity,
-                adjustment.confidence,
-                None if adjustment.message is None else compiler.text("message of an adjustment", adjustment.message),
-            )
-            for adjustment in rule.adjust
-        ),
+        adjust=compile_adjustments(rule, rule.adjust),
         message=compiler.text("message", rule.message),
         evidence={name: compiler.required(f"evidence `{name}`", text) for name, text in rule.evidence.items()},
         fixes=compile_fixes(rule, rule.fix, rule.alternatives),

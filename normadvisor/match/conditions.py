@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from normadvisor.errors import ExpressionError, RuleError
 from normadvisor.rulebook.expression import Expression
-from normadvisor.rulebook.model import Rule
+from normadvisor.rulebook.model import Adjustment, Rule
 from normadvisor.rulebook.template import Template
 from normadvisor.types import Confidence, Location, Severity
 
-__all__ = ["CompiledAdjustment", "Condition", "Scope", "Text", "place_of"]
+__all__ = ["CompiledAdjustment", "Condition", "OncePerRule", "Scope", "Text", "compile_adjustments", "place_of"]
 
 Scope = Mapping[str, Any]
+Made = TypeVar("Made")
+_MOST_RULES = 1000
 
 
 def place_of(source: str, text: str) -> Location | None:
@@ -107,3 +109,40 @@ class CompiledAdjustment:
     severity: Severity | None
     confidence: Confidence | None
     message: Text | None
+
+
+def compile_adjustments(rule: Rule, adjustments: Iterable[Adjustment]) -> tuple[CompiledAdjustment, ...]:
+    """The adjustments of one side of a rule.
+
+    Raises:
+        RuleError: an expression does not parse.
+
+    """
+    return tuple(
+        CompiledAdjustment(
+            Condition(rule, "when of an adjustment", change.when),
+            change.severity,
+            change.confidence,
+            None if change.message is None else Text(rule, "message of an adjustment", change.message),
+        )
+        for change in adjustments
+    )
+
+
+class OncePerRule(Generic[Made]):
+    """Makes something of a rule once for as long as the same object is asked for: parsing takes longer than matching a small model."""
+
+    def __init__(self, make: Callable[[Rule], Made]) -> None:
+        self._make = make
+        # By identity of the rule, which is held so that no other object gets its number.
+        self._made: dict[int, tuple[Rule, Made]] = {}
+
+    def __call__(self, rule: Rule) -> Made:
+        """What was made of the rule."""
+        known = self._made.get(id(rule))
+        if known is None or known[0] is not rule:
+            made = self._make(rule)
+            if len(self._made) >= _MOST_RULES:
+                self._made.clear()
+            known = self._made[id(rule)] = (rule, made)
+        return known[1]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from normadvisor.graph.model import ModelGraph
-from normadvisor.match.compiled import CompiledRule, compile_rule
+from normadvisor.match.compiled import compile_rule
+from normadvisor.match.conditions import OncePerRule
 from normadvisor.match.findings import FindingMaker
 from normadvisor.match.fingerprints import fingerprinted
 from normadvisor.match.matcher import GraphIndex, Matcher
@@ -17,8 +18,7 @@ from normadvisor.types import Finding, RunContext
 
 __all__ = ["match", "match_indexed"]
 
-_MOST_COMPILED = 512
-_COMPILED: dict[int, CompiledRule] = {}
+_compiled = OncePerRule(compile_rule)
 
 
 def match(graph: ModelGraph, rules: Sequence[Rule], context: RunContext, root: Path) -> list[Finding]:
@@ -55,17 +55,6 @@ def match_indexed(index: GraphIndex, rules: Sequence[Rule], root: Path) -> list[
             findings += FindingMaker(index.graph, compiled, places).findings(Matcher(index, compiled).matches())
     findings = without_silenced(findings, rules)
     return fingerprinted(sorted(findings, key=_order))
-
-
-def _compiled(rule: Rule) -> CompiledRule:
-    """A rule made ready to run, once for as long as the same object is asked for: that takes longer than matching a small model."""
-    known = _COMPILED.get(id(rule))
-    if known is None or known.rule is not rule:
-        known = compile_rule(rule)
-        if len(_COMPILED) >= _MOST_COMPILED:
-            _COMPILED.clear()
-        _COMPILED[id(rule)] = known  # it holds the rule, so that no other object gets its number
-    return known
 
 
 def _order(finding: Finding) -> tuple[bool, str, int, int, str]:

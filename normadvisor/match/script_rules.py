@@ -8,7 +8,7 @@ from dataclasses import fields as fields_of
 from typing import Any
 
 from normadvisor.match.compiled_fix import CompiledFix, compile_fixes
-from normadvisor.match.conditions import CompiledAdjustment, Condition, Text
+from normadvisor.match.conditions import CompiledAdjustment, Condition, OncePerRule, Text, compile_adjustments
 from normadvisor.rulebook.model import Clause, Pattern, Rule, ScriptSide
 from normadvisor.rulebook.script_values import of_graph
 from normadvisor.types import RunContext, Severity
@@ -63,11 +63,6 @@ def context_values(context: RunContext) -> dict[str, Any]:
     return {**{item.name: getattr(context, item.name) for item in fields_of(RunContext)}, "per_device_batch": context.per_device_batch}
 
 
-_COMPILED: dict[int, tuple[Rule, ScriptRule | None]] = {}
-"""By identity of the rule, which is kept so that no other gets its identity."""
-_MOST_COMPILED = 1000
-
-
 def script_rules(rules: Sequence[Rule], kinds: Iterable[str]) -> list[ScriptRule]:
     """Rules that look at events of some kinds, ready to run; each is prepared once per process.
 
@@ -81,13 +76,9 @@ def script_rules(rules: Sequence[Rule], kinds: Iterable[str]) -> list[ScriptRule
         side = _side(rule)
         if side is None or not isinstance(side.pattern, Pattern) or wanted.isdisjoint(_kinds(side.pattern.op)):
             continue
-        known = _COMPILED.get(id(rule))
-        if known is None or known[0] is not rule:
-            if len(_COMPILED) >= _MOST_COMPILED:
-                _COMPILED.clear()
-            known = _COMPILED[id(rule)] = (rule, _compile(rule, side))
-        if known[1] is not None:
-            found.append(known[1])
+        ready = _ready(rule)
+        if ready is not None:
+            found.append(ready)
     return found
 
 
@@ -99,10 +90,11 @@ def _kinds(op: str | list[str]) -> frozenset[str]:
     return frozenset([op] if isinstance(op, str) else op)
 
 
-def _compile(rule: Rule, side: Rule | ScriptSide) -> ScriptRule | None:
-    """One side made ready."""
-    pattern = side.pattern
-    if not isinstance(pattern, Pattern):
+def _compile(rule: Rule) -> ScriptRule | None:
+    """The side that looks at scripts made ready; ``None`` where there is none."""
+    side = _side(rule)
+    pattern = side.pattern if side is not None else None
+    if side is None or not isinstance(pattern, Pattern):
         return None
 
     def condition(what: str, text: str | None) -> Condition | None:
@@ -122,16 +114,11 @@ def _compile(rule: Rule, side: Rule | ScriptSide) -> ScriptRule | None:
         without=clauses("where in without", pattern.without),
         values={name: Condition(rule, f"value `{name}`", text) for name, text in rule.define.values.items() if name not in needs_model},
         when=condition("when", side.when),
-        adjust=tuple(
-            CompiledAdjustment(
-                Condition(rule, "when of an adjustment", change.when),
-                change.severity,
-                change.confidence,
-                None if change.message is None else Text(rule, "message of an adjustment", change.message),
-            )
-            for change in side.adjust
-        ),
+        adjust=compile_adjustments(rule, side.adjust),
         message=Text(rule, "message", side.message),
         evidence={name: Condition(rule, f"evidence `{name}`", text) for name, text in side.evidence.items()},
         fixes=compile_fixes(rule, side.fix, side.alternatives),
     )
+
+
+_ready = OncePerRule(_compile)

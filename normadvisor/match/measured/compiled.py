@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from normadvisor.errors import RuleError
 from normadvisor.match.compiled_fix import CompiledFix, compile_fixes
-from normadvisor.match.conditions import CompiledAdjustment, Condition, Text, place_of
+from normadvisor.match.conditions import CompiledAdjustment, Condition, OncePerRule, Text, compile_adjustments, place_of
 from normadvisor.rulebook.model import MeasuredSide, ProbePattern, Rule
 from normadvisor.types import expand
 
@@ -45,23 +45,14 @@ class CompiledMeasured:
     reason: Text | None
 
 
-_MOST_COMPILED = 512
-_COMPILED: dict[int, CompiledProbe] = {}
-
-
 def compile_probe(rule: Rule) -> CompiledProbe:
-    """Make a rule of scope ``probe`` ready, once for as long as the same object is asked for: a watched training asks after each step.
+    """Make a rule of scope ``probe`` ready, once: a watched training asks after each step.
 
     Raises:
         RuleError: its pattern is of another scope, or an expression does not parse.
 
     """
-    known = _COMPILED.get(id(rule))
-    if known is None or known.rule is not rule:
-        if len(_COMPILED) >= _MOST_COMPILED:
-            _COMPILED.clear()
-        known = _COMPILED[id(rule)] = _compiled(rule)  # it holds the rule, so that no other object gets its number
-    return known
+    return _ready(rule)
 
 
 def _compiled(rule: Rule) -> CompiledProbe:
@@ -77,15 +68,7 @@ def _compiled(rule: Rule) -> CompiledProbe:
         where=Condition(rule, "where", pattern.where),
         values={name: Condition(rule, f"value `{name}`", text) for name, text in rule.define.values.items()},
         when=None if rule.when is None else Condition(rule, "when", rule.when),
-        adjust=tuple(
-            CompiledAdjustment(
-                Condition(rule, "when of an adjustment", change.when),
-                change.severity,
-                change.confidence,
-                None if change.message is None else Text(rule, "message of an adjustment", change.message),
-            )
-            for change in rule.adjust
-        ),
+        adjust=compile_adjustments(rule, rule.adjust),
         message=Text(rule, "message", rule.message),
         evidence={name: Condition(rule, f"evidence `{name}`", text) for name, text in rule.evidence.items()},
         fixes=compile_fixes(rule, rule.fix, rule.alternatives),
@@ -120,3 +103,6 @@ def _expanded(rule: Rule, names: list[str], seen: tuple[str, ...] = ()) -> froze
         except KeyError:
             raise RuleError(f"{rule.id}: `{name}` is neither an operation nor a group", location=place_of(rule.source, name)) from None
     return frozenset(found)
+
+
+_ready = OncePerRule(_compiled)

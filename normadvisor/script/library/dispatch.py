@@ -26,6 +26,7 @@ from normadvisor.script.library import (
     modes,
     optimizers,
     options,
+    parameters,
     parts,
     penalty,
     tensors,
@@ -193,7 +194,7 @@ class TorchLibrary:
 
     def parameter(self, machine: Machine, state: State, name: str, annotation: ast.expr | None, place: Place) -> Value:
         """A parameter of a function that nobody in the project calls."""
-        return parts.parameter(machine, state, name, annotation, place)
+        return parameters.parameter(machine, state, name, annotation, place)
 
     def narrow(self, machine: Machine, state: State, test: ast.expr, value: Value, truth: bool) -> None:  # noqa: ARG002, FBT001 - the branch
         """A branch on a test over elements of ``modules()`` was entered."""

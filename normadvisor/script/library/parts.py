@@ -19,8 +19,6 @@ from normadvisor.script.library.part_names import (
     OPAQUE_DATA,
     PARAMETERS,
     PLAIN,
-    PLAIN_NAMES,
-    TENSORS,
 )
 from normadvisor.script.library.structure import bound_arguments, structure_of
 from normadvisor.script.project.bases import module_kind
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from normadvisor.script.state import State
     from normadvisor.types import Location
 
-__all__ = ["KEEPING", "MODULE_METHODS", "attribute_of", "item_of", "overriding_parts", "parameter", "part_names", "part_of"]
+__all__ = ["KEEPING", "MODULE_METHODS", "attribute_of", "item_of", "overriding_parts", "part_names", "part_of"]
 
 def part_names(machine: Machine, thing: Thing) -> list[str] | None:
     """Attributes of a model's class that hold modules; ``None`` if the class is out of reach or adds parts under computed names."""
@@ -388,25 +386,3 @@ def item_of(machine: Machine, state: State, receiver: Value, key: Value, place: 
         index = index + count if count else index
     stored = state.get_field(thing.address, f"[{index}]") or state.get_field(thing.address, f"[{index!r}]")
     return stored if stored is not None else _new_part(machine, state, thing, f"[{index}]", place, kind=thing.kind)
-
-
-def parameter(machine: Machine, state: State, name: str, annotation: ast.expr | None, place: Place) -> Value:
-    """A parameter of a function that nobody in the project calls: data if its annotation or name says so, else anything."""
-    kind, cls = "opaque", None
-    if annotation is not None:
-        text = annotation.value if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str) else ast.unparse(annotation)
-        tail = text.rpartition(".")[2]
-        if tail in TENSORS:
-            return Data(origins=frozenset({"argument"}))
-        enclosing = machine.enclosing()
-        if tail == "Module":
-            kind = "module"
-        elif enclosing is not None and text.replace(".", "").replace("_", "").isalnum():
-            first, *names = text.split(".")
-            found = machine.project.lookup(first, enclosing.module)
-            found = machine.project.attribute(found, names) if found is not None and names else found
-            if isinstance(found, ClassInfo) and found.is_module:
-                kind, cls = "module", found
-    elif name in PLAIN_NAMES:
-        return Data(origins=frozenset({"argument"}))
-    return machine.new(state, kind, place, name=cls.name if cls is not None else "", cls=cls, tag=f"parameter {name}")
