@@ -1,0 +1,183 @@
+"""Norms and activations that only a ``forward`` brings together: shared layers, functions, and sums between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from torch import fx, nn
+
+from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
+from normadvisor.optimization.forward import LocalGraph, find, install
+from normadvisor.optimization.fusing import calls
+from normadvisor.optimization.fusing.activations import Activation
+from normadvisor.optimization.fusing.forwards import Forwards, View, is_add
+from normadvisor.optimization.fusing.kernels import norm_kernel
+from normadvisor.optimization.fusing.layouts import Layout
+from normadvisor.optimization.fusing.swaps import fused_class, hooked
+from normadvisor.rewrite.model.change import demand_initialized, demand_plain
+from normadvisor.rewrite.model.journal import Journal
+from normadvisor.rewrite.model.refusal import CannotChange
+
+__all__ = ["Join", "candidate", "joins"]
+
+_CALLS = {"batch_norm": calls.batch_norm, "group_norm": calls.group_norm}
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Nodes of one forward that become a single call."""
+
+    view: View
+    kind: str
+    """``group_norm`` or ``batch_norm``."""
+    norm: fx.Node
+    act: fx.Node
+    activation: Activation
+    between: tuple[fx.Node, ...] = ()
+    """Nodes that go as well: the sum, and what hands on values."""
+    residual: fx.Node | None = None
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Qualified names of the layers."""
+        names = [self.view.name(self.norm)]
+        if self.act.op == "call_module":
+            names.append(self.view.name(self.act))
+        return tuple(names)
+
+
+def joins(forwards: Forwards, taken: Collection[str]) -> Iterator[Join | Refused]:
+    """All of a model.
+
+    Args:
+        forwards: what was traced.
+        taken: qualified names of norms that are fused in another way.
+
+    """
+    for view in forwards.views():
+        for act in view.local.graph.nodes:
+            known = view.activation(act)
+            found = _join(view, forwards, act, known) if known is not None else None
+            if isinstance(found, Join) and view.name(found.norm) not in taken:
+                yield _decided(found)
+
+
+def _join(view: View, forwards: Forwards, act: fx.Node, known: Activation) -> Join | None:
+    behind = _behind(view, act.all_input_nodes[0])
+    if behind is None:
+        return None
+    node, silents = behind
+    kind = _kind(view, forwards, node)
+    if kind:
+        return Join(view, kind, node, act, known, silents)
+    if not is_add(node):
+        return None
+    for operand, other in (node.args, node.args[::-1]):
+        found = _behind(view, operand) if isinstance(operand, fx.Node) else None
+        if found is not None and isinstance(other, fx.Node) and _kind(view, forwards, found[0]) == "batch_norm":
+            return Join(view, "batch_norm", found[0], act, known, (*silents, node, *found[1]), other)
+    return None
+
+
+def _behind(view: View, node: fx.Node) -> tuple[fx.Node, tuple[fx.Node, ...]] | None:
+    """What ``node`` hands on and the nodes that do, last one first; ``None`` where a value on the way is read by others."""
+    silents = []
+    while len(node.users) == 1:
+        if not view.silent(node):
+            return node, tuple(silents)
+        silents.append(node)
+        node = node.all_input_nodes[0]
+    return None
+
+
+def _kind(view: View, forwards: Forwards, node: fx.Node) -> str:
+    """``group_norm`` or ``batch_norm`` for the call of a layer that is one, and has a fused counterpart; else empty."""
+    child = view.child(node)
+    if child is None or fused_class(child) is None or len(node.args) != 1 or node.kwargs:
+        return ""
+    kind = "group_norm" if isinstance(child, nn.GroupNorm) else "batch_norm"
+    base = next(cls for cls in type(child).__mro__ if cls.__module__.startswith("torch.nn.modules."))
+    if type(child).forward is base.forward and "forward" not in vars(child):
+        return kind
+    call = forwards.only_call(child)
+    return kind if call is not None and getattr(call.target, "__name__", "") == kind else ""
+
+
+def _decided(join: Join) -> Join | Refused:
+    view, child = join.view, join.view.child(join.norm)
+    act = view.child(join.act)
+    assert child is not None  # noqa: S101 -- it is the call of a layer
+
+    def refused(reason: str) -> Refused:
+        return Refused(rule="NA702", modules=join.modules, reason=reason)
+
+    if any(hooked(layer) for each in (child, act) if each is not None for layer in each.modules()):
+        return refused("hooks run around one of the layers, and would not any more")
+    try:
+        demand_plain(join.modules[0], child)
+        demand_initialized(join.modules[0], child)
+    except CannotChange as error:
+        return refused(error.reason.removeprefix(f"{join.modules[0]} "))
+    own = {join.norm, join.act, *join.between}
+    values = [join.norm.all_input_nodes[0], *([join.residual] if join.residual is not None else [])]
+    if view.disturbed(join.norm, join.act, values, own):
+        return refused("what goes in is written to in between")
+    for node in (*join.between, join.act):
+        if view.in_place(node) and node.all_input_nodes[0] not in own and view.seen_elsewhere(node.all_input_nodes[0], node):
+            return refused("the sum is written over a value that is used elsewhere")
+    return join
+
+
+def candidate(join: Join, setting: Setting) -> Candidate:
+    """The candidate for a join."""
+    layout = Layout.of_node(join.norm.all_input_nodes[0])
+    norm = join.view.child(join.norm)
+    assert norm is not None  # noqa: S101 -- it is the call of a layer
+    parts = [join.kind, *(["add"] if join.residual is not None else []), join.activation.name]
+    groups = f" {norm.num_groups} groups" if isinstance(norm, nn.GroupNorm) else f" {'train' if norm.training else 'eval'}"
+    residual = Layout.of_node(join.residual) if join.residual is not None else None
+    other = f" + {residual.key}" if residual is not None and residual != layout else ""
+    return Candidate(
+        rule="NA702",
+        pattern=" + ".join(parts),
+        replacement=f"fused {join.kind}_act",
+        modules=join.modules,
+        shape_key=f"{layout.key if layout is not None else 'unknown'}{other}{groups} {join.activation.key}",
+        apply=partial(_apply, join.view.local, join.norm.name, join.act.name, _Names.of(join), join.activation, join.kind),
+        kernel=None if layout is None else partial(norm_kernel, norm, join.activation, layout, setting, residual),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Names of nodes, which hold in copies of the graph."""
+
+    between: tuple[str, ...]
+    residual: str
+
+    @classmethod
+    def of(cls, join: Join) -> _Names:
+        return cls(tuple(node.name for node in join.between), join.residual.name if join.residual is not None else "")
+
+
+def _apply(
+    local: LocalGraph, norm: str, act: str, names: _Names, activation: Activation, kind: str, model: nn.Module, journal: Journal
+) -> tuple[StateStep, ...]:
+    def edit(graph: fx.Graph, module: nn.Module) -> None:
+        del module
+        first, last = find(graph, norm), find(graph, act)
+        between = [find(graph, name) for name in names.between]
+        residual = find(graph, names.residual) if names.residual else None
+        with graph.inserting_before(last):
+            layer = graph.get_attr(str(first.target))
+            given = (layer, first.all_input_nodes[0], *((residual,) if kind == "batch_norm" else ()), activation.name, activation.slope)
+            fused = graph.call_function(_CALLS[kind], given)
+        fused.meta = dict(last.meta)
+        last.replace_all_uses_with(fused)
+        for node in (last, *between, first):
+            graph.erase_node(node)
+
+    install(model, local.name, edit, local, journal)
+    return ()
