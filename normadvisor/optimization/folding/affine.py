@@ -1,0 +1,205 @@
+"""What multiplies and moves each channel by numbers that do not depend on the input: norms in eval mode, frozen norms, layer scales."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn.parameter import is_lazy
+
+from normadvisor.graph.canonical import module_op
+from normadvisor.graph.model import NodeInfo
+from normadvisor.optimization.folding.flow import Flow
+
+__all__ = ["Affine", "affine_of"]
+
+_ROLES = {"weight": "norm.weight", "bias": "norm.bias", "running_mean": "norm.mean", "running_var": "norm.var"}
+_BATCH_STATISTICS = "it keeps no running statistics and normalizes with those of the batch in eval mode, too"
+_EPS = (1e-5, 1e-3, 1e-6, 1e-4, 1e-8, 1e-12, 0.0)
+_CLOSE = 1e-9
+"""Relative difference up to which two results in float64 are the same; the operations are few."""
+_MOST_CHANNELS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affine:
+    """A module that computes ``x * scale + shift``, one pair for each channel."""
+
+    name: str
+    what: str
+    """``batch_norm``, or ``affine`` where there are no statistics."""
+    roles: Mapping[str, str]
+    """What its parameters and buffers mean: ``{"norm.weight": "weight", "norm.var": "running_var"}``."""
+    eps: float
+    channels: int
+    axis: int
+    rest: tuple[str, ...] = ()
+    """Names of the layers inside of it that run on what it has normalized, in order."""
+
+    @property
+    def shifts(self) -> bool:
+        """Whether anything is added, whatever the numbers."""
+        return "norm.bias" in self.roles or "norm.mean" in self.roles
+
+
+def affine_of(flow: Flow, node: NodeInfo) -> Affine | str | None:
+    """What ``node`` multiplies and moves each channel by; why that is not known; ``None`` if it is nothing of the kind."""
+    if node.op not in {"batch_norm", "affine"} or node.in_shape is None or node.module not in flow.modules:
+        return None if node.op != "batch_norm" else "its shape is not known"
+    module = flow.modules[node.module]
+    if not node.module:
+        return "it is the model itself"
+    trouble = flow.trouble(node.module)
+    if trouble:
+        return trouble
+    if any(is_lazy(value) for value in (*module.parameters(), *module.buffers())):
+        return "it is lazy and has no shapes yet"
+    known = module_op(type(module))
+    if node.op == "batch_norm" and known is not None and known[0] == "batch_norm" and not node.attrs.get("handwritten"):
+        return _of_torch(flow, node, module)
+    if not node.cls:
+        return "it is a call in a forward of its own"
+    return _fitted(module, node)
+
+
+def _of_torch(flow: Flow, node: NodeInfo, module: nn.Module) -> Affine | str:
+    held: Any = module
+    if held.running_mean is None or held.running_var is None:
+        return _BATCH_STATISTICS
+    if node.training:
+        return "it normalizes with the statistics of the batch"
+    rest: tuple[str, ...] | str = ()
+    if not node.cls:
+        reason = _plain_call(flow, node)
+        if reason:
+            return reason
+        rest = _rest(flow, node)
+        if isinstance(rest, str):
+            return rest
+    roles = {role: name for name, role in _ROLES.items() if isinstance(getattr(module, name, None), torch.Tensor)}
+    if len(node.in_shape or ()) < 2:
+        return "its input has no batch dimension"
+    return Affine(
+        name=node.module, what="batch_norm", roles=roles, eps=float(held.eps), channels=int(held.running_var.numel()), axis=1, rest=rest
+    )
+
+
+def _plain_call(flow: Flow, node: NodeInfo) -> str:
+    """Why a call of ``F.batch_norm`` does not take the numbers of its module as they are; empty if it does."""
+    module, arguments = flow.modules[node.module], flow.arguments(node)
+    for name in _ROLES:
+        given, stored = arguments.get(name), getattr(module, name, None)
+        if given is None and stored is None:
+            continue
+        if not isinstance(given, fx.Node) or given.op != "get_attr" or stored is None or str(given.target) not in flow.keys(stored):
+            return f"its {name.replace('_', ' ')} is computed at each call"
+    if arguments.get("eps") != module.eps:
+        return "its eps is another one at each call"
+    return ""
+
+
+def _rest(flow: Flow, call: NodeInfo) -> tuple[str, ...] | str:
+    """The layers that run behind the call inside of the module, or why that is not all that the module does."""
+    name, nodes = call.module, flow.graph.nodes
+    prefix = f"{name}."
+    first = next(node for node in nodes if node.op == "batch_norm" and node.module == name)
+    calls = [node for node in nodes if node.op == "batch_norm" and node.module == name]
+    inside = {n.index for n in nodes if (n.module == name and n.op not in {"param", "constant"}) or n.module.startswith(prefix)}
+    found: tuple[str, ...] | None = None
+    seen = {node.index for node in calls}
+    for start in calls:
+        chain: list[str] = []
+        node = start
+        while len(users := flow.users(node)) == 1 and users[0].index in inside - seen:
+            node = users[0]
+            if not node.cls or len(flow.operands(node)) != 1:
+                return "its module does more than to normalize"
+            chain.append(node.module.removeprefix(prefix))
+            seen.add(node.index)
+        if found is not None and found != tuple(chain):
+            return "its module does other things at each call"
+        found = tuple(chain)
+    if seen != inside or found is None or len(set(found)) != len(found):
+        return "its module does more than to normalize"
+    del first
+    return found
+
+
+def _fitted(module: nn.Module, node: NodeInfo) -> Affine | str:
+    """Which parameters and buffers of a module written by hand mean what, told by what it computes."""
+    if node.op == "batch_norm" and node.attrs.get("uses_running_stats") is not True:
+        return _BATCH_STATISTICS
+    held = {name: value for name, value in (*module._parameters.items(), *module._buffers.items()) if value is not None}  # noqa: SLF001
+    vectors = {name: value for name, value in held.items() if value.is_floating_point() and value.numel() > 1}
+    sizes = {value.numel() for value in vectors.values()}
+    if any(isinstance(value, torch.Tensor) and value.is_floating_point() for value in vars(module).values()):
+        return "it holds numbers that are no part of its state"
+    if len(sizes) != 1 or (channels := sizes.pop()) > _MOST_CHANNELS:
+        return "which of its numbers mean what is not known"
+    shape = node.in_shape or ()
+    for axis in [place for place in (1, len(shape) - 1, *range(len(shape))) if 0 <= place < len(shape) and shape[place] == channels]:
+        found = _assignment(module, list(vectors), channels, axis, len(shape))
+        if found is not None:
+            roles, eps = found
+            what = "batch_norm" if "norm.var" in roles else "affine"
+            return Affine(name=node.module, what=what, roles=roles, eps=eps, channels=channels, axis=axis)
+    return "which of its numbers mean what is not known"
+
+
+def _assignment(module: nn.Module, names: list[str], channels: int, axis: int, rank: int) -> tuple[dict[str, str], float] | None:
+    """Meaning of each name and the eps with which ``(x - mean) / sqrt(var + eps) * weight + bias`` is what the module computes."""
+    shape = [channels if place == axis else 2 + (channels == 2) for place in range(rank)]
+    generator = torch.Generator().manual_seed(0)
+    try:
+        tried = _random_copy(module, names, generator)
+        x = torch.randn(shape, generator=generator, dtype=torch.float64) * 2 + 0.5
+        with torch.no_grad():
+            y = tried(x.clone())
+            values = {name: dict(tried.state_dict(keep_vars=True))[name].detach().reshape(-1) for name in names}
+    except Exception:  # noqa: BLE001 -- code of the user's own, on an input that it may not take
+        return None
+    if not isinstance(y, torch.Tensor) or y.shape != x.shape:
+        return None
+    along = [-1 if place == axis else 1 for place in range(rank)]
+    for roles, eps in _meanings(module, names):
+        told = {role: values[name] for role, name in roles.items()}
+        scale = told.get("norm.weight", torch.ones(channels, dtype=torch.float64))
+        if "norm.var" in told:
+            scale = scale / (told["norm.var"] + eps).sqrt()
+        shift = told.get("norm.bias", torch.zeros(channels, dtype=torch.float64)) - told.get("norm.mean", 0) * scale
+        expected = x * scale.reshape(along) + shift.reshape(along)
+        if bool((expected - y).abs().max() <= _CLOSE * y.abs().max()):
+            return roles, eps
+    return None
+
+
+def _meanings(module: nn.Module, names: list[str]) -> Iterator[tuple[dict[str, str], float]]:
+    """Every way to give the names a meaning, the usual ones first; all names must have one."""
+    order = ("norm.weight", "norm.bias", "norm.mean", "norm.var")
+    floats = [value for value in vars(module).values() if isinstance(value, float) and 0 <= value < 1]
+    for chosen in product((None, *names), repeat=len(order)):
+        used = [name for name in chosen if name is not None]
+        if len(set(used)) != len(used) or set(used) != set(names):
+            continue
+        roles = {role: name for role, name in zip(order, chosen, strict=True) if name is not None}
+        for eps in dict.fromkeys((*floats, *_EPS)) if "norm.var" in roles else (0.0,):
+            yield roles, eps
+
+
+def _random_copy(module: nn.Module, names: list[str], generator: torch.Generator) -> nn.Module:
+    shell = copy.deepcopy(module)
+    if any(value.is_meta for value in (*shell.parameters(), *shell.buffers())):
+        shell.to_empty(device="cpu")
+    shell = shell.to(device="cpu", dtype=torch.float64).eval()
+    held = {**shell._parameters, **shell._buffers}  # noqa: SLF001
+    with torch.no_grad():
+        for name in names:
+            value = held[name]
+            if value is not None:
+                value.copy_(torch.rand(value.shape, generator=generator, dtype=torch.float64) + 0.5)
+    return shell

@@ -1,0 +1,39 @@
+"""What of a model can be folded, by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from normadvisor.optimization.candidate import Candidate, Refused, Setting
+from normadvisor.optimization.folding.flow import Flow
+from normadvisor.optimization.folding.fold import RULE, candidate
+from normadvisor.optimization.folding.search import Unfoldable, search
+from normadvisor.optimization.folding.sound import unsound
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from normadvisor.graph.model import ModelGraph
+
+__all__ = ["FINDERS", "find_folds"]
+
+
+def find_folds(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterator[Candidate | Refused]:
+    """Norms in eval mode and constant factors that a convolution or linear layer beside them can take up."""
+    if setting.mode != "inference":
+        return
+    flow = Flow(model, graph)
+    for found in search(flow):
+        if isinstance(found, Unfoldable):
+            if found.what == "batch_norm" or found.layers:
+                yield Refused(rule=RULE, modules=(found.name, *found.layers), reason=found.reason)
+            continue
+        reason = unsound(flow.modules[found.affine.name], found.affine)
+        if reason:
+            yield Refused(rule=RULE, modules=(found.affine.name,), reason=reason)
+        else:
+            yield candidate(flow, found, setting)
+
+
+FINDERS = (("fold", find_folds),)

@@ -1,0 +1,121 @@
+"""Tensors and modules of a live model exchanged through a journal, as the steps say that are recorded on the way."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from normadvisor.optimization.candidate import StateStep
+from normadvisor.optimization.folding.state import computed
+from normadvisor.rewrite.model.journal import Journal
+from normadvisor.rewrite.model.refusal import CannotChange
+from normadvisor.rewrite.model.slots import Slots
+
+__all__ = ["Live", "chained"]
+
+
+class Live:
+    """A model while it is changed."""
+
+    def __init__(self, model: nn.Module, journal: Journal) -> None:
+        self.model, self.journal = model, journal
+        self.modules = dict(model.named_modules(remove_duplicate=False))
+
+    def module(self, name: str) -> nn.Module:
+        """The module of a name.
+
+        Raises:
+            CannotChange: there is none.
+
+        """
+        if name not in self.modules:
+            raise CannotChange(f"the model has no layer {name}")
+        return self.modules[name]
+
+    def names(self, module: nn.Module) -> list[str]:
+        """All names that a module has."""
+        return [name for name, other in self.modules.items() if other is module]
+
+    def keys(self, name: str, attribute: str) -> list[str]:
+        """All keys of a parameter or buffer by the names of its module, the one asked for first."""
+        names = dict.fromkeys((name, *self.names(self.module(name))))
+        return [f"{each}.{attribute}" if each else attribute for each in names]
+
+    def tensor(self, key: str) -> torch.Tensor:
+        """A parameter or buffer.
+
+        Raises:
+            CannotChange: there is none of that name.
+
+        """
+        owner, _, attribute = key.rpartition(".")
+        value = getattr(self.module(owner), attribute, None)
+        if not isinstance(value, torch.Tensor):
+            raise CannotChange(f"the model has no {key}")
+        return value
+
+    def ready(self, steps: Sequence[StateStep]) -> list[dict[str, torch.Tensor]]:
+        """What each step gives, computed before anything is changed. No step may read what another writes.
+
+        Raises:
+            CannotChange: a value is missing or cannot be folded.
+
+        """
+        try:
+            return [computed(step, {key: self.tensor(key) for key in step.sources}) for step in steps]
+        except KeyError as error:
+            raise CannotChange(str(error.args[0])) from error
+
+    def write(self, values: Mapping[str, torch.Tensor]) -> None:
+        """Put tensors into their modules; a parameter where there was one, with the same need of gradients."""
+        written: dict[tuple[int, str], None] = {}
+        for key, value in values.items():
+            owner, _, attribute = key.rpartition(".")
+            module = self.module(owner)
+            if (id(module), attribute) in written:
+                continue
+            written[id(module), attribute] = None
+            self._set(module, attribute, value)
+
+    def _set(self, module: nn.Module, attribute: str, value: torch.Tensor) -> None:
+        if attribute in module._buffers:  # noqa: SLF001
+            self.journal.set_item(module._buffers, attribute, value)  # noqa: SLF001
+            return
+        old = module._parameters.get(attribute)  # noqa: SLF001
+        near = old if old is not None else next(iter(module.parameters(recurse=False)), None)
+        if attribute in vars(module):
+            self.journal.pop(vars(module), attribute)
+        parameter = nn.Parameter(value, requires_grad=value.is_floating_point() and (near is None or near.requires_grad))
+        self.journal.set_item(module._parameters, attribute, parameter)  # noqa: SLF001
+
+    def put(self, name: str, new: nn.Module) -> None:
+        """Put a module in the place of another, everywhere where that stands.
+
+        Raises:
+            CannotChange: a place cannot be written to.
+
+        """
+        old = self.module(name)
+        new.train(old.training)
+        try:
+            Slots(self.model).replace([(old, new)], self.journal)
+        except CannotChange as refused:
+            raise CannotChange(f"{name}: {refused.message}") from None
+
+
+def chained(layers: Sequence[tuple[str, nn.Module]]) -> nn.Module:
+    """Layers one after another: themselves if it is one without a state, ``Identity`` if there is none.
+
+    A ``Sequential`` keeps their names, and with them the keys of what they hold.
+    """
+    kept = [(key, layer) for key, layer in layers if not isinstance(layer, nn.Identity)]
+    if not kept:
+        return nn.Identity()
+    held: Any = [*kept[0][1].parameters(), *kept[0][1].buffers()]
+    if len(kept) == 1 and not held:
+        return kept[0][1]
+    return nn.Sequential(OrderedDict(kept))

@@ -1,0 +1,260 @@
+"""Which layers each norm of a model can be folded into: the layers it stands behind, or the layers it stands ahead of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from normadvisor.graph.model import NodeInfo
+from normadvisor.optimization.folding.affine import Affine, affine_of
+from normadvisor.optimization.folding.channels import Laid, encode
+from normadvisor.optimization.folding.flow import Flow
+from normadvisor.optimization.folding.layers import LINEAR, Layer, layer_of
+from normadvisor.optimization.folding.movement import backward, forward
+
+__all__ = ["Fold", "Share", "Unfoldable", "search"]
+
+_AFFINE = frozenset({"batch_norm", "affine"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one layer takes of a norm."""
+
+    layer: Layer
+    ids: object
+    """Which channel of the norm each of its channels belongs to, see :func:`normadvisor.optimization.folding.channels.encode`."""
+    shifts: bool = True
+    """Whether it takes the offset, too."""
+    call: int
+    """The run of the layer, by its place in the graph."""
+    direct: bool = False
+    """Whether nothing stands between the layer and the norm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """A norm that can be folded, and the layers that take it up."""
+
+    affine: Affine
+    kind: str
+    """``behind`` or ``ahead``: where the norm stands."""
+    shares: tuple[Share, ...]
+    """One for each layer."""
+    calls: tuple[int, ...]
+    """The runs of the norm, by their places in the graph."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfoldable:
+    """A norm that has to stay."""
+
+    name: str
+    what: str
+    reason: str
+    layers: tuple[str, ...] = ()
+    """The layers that it looks as if it could be folded into."""
+
+
+class _Stop(Exception):  # noqa: N818 -- no error: the search has come to an end
+    def __init__(self, reason: str, layers: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.reason, self.layers = reason, layers
+
+
+@dataclass(slots=True)
+class _Search:
+    flow: Flow
+    runs: dict[int, list[NodeInfo]] = field(default_factory=dict)
+    """Runs of each layer or norm, by the identity of its module."""
+
+    def __post_init__(self) -> None:
+        for node in self.flow.graph.nodes:
+            if node.op in LINEAR | _AFFINE and node.module in self.flow.modules:
+                self.runs.setdefault(id(self.flow.modules[node.module]), []).append(node)
+
+    def all_runs(self, node: NodeInfo) -> list[NodeInfo]:
+        return [run for run in self.runs[id(self.flow.modules[node.module])] if run.op == node.op]
+
+    # -- behind ------------------------------------------------------------------------------------------------------------
+
+    def behind(self, node: NodeInfo, affine: Affine) -> list[Share]:
+        """The layers whose outputs ``node`` normalizes.
+
+        Raises:
+            _Stop: there are none, or something else depends on their outputs.
+
+        """
+        laid = Laid.of(node.in_shape or (), affine.axis, affine.channels)
+        operands = self.flow.operands(node)
+        if laid is None or len(operands) != 1:
+            raise _Stop("its input is not known")
+        return list(self._back(operands[0], laid, shifts=True, direct=True, affine=affine))
+
+    def _back(self, node: NodeInfo, laid: Laid, *, shifts: bool, direct: bool, affine: Affine) -> Iterator[Share]:
+        if node.op in LINEAR:
+            yield self._share(node, laid, affine, shifts=shifts, direct=direct)
+            return
+        if node.op in _AFFINE:
+            raise _Stop(f"{node.op.replace('_', ' ')} stands before it, not a layer with weights")
+        moved = backward(self.flow, node, laid)
+        if isinstance(moved, str):
+            raise _Stop(moved)
+        self._demand_single(node)
+        for source in moved:
+            yield from self._back(source.node, source.laid, shifts=shifts and source.shifts, direct=False, affine=affine)
+
+    def _demand_single(self, node: NodeInfo) -> None:
+        users = self.flow.users(node)
+        if len(users) != 1:
+            what = node.op.replace("_", " ")
+            layers = (node.module,) if node.op in LINEAR else ()
+            raise _Stop(f"what the {what} before it gives is used {len(users)} times", layers)
+
+    def _share(self, node: NodeInfo, laid: Laid, affine: Affine, *, shifts: bool, direct: bool) -> Share:
+        layer = layer_of(self.flow, node)
+        if isinstance(layer, str):
+            raise _Stop(layer, (node.module,))
+        self._demand_single(node)
+        axis = layer.axis(len(laid.shape), of_input=False)
+        if laid.axis != axis or laid.shape[axis] != layer.channels_out:
+            raise _Stop("its channels are not those of the layer before it", (layer.name,))
+        watched = self.flow.watched(layer.name, affine.name)
+        if watched:
+            raise _Stop(f"{watched} has hooks, which would see other values", (layer.name,))
+        return Share(layer=layer, ids=encode(laid.ids, affine.channels), shifts=shifts and affine.shifts, call=node.index, direct=direct)
+
+    # -- ahead -------------------------------------------------------------------------------------------------------------
+
+    def ahead(self, node: NodeInfo, affine: Affine) -> list[Share]:
+        """The layers that everything ``node`` gives goes into.
+
+        Raises:
+            _Stop: something else uses it.
+
+        """
+        if affine.rest or node.shape is None:
+            raise _Stop("an activation stands behind it")
+        laid = Laid.of(node.shape, affine.axis, affine.channels)
+        if laid is None:
+            raise _Stop("its output is not known")
+        found = list(self._front(node, laid, affine, direct=True))
+        if not found:
+            raise _Stop("nothing uses what it gives")
+        return found
+
+    def _front(self, node: NodeInfo, laid: Laid, affine: Affine, *, direct: bool) -> Iterator[Share]:
+        for user in self.flow.users(node):
+            if user.op in LINEAR:
+                yield self._taken(node, user, laid, affine, direct=direct)
+                continue
+            moved = forward(self.flow, node, user, laid)
+            if moved is None:
+                raise _Stop(f"{user.op.replace('_', ' ')} stands behind it, not a layer with weights")
+            yield from self._front(user, moved, affine, direct=False)
+
+    def _taken(self, node: NodeInfo, user: NodeInfo, laid: Laid, affine: Affine, *, direct: bool) -> Share:
+        layer = layer_of(self.flow, user)
+        if isinstance(layer, str):
+            raise _Stop(layer.replace("before", "behind"), (user.module,))
+        if self.flow.operands(user) != [node]:
+            raise _Stop("what it gives is a weight of the layer behind it", (layer.name,))
+        axis = layer.axis(len(laid.shape), of_input=True)
+        if laid.axis != axis or laid.shape[axis] != layer.channels_in:
+            raise _Stop("its channels are not those of the layer behind it", (layer.name,))
+        if layer.padded and affine.shifts:
+            raise _Stop("the layer behind it pads with zeros, to which the norm adds nothing", (layer.name,))
+        watched = self.flow.watched(affine.name, layer.name)
+        if watched:
+            raise _Stop(f"{watched} has hooks, which would see other values", (layer.name,))
+        return Share(layer=layer, ids=encode(laid.ids, affine.channels), shifts=affine.shifts, call=user.index, direct=direct)
+
+    # -- whole norms -------------------------------------------------------------------------------------------------------
+
+    def fold(self, node: NodeInfo, affine: Affine) -> Fold:
+        """The fold of the norm whose first run is ``node``.
+
+        Raises:
+            _Stop: there is none.
+
+        """
+        calls = self.all_runs(node)
+        reason = self._kept(affine)
+        if reason:
+            raise _Stop(reason)
+        reasons: list[_Stop] = []
+        for kind, walk in (("behind", self.behind), ("ahead", self.ahead)):
+            try:
+                shares = [share for call in calls for share in walk(call, affine)]
+                once = self._once(shares, affine, kind)
+                return Fold(affine=affine, kind=kind, shares=once, calls=tuple(call.index for call in calls))
+            except _Stop as stop:
+                reasons.append(stop)
+        # What it stands behind is what most people would look at; what it stands ahead of counts where that is a layer.
+        raise next((stop for stop in reasons if stop.layers), reasons[0])
+
+    def _kept(self, affine: Affine) -> str:
+        """Why the module cannot be taken out; empty if it can."""
+        module = self.flow.modules[affine.name]
+        watched = self.flow.watched(affine.name, "")
+        if watched in self.flow.same(affine.name):
+            return "it has hooks"
+        for attribute in affine.roles.values():
+            reader = self.flow.read_elsewhere(getattr(module, attribute), affine.name)
+            if reader:
+                return f"its {attribute.replace('_', ' ')} is read in {reader}"
+        return ""
+
+    def _once(self, shares: list[Share], affine: Affine, kind: str) -> tuple[Share, ...]:
+        """One share for each layer.
+
+        Raises:
+            _Stop: a layer also runs elsewhere, or takes the norm up in different ways.
+
+        """
+        del kind
+        found: dict[int, Share] = {}
+        counted: dict[int, set[int]] = {}
+        for share in shares:
+            key = id(self.flow.modules[share.layer.name])
+            counted.setdefault(key, set()).add(share.call)
+            held = found.setdefault(key, share)
+            if (held.ids, held.shifts) != (share.ids, share.shifts):
+                raise _Stop(f"{share.layer.name} runs several times, and would take it up differently", (share.layer.name,))
+        for key, share in found.items():
+            runs = self.runs[key]
+            if {run.index for run in runs} != counted[key]:
+                raise _Stop(f"the layer beside it runs {len(runs)} times, not always with this norm", (share.layer.name,))
+            module = self.flow.modules[share.layer.name]
+            for attribute in ("weight", "bias"):
+                held_tensor = getattr(module, attribute, None)
+                reader = self.flow.read_elsewhere(held_tensor, share.layer.name) if held_tensor is not None else ""
+                if reader:
+                    raise _Stop(f"the {attribute} of the layer beside it is read in {reader}", (share.layer.name,))
+        if len({id(self.flow.modules[share.layer.name]) for share in shares}) != len(found):
+            raise _Stop("it is not known which layers take it up")
+        del affine
+        return tuple(found.values())
+
+
+def search(flow: Flow) -> Iterator[Fold | Unfoldable]:
+    """Every norm and constant factor of the model, once, in the order in which they run."""
+    looked = _Search(flow)
+    seen: set[int] = set()
+    for node in flow.graph.nodes:
+        if node.op not in _AFFINE:
+            continue
+        key = id(flow.modules[node.module]) if node.cls or node.op == "batch_norm" else None
+        if key is None or key in seen:
+            continue
+        seen.add(key)
+        affine = affine_of(flow, node)
+        if affine is None:
+            continue
+        if isinstance(affine, str):
+            yield Unfoldable(name=node.module, what=node.op, reason=affine)
+            continue
+        try:
+            yield looked.fold(node, affine)
+        except _Stop as stop:
+            yield Unfoldable(name=node.module, what=affine.what, reason=stop.reason, layers=stop.layers)
