@@ -1,0 +1,422 @@
+"""Every model of torchvision and timm folded: how many norms, how many torch's own ``fuse`` folds, and what it costs in accuracy.
+
+``python -m benchmarks.fused.folding --rows rows.jsonl --write benchmarks/results/folding.md``. A rows file keeps what was measured, so that an
+interrupted sweep goes on.
+
+For each model: the finders look at a trace; the model then gets random running statistics, scales (three in ten negative) and shifts, is run in
+float32, folded, and run again. The error is the largest difference of an output, relative to the largest entry of that output. Where it is above
+1e-6, the same is done in float64, which tells rounding from a fault.
+
+Two counts come from elsewhere: what ``torch.fx.experimental.optimization.fuse`` folds, and the pairs that autograd shows in the graph that it
+records of a run: a batch norm whose input is, reshaped at most, the output of a convolution or linear layer that nothing else uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import io
+import json
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.zoo.isolated import run_isolated
+from benchmarks.zoo.names import Entry, entries
+
+__all__ = ["main", "measure", "table"]
+
+_MEMORY = 6 * 2**30
+_SIDES = (64, 96, 128, 160, 192, 224, 256, 299, 320, 384)
+_SUSPICIOUS = 1e-6
+"""Relative error in float32 from which on the same is done in float64."""
+_BOUND = 1e-4
+
+
+def main() -> None:
+    """Sweep, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("families", nargs="*", default=["torchvision", "timm"])
+    parser.add_argument("--only", help="models whose name contains this")
+    parser.add_argument("--every", type=int, default=1, help="only each N-th model")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--timeout", type=float, default=400.0, help="seconds for one model")
+    parser.add_argument("--rows", type=Path, help="file of JSON lines that keeps what was measured")
+    parser.add_argument("--write", type=Path, help="markdown file to write")
+    told = parser.parse_args()
+    rows = _swept(told)
+    text = table(rows)
+    print(text)
+    if told.write:
+        told.write.write_text(text, encoding="utf-8")
+
+
+def _swept(told: argparse.Namespace) -> list[dict[str, Any]]:
+    chosen = [entry for family in told.families for entry in entries(family)[:: told.every] if not told.only or told.only in entry.name]
+    rows: list[dict[str, Any]] = []
+    if told.rows and told.rows.exists():
+        rows = [json.loads(line) for line in told.rows.read_text(encoding="utf-8").splitlines()]
+    known = {(row["family"], row["name"]) for row in rows}
+    missing = [entry for entry in chosen if (entry.family, entry.name) not in known]
+    _prepare()
+    with told.rows.open("a", encoding="utf-8") if told.rows else contextlib.nullcontext(io.StringIO()) as file:
+        for done, outcome in enumerate(run_isolated(measure, missing, jobs=told.jobs, timeout=told.timeout, memory=_MEMORY)):
+            entry: Entry = outcome.argument
+            row = outcome.value or {"family": entry.family, "name": entry.name, "problem": outcome.error}
+            rows.append(row)
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            print(f"\r{done + 1}/{len(missing)} {entry.name:<40}", end="", flush=True)
+    print()
+    wanted = {(entry.family, entry.name) for entry in chosen}
+    return sorted((row for row in rows if (row["family"], row["name"]) in wanted), key=lambda row: (row["family"], row["name"]))
+
+
+def _prepare() -> None:
+    """Import what every forked process needs, once."""
+    import timm  # noqa: F401, PLC0415
+    import torch  # noqa: PLC0415
+    import torch.fx.experimental.optimization  # noqa: PLC0415
+    import torchvision  # noqa: F401, PLC0415
+
+    import normadvisor.optimization.folding.finders  # noqa: PLC0415
+    import normadvisor.targets.inputs  # noqa: F401, PLC0415
+
+    torch.set_num_threads(1)
+
+
+def measure(entry: Entry) -> dict[str, Any]:
+    """One model in this process, which should be the model's own."""
+    row: dict[str, Any] = {"family": entry.family, "name": entry.name}
+    started = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            _fill(row, entry)
+        except Exception as error:  # noqa: BLE001 - the point is to list whatever goes wrong
+            row["problem"] = f"{type(error).__name__}: {error}"[:400]
+    row["seconds"] = round(time.perf_counter() - started, 1)
+    return row
+
+
+def _built(entry: Entry, device: str) -> Any:
+    import timm  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+    import torchvision  # noqa: PLC0415
+
+    with torch.device(device):
+        if entry.family == "timm":
+            return timm.create_model(entry.name).eval()
+        spare: dict[str, Any] = {"weights": None}
+        if "weights_backbone" in torchvision.models.get_model_builder(entry.name).__code__.co_varnames:
+            spare["weights_backbone"] = None
+        return torchvision.models.get_model(entry.name, **spare).eval()
+
+
+def _fill(row: dict[str, Any], entry: Entry) -> None:
+    try:
+        model = _built(entry, "meta")
+    except Exception:  # noqa: BLE001 - some read values while they are built
+        model = _built(entry, "cpu")
+    shape, graph = _traced(model, entry)
+    row["input"] = "x".join(map(str, shape))
+    norms = [node for node in graph.nodes if node.op == "batch_norm"]
+    row["norms"] = len(norms)
+    row["fx"] = _fused_by_torch(model) if norms else 0
+    candidates, refused = _found(model, graph, shape)
+    row["folds"] = len(candidates)
+    row["refused"] = Counter(item.reason for item in refused)
+    if not candidates and not norms:
+        return
+    del model, graph
+    _run(row, entry, shape)
+
+
+def _inputs(shape: tuple[int, ...], dtype: Any = None) -> Any:
+    import torch  # noqa: PLC0415
+
+    from normadvisor.targets.inputs import Inputs  # noqa: PLC0415
+
+    generator = torch.Generator().manual_seed(0)
+    return Inputs(args=(torch.randn(shape, generator=generator).to(dtype or torch.float32),), given=True)
+
+
+def _traced(model: Any, entry: Entry) -> tuple[tuple[int, ...], Any]:
+    """The smallest input that the model takes, and the graph of a run on it."""
+    from normadvisor.errors import NormAdvisorError  # noqa: PLC0415
+    from normadvisor.graph import trace  # noqa: PLC0415
+
+    given = getattr(model, "default_cfg", {}).get("input_size", (3, 224, 224))
+    sides = [side for side in _SIDES if side < given[-1]]
+    shapes = [(2, given[0], side, side) for side in sides] + [(2, *given)]
+    if entry.family == "torchvision" and ("r3d" in entry.name or "mc3" in entry.name or "r2plus" in entry.name):
+        shapes = [(2, 3, 8, 64, 64)]
+    elif entry.family == "torchvision" and ("mvit" in entry.name or "swin3d" in entry.name or "s3d" in entry.name):
+        shapes = [(2, 3, 16, 224, 224)]
+    if entry.name.startswith("raft"):
+        shapes = [(2, 3, 128, 128)]
+    last: Exception | None = None
+    for shape in shapes:
+        inputs = _inputs(shape)
+        if entry.name.startswith("raft"):
+            inputs.args = (*inputs.args, inputs.args[0].flip(0))
+        elif entry.name.endswith(("_fpn", "_fpn_v2", "_320_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large")) and entry.family == "torchvision":
+            inputs.args = ([inputs.args[0][0], inputs.args[0][1]],)
+        try:
+            return shape, trace(model, inputs, target=entry.name, sites={}, mode="eval")
+        except NormAdvisorError as error:
+            last = error
+    raise last or RuntimeError("no input")
+
+
+def _found(model: Any, graph: Any, shape: tuple[int, ...]) -> tuple[list[Any], list[Any]]:
+    import torch  # noqa: PLC0415
+
+    from normadvisor.optimization.candidate import Candidate, Setting  # noqa: PLC0415
+    from normadvisor.optimization.folding.finders import FINDERS  # noqa: PLC0415
+
+    setting = Setting(mode="inference", device=torch.device("cpu"), dtype=torch.float32, inputs=_inputs(shape))
+    found = [item for stage, finder in FINDERS if stage == "fold" for item in finder(model, graph, setting)]
+    return [item for item in found if isinstance(item, Candidate)], [item for item in found if not isinstance(item, Candidate)]
+
+
+def _fused_by_torch(model: Any) -> int | str:
+    """How many norms torch's own tool folds; why it does not run."""
+    import torch  # noqa: PLC0415
+    from torch import fx, nn  # noqa: PLC0415
+    from torch.fx.experimental.optimization import fuse  # noqa: PLC0415
+
+    def count(traced: Any) -> int:
+        modules = dict(traced.named_modules())
+        return sum(node.op == "call_module" and isinstance(modules[node.target], nn.modules.batchnorm._BatchNorm) for node in traced.graph.nodes)
+
+    try:
+        with torch.no_grad():
+            return count(fx.symbolic_trace(model)) - count(fuse(model))
+    except Exception as error:  # noqa: BLE001 - whatever stops it
+        return type(error).__name__
+
+
+def _randomised(model: Any, seed: int = 0) -> None:
+    """Random statistics, scales and shifts in every norm, of moderate size so that nothing overflows in a deep model."""
+    import torch  # noqa: PLC0415
+
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda like: torch.rand(like.shape, generator=generator)  # noqa: E731
+    with torch.no_grad():
+        for module in model.modules():
+            if not isinstance(getattr(module, "running_var", None), torch.Tensor):
+                continue
+            module.running_mean.copy_(draw(module.running_mean) * 0.6 - 0.3)
+            module.running_var.copy_(draw(module.running_var) + 0.5)
+            if isinstance(getattr(module, "weight", None), torch.Tensor):
+                module.weight.copy_((draw(module.weight) + 0.5) * torch.where(draw(module.weight) < 0.3, -1.0, 1.0))
+            if isinstance(getattr(module, "bias", None), torch.Tensor):
+                module.bias.copy_(draw(module.bias) * 0.6 - 0.3)
+
+
+def _run(row: dict[str, Any], entry: Entry, shape: tuple[int, ...]) -> None:
+    import torch  # noqa: PLC0415
+
+    model = _built(entry, "cpu")
+    _randomised(model)
+    arguments = _arguments(entry, shape)
+    row["pairs"] = _seen_by_autograd(model, arguments, row)
+    small = sum(value.numel() for value in model.parameters()) < 1 << 28
+    spare = copy.deepcopy(model) if small else None
+    row["folded"], row["error"] = _folded(model, entry, shape, torch.float32)
+    del model
+    if row["error"] > _SUSPICIOUS and spare is not None:
+        _, row["error64"] = _folded(spare.double(), entry, shape, torch.float64)
+
+
+def _arguments(entry: Entry, shape: tuple[int, ...], dtype: Any = None) -> tuple[Any, ...]:
+    x = _inputs(shape, dtype).args[0]
+    if entry.name.startswith("raft"):
+        return (x, x.flip(0))
+    if entry.name.endswith(("_fpn", "_fpn_v2", "_320_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large")) and entry.family == "torchvision":
+        return ([x[0], x[1]],)
+    return (x,)
+
+
+def _folded(model: Any, entry: Entry, shape: tuple[int, ...], dtype: Any) -> tuple[int, float]:
+    """How many norms were folded, and the error."""
+    import torch  # noqa: PLC0415
+
+    from normadvisor.graph import trace  # noqa: PLC0415
+    from normadvisor.optimization.candidate import Candidate, Setting  # noqa: PLC0415
+    from normadvisor.optimization.folding.finders import FINDERS  # noqa: PLC0415
+    from normadvisor.rewrite.model.journal import Journal  # noqa: PLC0415
+    from normadvisor.targets.inputs import Inputs  # noqa: PLC0415
+    from normadvisor.types.optimization import STAGES  # noqa: PLC0415
+
+    arguments = _arguments(entry, shape, dtype)
+    with torch.no_grad():
+        before = _tensors(model(*arguments))
+    inputs = Inputs(args=arguments, given=True)
+    setting = Setting(mode="inference", device=torch.device("cpu"), dtype=dtype, inputs=inputs)
+    norms = _norm_calls(model, arguments)
+    for stage in STAGES:
+        for _, finder in [pair for pair in FINDERS if pair[0] == stage]:
+            graph = trace(model, inputs, target=entry.name, sites={}, mode="eval")
+            for item in list(finder(model, graph, setting)):
+                if isinstance(item, Candidate):
+                    item.apply(model, Journal())
+    with torch.no_grad():
+        after = _tensors(model(*arguments))
+    if len(before) != len(after) or any(a.shape != b.shape for a, b in zip(after, before, strict=True)):
+        return norms - _norm_calls(model, arguments), float("inf")
+    errors = [_error(a, b) for a, b in zip(after, before, strict=True) if b.numel()]
+    return norms - _norm_calls(model, arguments), max(errors, default=0.0)
+
+
+def _error(after: Any, before: Any) -> float:
+    import torch  # noqa: PLC0415
+
+    if not bool(torch.isfinite(before).all()):
+        return float("nan")
+    scale = float(before.abs().max())
+    return float((after - before).abs().max()) / scale if scale else float((after - before).abs().max())
+
+
+def _tensors(value: Any) -> list[Any]:
+    from normadvisor.graph.values import tensors_in  # noqa: PLC0415
+
+    return [tensor.detach().clone() for tensor in tensors_in(value) if tensor.is_floating_point()]
+
+
+def _norm_calls(model: Any, arguments: tuple[Any, ...]) -> int:
+    """How often torch's batch norm runs, whoever calls it."""
+    import torch  # noqa: PLC0415
+    import torch.nn.functional as F  # noqa: PLC0415
+    from torch.overrides import TorchFunctionMode  # noqa: PLC0415
+
+    class Count(TorchFunctionMode):
+        calls = 0
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            weight = [value for value in args if isinstance(value, torch.nn.Parameter)]
+            self.calls += func is F.batch_norm and not (weight and weight[0] is args[0])
+            return func(*args, **(kwargs or {}))
+
+    with Count() as counted, torch.no_grad():
+        model(*arguments)
+    return counted.calls
+
+
+_MOVING = (
+    "View", "Reshape", "Permute", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Alias", "UnsafeView",
+)  # fmt: skip
+
+
+def _seen_by_autograd(model: Any, arguments: tuple[Any, ...], row: dict[str, Any]) -> int | None:
+    """Batch norms whose input is the output of one layer with weights, which nothing else uses, by the graph that autograd records."""
+    import torch  # noqa: PLC0415
+
+    if sum(value.numel() for value in model.parameters()) > 1 << 28:
+        return None
+    model.requires_grad_(True)
+    try:
+        outputs = _roots(model(*arguments))
+    except RuntimeError as error:
+        row["autograd"] = str(error)[:120]
+        return None
+    users: Counter[Any] = Counter(outputs)
+    nodes = list(dict.fromkeys(outputs))
+    seen = set(nodes)
+    for node in nodes:
+        for source, _ in node.next_functions:
+            if source is not None:
+                users[source] += 1
+                if source not in seen:
+                    seen.add(source)
+                    nodes.append(source)
+    names = {id(value): name for name, value in model.named_parameters()}
+    pairs = [name for node in nodes if "BatchNorm" in type(node).__name__ and (name := _pair(node, users, names))]
+    del torch
+    row["pair_names"] = pairs
+    return len(pairs)
+
+
+def _roots(value: Any) -> list[Any]:
+    from normadvisor.graph.values import tensors_in  # noqa: PLC0415
+
+    return [tensor.grad_fn for tensor in tensors_in(value) if tensor.grad_fn is not None]
+
+
+def _pair(norm: Any, users: Counter[Any], names: dict[int, str]) -> str:
+    node = norm.next_functions[0][0]
+    while node is not None and users[node] == 1:
+        kind = type(node).__name__.removesuffix("Backward0")
+        if kind in {"Convolution", "ConvolutionOverrideable", "MkldnnConvolution", "SlowConvTranspose2D", "Addmm", "Mm", "Linear"}:
+            held = [_parameter(source) for source, _ in node.next_functions if source is not None]
+            return next((names[id(value)] for value in held if value is not None and value.dim() > 1 and id(value) in names), "")
+        if not kind.startswith(_MOVING):
+            return ""
+        node = node.next_functions[0][0]
+    return ""
+
+
+def _parameter(node: Any) -> Any:
+    if type(node).__name__ == "TBackward0":
+        node = node.next_functions[0][0]
+    return getattr(node, "variable", None)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The results as markdown: totals, whatever needs an explanation, then one row per model that has norms."""
+    return "\n".join(_lines(rows)) + "\n"
+
+
+def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+    measured = [row for row in rows if "problem" not in row]
+    with_norms = [row for row in measured if row.get("norms")]
+    worst = max((row["error"] for row in measured if row.get("error") is not None), default=0.0)
+    yield "# Folding: every model of torchvision and timm"
+    yield ""
+    yield f"{len(rows)} models, {len(with_norms)} with batch norm, {len(rows) - len(measured)} that could not be measured."
+    yield (
+        f"{sum(row['folded'] for row in with_norms)} of {sum(row['norms'] for row in with_norms)} runs of a batch norm were folded; "
+        f"`torch.fx.experimental.optimization.fuse` folds {sum(row['fx'] for row in with_norms if isinstance(row['fx'], int))} "
+        f"and does not run on {sum(not isinstance(row['fx'], int) for row in with_norms)} models."
+    )
+    yield f"Largest relative error in float32: {worst:.1e}."
+    yield ""
+    over = [row for row in measured if not (row.get("error") or 0.0) <= _BOUND]
+    if over:
+        yield f"Above {_BOUND:.0e}: " + ", ".join(f"{row['name']} ({row['error']:.1e}, in float64 {row.get('error64', float('nan')):.1e})" for row in over)
+        yield ""
+    reasons: Counter[str] = Counter()
+    for row in measured:
+        reasons.update(row.get("refused", {}))
+    yield "| left as it is, because | norms |"
+    yield "| --- | ---: |"
+    yield from (f"| {reason} | {count} |" for reason, count in reasons.most_common())
+    yield ""
+    yield "| model | input | norms | folded | pairs in autograd's graph | fx fuse | error | in float64 |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for row in with_norms:
+        cells = [row["name"], row["input"], row["norms"], row["folded"], _cell(row.get("pairs")), row["fx"]]
+        yield "| " + " | ".join(map(str, [*cells, _told(row.get("error")), _told(row.get("error64"))])) + " |"
+    failed = [row for row in rows if "problem" in row]
+    if failed:
+        yield ""
+        yield "Not measured:"
+        yield ""
+        yield from (f"- {row['name']}: {row['problem']}" for row in failed)
+
+
+def _cell(value: Any) -> str:
+    return "–" if value is None else str(value)
+
+
+def _told(value: float | None) -> str:
+    return "" if value is None else f"{value:.1e}"
+
+
+if __name__ == "__main__":
+    main()
