@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -69,6 +69,10 @@ class Guards:
         """Demand one more."""
         if condition not in self.conditions:
             self.conditions.append(condition)
+
+    def with_more(self, conditions: Iterable[str]) -> Guards:
+        """The same and more."""
+        return replace(self, conditions=list(dict.fromkeys([*self.conditions, *conditions])))
 
     def name(self, value: Any) -> str:
         """A name for an object that cannot be written as an expression."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
 from torch import fx, nn
 
-from normadvisor.optimization.forward.guards import Reference, resolved
+from normadvisor.optimization.forward.guards import Guards, Reference, resolved
 from normadvisor.optimization.forward.local import LocalGraph
 from normadvisor.optimization.forward.source import Text, globals_of, text_of
 from normadvisor.rewrite.model.journal import Journal
@@ -22,11 +22,20 @@ _made: WeakValueDictionary[tuple[type, str, tuple[tuple[str, int], ...]], type[n
 """Classes by what they are derived from and what their forward says, so that equal modules share one."""
 
 
-def install(model: nn.Module, name: str, edit: Callable[[fx.Graph, nn.Module], None], local: LocalGraph, journal: Journal) -> None:
+def install(
+    model: nn.Module,
+    name: str,
+    edit: Callable[[fx.Graph, nn.Module], None],
+    local: LocalGraph,
+    journal: Journal,
+    *,
+    demands: Sequence[str] = (),
+) -> None:
     """Change what the forward of a module does.
 
     The module stays the same object with the same children, keys and hooks; its class becomes one derived from its own, which can be
-    copied, pickled, compiled and exported. Where a guard does not hold (another mode, another kind of argument), the module does what it did.
+    copied, pickled, compiled and exported. Where a guard does not hold (another mode, another kind of argument), the module does what it
+    did before.
 
     Args:
         model: the model that ``local`` was traced in, or a copy of it in any dtype.
@@ -35,6 +44,7 @@ def install(model: nn.Module, name: str, edit: Callable[[fx.Graph, nn.Module], N
             build upon one another.
         local: what the module does.
         journal: takes the change back.
+        demands: expressions over the arguments of the forward and ``self`` that have to be true beside the guards of ``local``.
 
     Raises:
         CannotChange: the module is not what was traced; nothing has been done.
@@ -46,28 +56,23 @@ def install(model: nn.Module, name: str, edit: Callable[[fx.Graph, nn.Module], N
     except AttributeError:
         raise CannotChange(f"the model has no layer {told}") from None
     cls = type(module)
-    earlier = vars(cls).get("_normadvisor_graphs", {}).get(id(local))
+    earlier: tuple[fx.Graph, Guards] | None = vars(cls).get("_normadvisor_graphs", {}).get(local.key)
     if earlier is None and cls is not local.cls:
         raise CannotChange(f"{told} is a {cls.__name__}, and its forward is not the one that was traced")
     if "forward" in vars(module):
         raise CannotChange(f"{told} has a forward of its own beside that of its class")
     if module._compiled_call_impl is not None:  # noqa: SLF001 -- nn.Module has no public word for it
         raise CannotChange(f"{told} is compiled; change the model before it is compiled")
-    graph = copy.deepcopy(earlier[1] if earlier is not None else local.graph)
-    _keep_names(earlier[1] if earlier is not None else local.graph, graph)
+    before, guards = earlier if earlier is not None else (local.graph, local.guards)
+    graph = copy.deepcopy(before)
+    for old, new in zip(before.nodes, graph.nodes, strict=True):
+        new.meta = dict(old.meta)
     edit(graph, module)
-    base: type[nn.Module] = local.cls
-    made = _class(base, text_of(graph, local.guards, base.forward))
-    kept = {**vars(made).get("_normadvisor_graphs", {}), id(local): (local, graph)}
-    made._normadvisor_graphs = kept  # type: ignore[attr-defined] # noqa: SLF001 -- ours
+    guards = guards.with_more(demands)
+    made: Any = _class(local.cls, text_of(graph, guards, local.cls.forward))
+    made._normadvisor_graphs = {**vars(made).get("_normadvisor_graphs", {}), local.key: (graph, guards)}  # noqa: SLF001 -- ours
     journal.did(lambda: _set_class(module, cls))
     _set_class(module, made)
-
-
-def _keep_names(old: fx.Graph, new: fx.Graph) -> None:
-    """Values and shapes of the copied nodes; fx copies the rest."""
-    for before, after in zip(old.nodes, new.nodes, strict=True):
-        after.meta = dict(before.meta)
 
 
 def _set_class(module: nn.Module, cls: type[nn.Module]) -> None:
@@ -88,27 +93,38 @@ def _class(base: type[nn.Module], text: Text) -> type[nn.Module]:
     forward.__module__ = base.__module__
     members = {
         "forward": forward,
-        "__reduce_ex__": _reduced,
+        **({"__reduce_ex__": _reduced} if _is_plain(base) else {}),
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
         "_normadvisor_text": text,
         "_normadvisor_base": base,
     }
-    made = type(base)(base.__name__, (base,), members)
+    made: type[nn.Module] = type(base).__new__(type(base), base.__name__, (base,), members)
     _made[key] = made
     return made
 
 
-def _reduced(module: nn.Module, protocol: int) -> tuple[Any, ...]:
-    """How such a module is pickled: as what it was, with the text of its forward."""
+def _is_plain(base: type[nn.Module]) -> bool:
+    """Whether objects of a class are pickled in the usual way, or in ours."""
+    usual = base.__reduce_ex__ is object.__reduce_ex__ and base.__reduce__ is object.__reduce__
+    return usual or base.__reduce_ex__ is _reduced
+
+
+def _reduced(module: nn.Module, _: Any) -> tuple[Any, ...]:
+    """How such a module is pickled: as the class it is derived from, with the texts of what was put in its place, one upon another."""
     cls: Any = type(module)
-    text: Text = cls._normadvisor_text
-    names = {name: Reference.of(value) or value for name, value in text.names.items()}
-    del protocol
-    return _restored, (cls._normadvisor_base, text.source, names), module.__getstate__()
+    texts: list[tuple[str, dict[str, Any]]] = []
+    while "_normadvisor_text" in vars(cls):
+        text: Text = cls._normadvisor_text
+        texts.append((text.source, {name: Reference.of(value) or value for name, value in text.names.items()}))
+        cls = cls._normadvisor_base
+    state: Any = module.__getstate__()  # type: ignore[no-untyped-call] # of object, which torch hides
+    return _restored, (cls, texts[::-1]), state
 
 
-def _restored(base: type[nn.Module], source: str, names: dict[str, Any]) -> nn.Module:
-    cls = _class(base, Text(source, resolved(names)))
+def _restored(base: type[nn.Module], texts: list[tuple[str, dict[str, Any]]]) -> nn.Module:
+    cls = base
+    for source, names in texts:
+        cls = _class(cls, Text(source, resolved(names)))
     return cls.__new__(cls)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 
 import torch
 from torch import fx, nn
@@ -12,6 +13,8 @@ from normadvisor.optimization.forward.guards import Guards
 from normadvisor.rewrite.model.refusal import CannotChange
 
 __all__ = ["LocalGraph", "Untraced", "drop_unused", "find"]
+
+_counter = count()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +38,8 @@ class LocalGraph:
     """What has to hold for the graph to be what the forward does."""
     mode: str
     """``train`` or ``eval``: the mode of the module."""
+    key: int = field(default_factory=lambda: next(_counter))
+    """Tells this trace from all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ def find(graph: fx.Graph, name: str) -> fx.Node:
         CannotChange: an edit that was made before has taken it out.
 
     """
+    node: fx.Node
     for node in graph.nodes:
         if node.name == name:
             return node

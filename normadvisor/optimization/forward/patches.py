@@ -20,8 +20,8 @@ from normadvisor.optimization.forward.tracer import Tracer
 __all__ = ["patched"]
 
 _FACTORIES = (
-    "arange", "zeros", "ones", "full", "empty", "eye", "rand", "randn", "randint", "randperm", "linspace", "logspace", "tensor", "as_tensor",
-    "tril_indices", "triu_indices", "scalar_tensor",
+    "arange", "zeros", "ones", "full", "empty", "eye", "rand", "randn", "randint", "randperm", "linspace", "logspace", "tensor",
+    "as_tensor", "tril_indices", "triu_indices", "scalar_tensor",
 )  # fmt: skip
 """Functions that make tensors of numbers: they cannot be given stand-ins, and what they make is no parameter."""
 _OF_NUMBERS = ("sqrt", "log", "log2", "log10", "exp", "pow", "floor", "ceil", "isqrt", "cos", "sin", "tanh", "prod")
@@ -53,6 +53,8 @@ def patched(tracer: Tracer) -> Iterator[None]:
             asked = _question(tracer, torch.is_autocast_enabled, "torch.is_autocast_enabled({})")
             stack.enter_context(patch.object(torch, "is_autocast_enabled", asked))
         stack.enter_context(patch.object(torch.autograd.Function, "apply", classmethod(_applied(tracer))))
+        for context in (torch.no_grad, torch.enable_grad, torch.inference_mode, torch.autocast):
+            stack.enter_context(patch.object(context, "__enter__", _entered(tracer, context.__enter__)))
         stack.enter_context(patch.object(builtins, "isinstance", _isinstance(builtins.isinstance)))
         yield
 
@@ -104,6 +106,15 @@ def _question(tracer: Tracer, original: Callable[..., Any], text: str) -> Callab
         return answer
 
     return function
+
+
+def _entered(tracer: Tracer, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def enter(context: Any) -> Any:
+        if not tracer.quiet:
+            tracer.refuse(f"does a part of its work under {type(context).__name__}, which no graph can hold")
+        return original(context)
+
+    return enter
 
 
 def _applied(tracer: Tracer) -> Callable[..., Any]:

@@ -60,7 +60,8 @@ def _recorded(model: nn.Module, inputs: Arguments) -> dict[int, Call]:
         call = None
         if id(module) not in calls and _has_own_forward(module):
             found = next((tensor.device for tensor in (*tensors_in((args, kwargs)), *module.parameters(recurse=False))), device)
-            call = calls[id(module)] = Call(module, *without_data((args, kwargs)), found, torch.is_grad_enabled())
+            kept, named = without_data((args, kwargs))
+            call = calls[id(module)] = Call(module, kept, named, found, torch.is_grad_enabled())
         running.append((module, call))
 
     def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -87,8 +88,8 @@ def _recorded(model: nn.Module, inputs: Arguments) -> dict[int, Call]:
 @contextmanager
 def _as_it_was(model: nn.Module) -> Iterator[None]:
     """Buffers, attributes and random states as they were afterwards."""
-    devices = [index for index in range(torch.cuda.device_count())] if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices), swapped(model, lambda held: held if isinstance(held, nn.Parameter) else held.clone()):
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    with torch.random.fork_rng(devices=list(devices)), swapped(model, lambda held: held if isinstance(held, nn.Parameter) else held.clone()):
         yield
 
 

@@ -28,7 +28,14 @@ class Text:
 
 
 def text_of(graph: fx.Graph, guards: Guards, forward: Callable[..., Any]) -> Text:
-    """A function with the parameters of ``forward`` that does what ``graph`` says, or calls ``forward`` where a guard does not hold."""
+    """A function with the parameters of ``forward`` that does what ``graph`` says, or calls ``forward`` where a guard does not hold.
+
+    Args:
+        graph: any that fx can write.
+        guards: over the parameters of ``forward``, and ``self``.
+        forward: what the class of the module has.
+
+    """
     graph.lint()
     code = graph.python_code("self")
     names = {**guards.names, **{name: value for name, value in code.globals.items() if name not in {"torch", "self"}}}
@@ -37,7 +44,8 @@ def text_of(graph: fx.Graph, guards: Guards, forward: Callable[..., Any]) -> Tex
     head = ", ".join(_parameters(parameters, names))
     lines = [f"def forward({head}):"]
     if guards.conditions:
-        lines += [f"    if not ({' and '.join(guards.conditions)}):", f"        return {ORIGINAL}({', '.join(_passed(parameters, by_name=hasattr(forward, '__wrapped__')))})"]
+        passed = ", ".join(_passed(parameters, by_name=hasattr(forward, "__wrapped__")))
+        lines += [f"    if not ({' and '.join(guards.conditions)}):", f"        return {ORIGINAL}({passed})"]
     used = {node.name for node in graph.nodes if node.op == "placeholder" and node.users}
     lines += [f"    {name} = {place}" for name, place in guards.places.items() if name in used and name != place]
     lines += _body(code.src)
@@ -71,7 +79,7 @@ def _parameters(parameters: list[inspect.Parameter], names: dict[str, Any]) -> l
         if parameter.kind is parameter.KEYWORD_ONLY and not starred:
             found.append("*")
             starred = True
-        mark = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        mark = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**" if parameter.kind is parameter.VAR_KEYWORD else ""
         starred = starred or mark == "*"
         default = ""
         if parameter.default is not parameter.empty:

@@ -48,7 +48,8 @@ class Traced:
     def __setitem__(self, key: Any, value: Any) -> None:
         self._tracer.call("call_function", operator.setitem, (self, key, value), {})
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        """An object that was computed cannot be followed into."""
         return self._tracer.refuse("calls an object that was computed")
 
     def __iter__(self) -> Iterator[Any]:
@@ -105,7 +106,7 @@ def _binary(name: str, *, reflected: bool = False) -> Callable[[Traced, Any], An
     function = getattr(operator, _OPERATORS.get(name, name))
 
     def method(self: Traced, other: Any) -> Any:
-        return self._tracer.call("call_function", function, (other, self) if reflected else (self, other), {})  # noqa: SLF001
+        return self._tracer.call("call_function", function, (other, self) if reflected else (self, other), {})
 
     return method
 
@@ -114,7 +115,7 @@ def _unary(name: str) -> Callable[[Traced], Any]:
     function = getattr(operator, name)
 
     def method(self: Traced) -> Any:
-        return self._tracer.call("call_function", function, (self,), {})  # noqa: SLF001
+        return self._tracer.call("call_function", function, (self,), {})
 
     return method
 
@@ -123,8 +124,8 @@ def _in_place(name: str) -> Callable[[Traced, Any], Any]:
     plain, function = getattr(operator, _OPERATORS.get(name, name)), getattr(operator, f"i{name}")
 
     def method(self: Traced, other: Any) -> Any:
-        changes = isinstance(self._value, torch.Tensor)  # noqa: SLF001 -- numbers do not change
-        return self._tracer.call("call_function", function if changes else plain, (self, other), {})  # noqa: SLF001
+        changes = isinstance(self._value, torch.Tensor)  # numbers do not change
+        return self._tracer.call("call_function", function if changes else plain, (self, other), {})
 
     return method
 

@@ -21,7 +21,9 @@ from normadvisor.optimization.forward.traced import Traced
 
 __all__ = ["NotTraceable", "Tracer"]
 
-_READS = frozenset({"item", "tolist", "numpy", "cpu", "cuda", "nonzero", "data_ptr", "storage", "untyped_storage", "backward", "register_hook"})
+_READS = frozenset({
+    "item", "tolist", "numpy", "cpu", "cuda", "nonzero", "data_ptr", "storage", "untyped_storage", "backward", "register_hook",
+})  # fmt: skip
 """Methods of a tensor that want its values or its memory."""
 _NOT_OF_SHAPE = frozenset({"requires_grad", "grad_fn", "grad", "is_leaf", "stride", "is_contiguous", "storage_offset", "_base", "_version"})
 """What the shapes of the arguments do not decide."""
@@ -286,10 +288,7 @@ class Tracer:
         value = traced._value  # noqa: SLF001
         if isinstance(value, Opaque):
             self.refuse(f"uses a {value.cls.__name__}, which cannot be copied")
-        try:
-            found = getattr(value, name)
-        except NotTraceable:
-            raise
+        found = getattr(value, name)
         if callable(found) and not isinstance(found, torch.Tensor):
             return lambda *args, **kwargs: self.call("call_method", name, (traced, *args), kwargs)
         return self.call("call_function", getattr, (traced, name), {})
@@ -302,7 +301,7 @@ class Tracer:
         if isinstance(value, torch.Tensor):
             self.refuse("decides by the values of a tensor")
         answer = read(value)
-        self._demand(traced._node, answer, {bool: "bool", float: "float"}.get(read, ""))  # noqa: SLF001
+        self._demand(traced._node, answer, "float" if read is float else "")  # noqa: SLF001
         return answer
 
     def length(self, traced: Traced) -> int:
