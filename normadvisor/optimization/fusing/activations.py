@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from torch import fx, nn
+from typing import TYPE_CHECKING, Any
 
 from normadvisor.graph.attributes import module_attrs
 from normadvisor.graph.canonical import base_name, function_op, module_op, spelling
 from normadvisor.graph.signatures import bind
+
+if TYPE_CHECKING:
+    from torch import fx, nn
 
 __all__ = ["NO_ACTIVATION", "Activation", "activation", "of_call", "of_layer"]
 

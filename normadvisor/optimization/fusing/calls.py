@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch import nn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from normadvisor import fused
 
-__all__ = ["batch_norm", "group_norm", "run_batch_norm"]
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["add_norm", "batch_norm", "gated", "group_norm", "packed_gated"]
 
 
 def batch_norm(norm: nn.Module, x: torch.Tensor, residual: torch.Tensor | None, act: str, slope: float) -> torch.Tensor:
@@ -23,9 +25,66 @@ def batch_norm(norm: nn.Module, x: torch.Tensor, residual: torch.Tensor | None, 
         slope: of ``leaky_relu``.
 
     """
-    return fused.run_batch_norm(norm, x, residual, act, slope)
+    found: torch.Tensor = fused.run_batch_norm(norm, x, residual, act, slope)
+    return found
 
 
 def group_norm(norm: nn.Module, x: torch.Tensor, act: str, slope: float) -> torch.Tensor:
     """``act(norm(x))`` for a ``GroupNorm``; arguments as for :func:`batch_norm`."""
-    return fused.run_group_norm(norm, x, act, slope)
+    found: torch.Tensor = fused.run_group_norm(norm, x, act, slope)
+    return found
+
+
+def add_norm(  # noqa: PLR0917 -- written into forwards by position
+    kind: str,
+    x: torch.Tensor,
+    residual: torch.Tensor,
+    shape: Sequence[int],
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``norm(x + residual)``, and the sum itself.
+
+    Args:
+        kind: ``layer_norm`` or ``rms_norm``.
+        x: of any shape that ends in ``shape``.
+        residual: of the same shape.
+        shape: sizes of the axes that are normalized.
+        weight: of shape ``shape``; ``None`` for ones.
+        bias: likewise, for ``layer_norm``; ``None`` for zeros.
+        eps: added to the variance, or to the mean square; ``None``, for ``rms_norm``, is the smallest step of the dtype.
+
+    """
+    found: tuple[torch.Tensor, torch.Tensor]
+    if kind == "rms_norm":
+        found = fused.add_rms_norm(x, residual, shape, weight, eps)
+    else:
+        found = fused.add_layer_norm(x, residual, shape, weight, bias, eps)
+    return found
+
+
+def gated(act: str, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    """``act(gate) * up``.
+
+    Args:
+        act: ``silu``, ``gelu`` or ``gelu_tanh``.
+        gate: of any shape.
+        up: of the same shape.
+
+    """
+    found: torch.Tensor = fused.swiglu(gate, up) if act == "silu" else fused.geglu(gate, up, approximate=_APPROXIMATE[act])
+    return found
+
+
+def packed_gated(act: str, x: torch.Tensor, gate_last: bool) -> torch.Tensor:  # noqa: FBT001 -- written into forwards by position
+    """``act(gate) * up`` of both halves of the last axis of ``x``; the gate is the second of them if ``gate_last``."""
+    found: torch.Tensor
+    if act == "silu":
+        found = fused.swiglu_packed(x, dim=-1, gate_last=gate_last)
+    else:
+        found = fused.geglu_packed(x, dim=-1, gate_last=gate_last, approximate=_APPROXIMATE[act])
+    return found
+
+
+_APPROXIMATE = {"gelu": "none", "gelu_tanh": "tanh"}

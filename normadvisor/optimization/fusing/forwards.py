@@ -13,7 +13,7 @@ from normadvisor.graph.canonical import base_name, function_op, module_op, spell
 from normadvisor.optimization.forward import LocalGraph
 from normadvisor.optimization.fusing.activations import Activation, of_call, of_layer
 
-__all__ = ["Forwards", "View", "is_add"]
+__all__ = ["Forwards", "View", "alike", "is_add"]
 
 _ALIASES = frozenset({"identity", "cast", "reshape", "flatten", "squeeze", "unsqueeze", "permute", "split", "index"})
 """Operations whose result may share memory with what they get."""
@@ -144,7 +144,7 @@ class View:
         """Whether anything but ``own`` writes into the memory of one of ``values`` after ``start`` and before ``end``."""
         roots = frozenset(root for value in values for root in self.roots(value))
         inside = [node for node in self._order if self._order[start] < self._order[node] < self._order[end] and node not in own]
-        return any(self.in_place(node) and node.args and self.roots(node.args[0]) & roots for node in inside)  # type: ignore[arg-type]
+        return any(self.in_place(node) and node.args and self.roots(node.args[0]) & roots for node in inside)
 
     def seen_elsewhere(self, written: fx.Node, by: fx.Node) -> bool:
         """Whether anyone could see that ``by`` writes into ``written``, but for those who read the result of ``by``."""
@@ -160,12 +160,18 @@ def _is_conversion(node: fx.Node) -> bool:
     return op == "cast" and base_name(spelling(node.target)[0])[0] not in {"cpu", "cuda", "asarray"} and not node.kwargs.get("copy")
 
 
+def alike(first: Any, second: Any) -> bool:
+    """Whether both are nodes of tensors of one shape and dtype."""
+    values = [operand.meta.get("value") if isinstance(operand, fx.Node) else None for operand in (first, second)]
+    tensors = [value for value in values if isinstance(value, torch.Tensor)]
+    return len(tensors) == len(values) and len({(tensor.shape, tensor.dtype) for tensor in tensors}) == 1
+
+
 _ADDITIONS: frozenset[Any] = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
 
 
 def is_add(node: fx.Node) -> bool:
     """Whether a node adds two tensors of one shape and dtype, and nothing else."""
-    if node.op not in {"call_function", "call_method"} or node.target not in _ADDITIONS or node.kwargs or len(node.args) != 2:  # noqa: PLR2004 -- a + b
+    if node.op not in {"call_function", "call_method"} or node.target not in _ADDITIONS or node.kwargs or len(node.args) != 2:
         return False
-    values = [operand.meta.get("value") if isinstance(operand, fx.Node) else None for operand in node.args]
-    return all(isinstance(value, torch.Tensor) for value in values) and len({(value.shape, value.dtype) for value in values if value is not None}) == 1
+    return alike(*node.args)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from torch import fx, nn
 
@@ -13,7 +14,7 @@ from normadvisor.optimization.forward import LocalGraph, find, install
 from normadvisor.optimization.fusing import calls
 from normadvisor.optimization.fusing.activations import Activation
 from normadvisor.optimization.fusing.forwards import Forwards, View, is_add
-from normadvisor.optimization.fusing.kernels import norm_kernel
+from normadvisor.optimization.fusing.kernels import Chain, norm_kernel
 from normadvisor.optimization.fusing.layouts import Layout
 from normadvisor.optimization.fusing.swaps import fused_class, hooked
 from normadvisor.rewrite.model.change import demand_initialized, demand_plain
@@ -22,7 +23,7 @@ from normadvisor.rewrite.model.refusal import CannotChange
 
 __all__ = ["Join", "candidate", "joins"]
 
-_CALLS = {"batch_norm": calls.batch_norm, "group_norm": calls.group_norm}
+_CALLS: dict[str, Callable[..., Any]] = {"batch_norm": calls.batch_norm, "group_norm": calls.group_norm}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _join(view: View, forwards: Forwards, act: fx.Node, known: Activation) -> Jo
 
 def _behind(view: View, node: fx.Node) -> tuple[fx.Node, tuple[fx.Node, ...]] | None:
     """What ``node`` hands on and the nodes that do, last one first; ``None`` where a value on the way is read by others."""
-    silents = []
+    silents: list[fx.Node] = []
     while len(node.users) == 1:
         if not view.silent(node):
             return node, tuple(silents)
@@ -98,7 +99,7 @@ def _kind(view: View, forwards: Forwards, node: fx.Node) -> str:
     if child is None or fused_class(child) is None or len(node.args) != 1 or node.kwargs:
         return ""
     kind = "group_norm" if isinstance(child, nn.GroupNorm) else "batch_norm"
-    base = next(cls for cls in type(child).__mro__ if cls.__module__.startswith("torch.nn.modules."))
+    base: Any = next(cls for cls in type(child).__mro__ if cls.__module__.startswith("torch.nn.modules."))
     if type(child).forward is base.forward and "forward" not in vars(child):
         return kind
     call = forwards.only_call(child)
@@ -134,7 +135,7 @@ def candidate(join: Join, setting: Setting) -> Candidate:
     """The candidate for a join."""
     layout = Layout.of_node(join.norm.all_input_nodes[0])
     norm = join.view.child(join.norm)
-    assert norm is not None  # noqa: S101 -- it is the call of a layer
+    assert norm is not None and layout is not None  # noqa: S101, PT018 -- it is the call of a layer, on a tensor
     parts = [join.kind, *(["add"] if join.residual is not None else []), join.activation.name]
     groups = f" {norm.num_groups} groups" if isinstance(norm, nn.GroupNorm) else f" {'train' if norm.training else 'eval'}"
     residual = Layout.of_node(join.residual) if join.residual is not None else None
@@ -144,9 +145,9 @@ def candidate(join: Join, setting: Setting) -> Candidate:
         pattern=" + ".join(parts),
         replacement=f"fused {join.kind}_act",
         modules=join.modules,
-        shape_key=f"{layout.key if layout is not None else 'unknown'}{other}{groups} {join.activation.key}",
-        apply=partial(_apply, join.view.local, join.norm.name, join.act.name, _Names.of(join), join.activation, join.kind),
-        kernel=None if layout is None else partial(norm_kernel, norm, join.activation, layout, setting, residual),
+        shape_key=f"{layout.key}{other}{groups} {join.activation.key}",
+        apply=partial(_apply, join.view.local, _Names.of(join), join.activation, join.kind),
+        kernel=partial(norm_kernel, Chain(norm, join.activation, layout, residual, join.view.in_place(join.act)), setting),
     )
 
 
@@ -154,20 +155,23 @@ def candidate(join: Join, setting: Setting) -> Candidate:
 class _Names:
     """Names of nodes, which hold in copies of the graph."""
 
+    norm: str
+    act: str
     between: tuple[str, ...]
     residual: str
 
     @classmethod
     def of(cls, join: Join) -> _Names:
-        return cls(tuple(node.name for node in join.between), join.residual.name if join.residual is not None else "")
+        between = tuple(node.name for node in join.between)
+        return cls(join.norm.name, join.act.name, between, join.residual.name if join.residual is not None else "")
 
 
 def _apply(
-    local: LocalGraph, norm: str, act: str, names: _Names, activation: Activation, kind: str, model: nn.Module, journal: Journal
+    local: LocalGraph, names: _Names, activation: Activation, kind: str, model: nn.Module, journal: Journal
 ) -> tuple[StateStep, ...]:
     def edit(graph: fx.Graph, module: nn.Module) -> None:
         del module
-        first, last = find(graph, norm), find(graph, act)
+        first, last = find(graph, names.norm), find(graph, names.act)
         between = [find(graph, name) for name in names.between]
         residual = find(graph, names.residual) if names.residual else None
         with graph.inserting_before(last):

@@ -40,7 +40,9 @@ def places(graph: ModelGraph) -> Iterator[Place]:
 
 def _activated(norm: NodeInfo, graph: ModelGraph) -> Iterator[Place]:
     ahead = behind(norm, graph)
-    added = ahead is not None and ahead.op == "add" and len(ahead.inputs) == 2 and norm.op == "batch_norm"  # noqa: PLR2004 -- a + b
+    added = ahead is not None and ahead.op == "add" and len(ahead.inputs) == 2 and norm.op == "batch_norm"
+    if added and ahead is not None and _first_norm(ahead, graph) is not norm:
+        return
     last = behind(ahead, graph) if added and ahead is not None else ahead
     known = activation(last.op, last.attrs) if last is not None and len(last.inputs) == 1 else None
     if known is not None and last is not None:
@@ -48,14 +50,25 @@ def _activated(norm: NodeInfo, graph: ModelGraph) -> Iterator[Place]:
         yield Place("NA702", pattern, tuple(dict.fromkeys((norm.module, last.module))))
 
 
+def _first_norm(add: NodeInfo, graph: ModelGraph) -> NodeInfo | None:
+    """The batch norm whose output a sum adds something to: the first, where it adds up those of two."""
+    for index in add.inputs:
+        node = graph.nodes[index]
+        while silent(node, graph) and node.inputs:
+            node = graph.nodes[node.inputs[0]]
+        if node.op == "batch_norm" and behind(node, graph) is add:
+            return node
+    return None
+
+
 def _summed(norm: NodeInfo, nodes: Sequence[NodeInfo]) -> Iterator[Place]:
     source = nodes[norm.inputs[0]] if norm.inputs else None
-    if source is not None and source.op == "add" and len(source.inputs) == 2 and _equal_shapes(source, nodes):  # noqa: PLR2004 -- a + b
+    if source is not None and source.op == "add" and len(source.inputs) == 2 and _equal_shapes(source, nodes):
         yield Place("NA703", f"add + {norm.op}", (norm.module,))
 
 
 def _gated(product: NodeInfo, nodes: Sequence[NodeInfo]) -> Iterator[Place]:
-    if len(product.inputs) != 2 or not _equal_shapes(product, nodes):  # noqa: PLR2004 -- a * b
+    if len(product.inputs) != 2 or not _equal_shapes(product, nodes):
         return
     for index in product.inputs:
         gate = nodes[index]

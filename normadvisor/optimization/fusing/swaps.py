@@ -1,11 +1,11 @@
-"""Norms and activations that are layers of their own, each run once: a fused layer in the place of the first, nothing in that of the other."""
+"""Norms and activations that are layers of their own and run once: a fused layer in the place of one, ``Identity`` in that of the other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -13,7 +13,7 @@ from normadvisor.graph.leaves import foreign_hooks
 from normadvisor.graph.model import ModelGraph, NodeInfo
 from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
 from normadvisor.optimization.fusing.activations import Activation, activation
-from normadvisor.optimization.fusing.kernels import norm_kernel
+from normadvisor.optimization.fusing.kernels import Chain, norm_kernel
 from normadvisor.optimization.fusing.layouts import Layout
 from normadvisor.optimization.fusing.places import behind, silent
 from normadvisor.rewrite.model.change import demand_initialized, demand_plain
@@ -52,11 +52,10 @@ def fused_class(norm: nn.Module) -> type[Any] | None:
     from normadvisor import fused  # noqa: PLC0415 -- loads what it is asked for
 
     if isinstance(norm, nn.GroupNorm):
-        return fused.FusedGroupNormAct
+        return cast("type[Any]", fused.FusedGroupNormAct)
     for base in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
         if isinstance(norm, base):
-            found: type[Any] = getattr(fused, f"FusedBatchNormAct{base.__name__[-2:]}")
-            return found
+            return cast("type[Any]", getattr(fused, f"FusedBatchNormAct{base.__name__[-2:]}"))
     return None
 
 
@@ -137,6 +136,7 @@ def candidate(swap: Swap, model: nn.Module, setting: Setting, layouts: Mapping[s
     """
     layout = layouts.get(swap.norm)
     norm = model.get_submodule(swap.norm)
+    chain = Chain(norm, swap.activation, layout, inplace=_in_place(swap, model)) if layout is not None else None
     groups = f" {norm.num_groups} groups" if isinstance(norm, nn.GroupNorm) else f" {'train' if norm.training else 'eval'}"
     return Candidate(
         rule="NA702",
@@ -145,8 +145,13 @@ def candidate(swap: Swap, model: nn.Module, setting: Setting, layouts: Mapping[s
         modules=(swap.norm, swap.layer) if swap.layer else (swap.norm,),
         shape_key=f"{layout.key if layout is not None else 'unknown'}{groups} {swap.activation.key}",
         apply=partial(_apply, swap),
-        kernel=None if layout is None else partial(norm_kernel, norm, swap.activation, layout, setting),
+        kernel=partial(norm_kernel, chain, setting) if chain is not None else None,
     )
+
+
+def _in_place(swap: Swap, model: nn.Module) -> bool:
+    layers = model.get_submodule(swap.layer or swap.norm).modules()
+    return any(getattr(layer, "inplace", False) is True for layer in layers)
 
 
 def _apply(swap: Swap, model: nn.Module, journal: Journal) -> tuple[StateStep, ...]:
