@@ -30,7 +30,7 @@ from benchmarks.zoo.names import Entry, entries
 
 __all__ = ["main", "measure", "table"]
 
-_MEMORY = 6 * 2**30
+_MEMORY = 8 * 2**30
 _SIDES = (64, 96, 128, 160, 192, 224, 256, 299, 320, 384)
 _SUSPICIOUS = 1e-6
 """Relative error in float32 from which on the same is done in float64."""
@@ -111,10 +111,10 @@ def _built(entry: Entry, device: str) -> Any:
     with torch.device(device):
         if entry.family == "timm":
             return timm.create_model(entry.name).eval()
-        spare: dict[str, Any] = {"weights": None}
-        if "weights_backbone" in torchvision.models.get_model_builder(entry.name).__code__.co_varnames:
-            spare["weights_backbone"] = None
-        return torchvision.models.get_model(entry.name, **spare).eval()
+        try:
+            return torchvision.models.get_model(entry.name, weights=None, weights_backbone=None).eval()
+        except TypeError:  # It has no backbone.
+            return torchvision.models.get_model(entry.name, weights=None).eval()
 
 
 def _fill(row: dict[str, Any], entry: Entry) -> None:
@@ -225,9 +225,9 @@ def _run(row: dict[str, Any], entry: Entry, shape: tuple[int, ...]) -> None:
     model = _built(entry, "cpu")
     _randomised(model)
     arguments = _arguments(entry, shape)
-    row["pairs"] = _seen_by_autograd(model, arguments, row)
     small = sum(value.numel() for value in model.parameters()) < 1 << 28
     spare = copy.deepcopy(model) if small else None
+    row["pairs"] = _seen_by_autograd(model, arguments, row)
     row["folded"], row["error"] = _folded(model, entry, shape, torch.float32)
     del model
     if row["error"] > _SUSPICIOUS and spare is not None:
@@ -263,9 +263,8 @@ def _folded(model: Any, entry: Entry, shape: tuple[int, ...], dtype: Any) -> tup
     for stage in STAGES:
         for _, finder in [pair for pair in FINDERS if pair[0] == stage]:
             graph = trace(model, inputs, target=entry.name, sites={}, mode="eval")
-            for item in list(finder(model, graph, setting)):
-                if isinstance(item, Candidate):
-                    item.apply(model, Journal())
+            for item in [found for found in finder(model, graph, setting) if isinstance(found, Candidate)]:
+                item.apply(model, Journal())
     with torch.no_grad():
         after = _tensors(model(*arguments))
     if len(before) != len(after) or any(a.shape != b.shape for a, b in zip(after, before, strict=True)):

@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 from normadvisor.graph.canonical import module_op
 from normadvisor.graph.model import NodeInfo
 from normadvisor.optimization.folding.flow import Flow
+from normadvisor.types import GROUPS
 
 __all__ = ["Affine", "affine_of"]
 
@@ -24,6 +25,8 @@ _EPS = (1e-5, 1e-3, 1e-6, 1e-4, 1e-8, 1e-12, 0.0)
 _CLOSE = 1e-9
 """Relative difference up to which two results in float64 are the same; the operations are few."""
 _MOST_CHANNELS = 1 << 16
+_UNMOVED = frozenset(GROUPS["identity_like"])
+_QUIET = _UNMOVED | {*GROUPS["dropout_like"], "drop_path"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +110,6 @@ def _rest(flow: Flow, call: NodeInfo) -> tuple[str, ...] | str:
     """The layers that run behind the call inside of the module, or why that is not all that the module does."""
     name, nodes = call.module, flow.graph.nodes
     prefix = f"{name}."
-    first = next(node for node in nodes if node.op == "batch_norm" and node.module == name)
     calls = [node for node in nodes if node.op == "batch_norm" and node.module == name]
     inside = {n.index for n in nodes if (n.module == name and n.op not in {"param", "constant"}) or n.module.startswith(prefix)}
     found: tuple[str, ...] | None = None
@@ -119,14 +121,14 @@ def _rest(flow: Flow, call: NodeInfo) -> tuple[str, ...] | str:
             node = users[0]
             if not node.cls or len(flow.operands(node)) != 1:
                 return "its module does more than to normalize"
-            chain.append(node.module.removeprefix(prefix))
+            if node.op not in _QUIET or (node.op not in _UNMOVED and node.training is not False):
+                chain.append(node.module.removeprefix(prefix))
             seen.add(node.index)
         if found is not None and found != tuple(chain):
             return "its module does other things at each call"
         found = tuple(chain)
     if seen != inside or found is None or len(set(found)) != len(found):
         return "its module does more than to normalize"
-    del first
     return found
 
 

@@ -120,6 +120,35 @@ def _ahead(values: _Values, options: _Options) -> dict[str, torch.Tensor]:
     return found
 
 
+def _sum(values: _Values, options: _Options) -> dict[str, torch.Tensor]:
+    """Parallel convolutions, norms and the input itself, added up, as one convolution.
+
+    Each kernel is laid into the common one at its offset; ``x * scale`` is a kernel with ``scale`` in the middle of the channel's own map.
+    """
+    branches, groups = options["branches"], int(options["groups"])
+    old = values["0.weight"]
+    shape = (*old.shape[:2], *options["kernel"])
+    weight = torch.zeros(shape, dtype=torch.float64, device=_double(old).device)
+    bias = weight.new_zeros(shape[0])
+    width = shape[0] // groups
+    channel = torch.arange(shape[0], device=weight.device)
+    middle = tuple(options["middle"])
+    for place, branch in enumerate(branches):
+        held = {role.removeprefix(f"{place}."): value for role, value in values.items() if role.startswith(f"{place}.")}
+        if branch["kind"] == "conv":
+            taps = _double(held["weight"])
+            window = tuple(slice(first, first + size) for first, size in zip(branch["offset"], taps.shape[2:], strict=True))
+            weight[(slice(None), slice(None), *window)] += taps
+            bias += _double(held["bias"]) if "bias" in held else 0
+            continue
+        scale, shift = scale_and_shift(held, branch) if branch["kind"] == "norm" else (torch.ones_like(bias), torch.zeros_like(bias))
+        weight[(channel, channel % width, *middle)] += scale.to(weight.device)
+        bias += shift.to(weight.device)
+    kind = values.get("0.bias", old)
+    same = weight.shape == old.shape
+    return {"layer.weight": like(weight, old) if same else weight.to(old.device, old.dtype), "layer.bias": bias.to(old.device, kind.dtype)}
+
+
 def _rename(values: _Values, _options: _Options) -> dict[str, torch.Tensor]:
     return dict(values)
 
@@ -127,6 +156,7 @@ def _rename(values: _Values, _options: _Options) -> dict[str, torch.Tensor]:
 DO: dict[str, Callable[[_Values, _Options], dict[str, torch.Tensor]]] = {
     "behind": _behind,
     "ahead": _ahead,
+    "sum": _sum,
     "rename": _rename,
     "drop": lambda _values, _options: {},
 }

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from normadvisor.optimization.candidate import Candidate, Refused, Setting
+from normadvisor.optimization.folding.branches import Unmergeable, parallel, sums
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.fold import RULE, candidate
+from normadvisor.optimization.folding.merge import merge_candidate
 from normadvisor.optimization.folding.search import Unfoldable, search
 from normadvisor.optimization.folding.sound import unsound
+from normadvisor.optimization.forward import local_graphs
 
 if TYPE_CHECKING:
     from torch import nn
 
     from normadvisor.graph.model import ModelGraph
 
-__all__ = ["FINDERS", "find_folds"]
+__all__ = ["FINDERS", "find_folds", "find_merges"]
 
 
 def find_folds(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterator[Candidate | Refused]:
@@ -36,4 +39,19 @@ def find_folds(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterato
             yield candidate(flow, found, setting)
 
 
-FINDERS = (("fold", find_folds),)
+def find_merges(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterator[Candidate | Refused]:
+    """Parallel convolutions of one input that are added up, with norms of that input and the input itself."""
+    if setting.mode != "inference":
+        return
+    flow = Flow(model, graph)
+    if not parallel(flow):
+        return
+    for local in local_graphs(model, setting.inputs):
+        for found in sums(flow, local):
+            if isinstance(found, Unmergeable):
+                yield Refused(rule=RULE, modules=found.names, reason=found.reason)
+            else:
+                yield merge_candidate(flow, found, setting)
+
+
+FINDERS = (("fold", find_folds), ("merge", find_merges))

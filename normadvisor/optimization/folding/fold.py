@@ -12,7 +12,7 @@ from torch import nn
 from normadvisor.optimization.candidate import Candidate, Kernel, Setting, StateStep
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.layers import Layer
-from normadvisor.optimization.folding.live import Live, chained
+from normadvisor.optimization.folding.live import Held, Live, chained
 from normadvisor.optimization.folding.search import Fold, Share
 from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.refusal import CannotChange
@@ -127,13 +127,13 @@ def _kernel(flow: Flow, fold: Fold, setting: Setting) -> Any:
     if torch.Size(first.shape).numel() != torch.Size(second.in_shape).numel():
         return None
     given, between = first.in_shape, second.in_shape
-    layer, norm = _held(flow.modules[share.layer.name]), _held(flow.modules[fold.affine.name])
+    layer, norm = Held(flow.modules[share.layer.name]), Held(flow.modules[fold.affine.name])
     alone = replace(
         fold, affine=replace(fold.affine, name="norm"), shares=(replace(share, layer=replace(share.layer, name="layer")),), calls=(0,)
     )
 
     def build() -> Kernel:
-        before = _Pair(copy.deepcopy(layer), copy.deepcopy(norm), fold.kind, between).eval()
+        before = _Pair(layer.copied(), norm.copied(), fold.kind, between).eval()
         after = copy.deepcopy(before)
         fold_into(after, Journal(), alone)
         x = torch.randn(given, device=setting.device, dtype=setting.dtype)
@@ -143,11 +143,3 @@ def _kernel(flow: Flow, fold: Fold, setting: Setting) -> Any:
         return Kernel(before=before, after=after, arguments=(x,))
 
     return build
-
-
-def _held(module: nn.Module) -> nn.Module:
-    """The module with its tensors of now, whatever is put into the module later."""
-    shell = copy.copy(module)
-    for key in ("_parameters", "_buffers", "_modules"):
-        vars(shell)[key] = dict(vars(module)[key])
-    return shell

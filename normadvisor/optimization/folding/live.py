@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import nn
@@ -15,7 +17,7 @@ from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.refusal import CannotChange
 from normadvisor.rewrite.model.slots import Slots
 
-__all__ = ["Live", "chained"]
+__all__ = ["Held", "Live", "chained"]
 
 
 class Live:
@@ -119,3 +121,31 @@ def chained(layers: Sequence[tuple[str, nn.Module]]) -> nn.Module:
     if len(kept) == 1 and not held:
         return kept[0][1]
     return nn.Sequential(OrderedDict(kept))
+
+
+class Held:
+    """A module as it is now, to be copied later, without keeping its tensors alive once the model has let go of them."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._shell = copy.copy(module)
+        vars(self._shell)["_modules"] = dict(module._modules)  # noqa: SLF001
+        self._tensors: dict[tuple[str, str], Any] = {}
+        for kind in ("_parameters", "_buffers"):
+            held = dict(vars(module)[kind])
+            self._tensors |= {(kind, name): None if value is None else ref(value) for name, value in held.items()}
+            vars(self._shell)[kind] = dict.fromkeys(held)
+
+    def copied(self) -> nn.Module:
+        """A copy of the module as it was.
+
+        Raises:
+            CannotChange: the model has been changed since, and the tensors are gone.
+
+        """
+        shell = copy.copy(self._shell)
+        tensors = {place: None if held is None else held() for place, held in self._tensors.items()}
+        if any(value is None for place, value in tensors.items() if self._tensors[place] is not None):
+            raise CannotChange("the layer has been changed since it was found")
+        for kind in ("_parameters", "_buffers"):
+            vars(shell)[kind] = {name: value for (of, name), value in tensors.items() if of == kind}
+        return copy.deepcopy(shell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from normadvisor.graph.leaves import foreign_hooks
 from normadvisor.graph.model import NodeInfo
 from normadvisor.optimization.folding.affine import Affine, affine_of
 from normadvisor.optimization.folding.channels import Laid, encode
@@ -12,7 +13,7 @@ from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.layers import LINEAR, Layer, layer_of
 from normadvisor.optimization.folding.movement import backward, forward
 
-__all__ = ["Fold", "Share", "Unfoldable", "search"]
+__all__ = ["Fold", "Share", "Unfoldable", "kept", "search"]
 
 _AFFINE = frozenset({"batch_norm", "affine"})
 
@@ -109,7 +110,7 @@ class _Search:
         if len(users) != 1:
             what = node.op.replace("_", " ")
             layers = (node.module,) if node.op in LINEAR else ()
-            raise _Stop(f"what the {what} before it gives is used {len(users)} times", layers)
+            raise _Stop(f"what the {what} before it gives is used elsewhere, too", layers)
 
     def _share(self, node: NodeInfo, laid: Laid, affine: Affine, *, shifts: bool, direct: bool) -> Share:
         layer = layer_of(self.flow, node)
@@ -179,7 +180,7 @@ class _Search:
 
         """
         calls = self.all_runs(node)
-        reason = self._kept(affine)
+        reason = kept(self.flow, affine)
         if reason:
             raise _Stop(reason)
         reasons: list[_Stop] = []
@@ -192,18 +193,6 @@ class _Search:
                 reasons.append(stop)
         # What it stands behind is what most people would look at; what it stands ahead of counts where that is a layer.
         raise next((stop for stop in reasons if stop.layers), reasons[0])
-
-    def _kept(self, affine: Affine) -> str:
-        """Why the module cannot be taken out; empty if it can."""
-        module = self.flow.modules[affine.name]
-        watched = self.flow.watched(affine.name, "")
-        if watched in self.flow.same(affine.name):
-            return "it has hooks"
-        for attribute in affine.roles.values():
-            reader = self.flow.read_elsewhere(getattr(module, attribute), affine.name)
-            if reader:
-                return f"its {attribute.replace('_', ' ')} is read in {reader}"
-        return ""
 
     def _once(self, shares: list[Share], affine: Affine, kind: str) -> tuple[Share, ...]:
         """One share for each layer.
@@ -235,6 +224,18 @@ class _Search:
             raise _Stop("it is not known which layers take it up")
         del affine
         return tuple(found.values())
+
+
+def kept(flow: Flow, affine: Affine) -> str:
+    """Why the module cannot be taken out, wherever it stands; empty if it can."""
+    module = flow.modules[affine.name]
+    if foreign_hooks(module):
+        return "it has hooks"
+    for attribute in affine.roles.values():
+        reader = flow.read_elsewhere(getattr(module, attribute), affine.name)
+        if reader:
+            return f"its {attribute.replace('_', ' ')} is read in {reader}"
+    return ""
 
 
 def search(flow: Flow) -> Iterator[Fold | Unfoldable]:

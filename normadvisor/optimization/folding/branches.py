@@ -1,0 +1,333 @@
+"""Parallel convolutions of one input whose outputs are added up: found in the forward that adds them, merged into one convolution."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from normadvisor.graph.canonical import module_op
+from normadvisor.graph.leaves import foreign_hooks
+from normadvisor.graph.model import NodeInfo
+from normadvisor.optimization.folding.affine import Affine, affine_of
+from normadvisor.optimization.folding.flow import Flow
+from normadvisor.optimization.folding.layers import Layer, layer_of
+from normadvisor.optimization.folding.search import kept
+from normadvisor.optimization.folding.sound import unsound
+from normadvisor.optimization.forward import LocalGraph
+from normadvisor.types import GROUPS
+
+__all__ = ["Branch", "Geometry", "Sum", "Unmergeable", "parallel", "sums"]
+
+_QUIET = frozenset({*GROUPS["identity_like"], *GROUPS["dropout_like"], "drop_path"})
+_ADDING = frozenset({operator.add, operator.iadd, torch.add})
+_ADDING_METHODS = frozenset({"add", "add_"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """What a convolution reads around each place, for each spatial axis."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """One addend."""
+
+    kind: str
+    """``conv``, ``norm``, or ``identity`` for the input itself."""
+    child: str = ""
+    """Name of the child of the adding module that is called, relative to it."""
+    name: str = ""
+    """Qualified name of the convolution or norm, which may stand deeper inside of that child."""
+    node: str = ""
+    """The call in the local graph."""
+    geometry: Geometry | None = None
+    affine: Affine | None = None
+    has_bias: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """Branches that can be one convolution."""
+
+    local: LocalGraph
+    root: str
+    """The node of the local graph that is the whole sum."""
+    branches: tuple[Branch, ...]
+    """The first is the convolution that takes the others up."""
+    others: tuple[str, ...]
+    """Nodes of the addends that stay."""
+    geometry: Geometry
+    """Of the merged convolution."""
+    norm: Affine | None
+    """A norm behind the sum that nothing else comes between, which is folded, too."""
+    call: int
+    """The run of the first convolution in the whole graph."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmergeable:
+    """A sum of parallel branches that stays."""
+
+    names: tuple[str, ...]
+    reason: str
+
+
+def parallel(flow: Flow) -> bool:
+    """Whether the model adds up the results of two convolutions, or of one and a value that the other addend comes from, anywhere.
+
+    A quick look at the whole graph, before the forward of each module is followed.
+    """
+    for node in flow.graph.nodes:
+        operands = flow.operands(node)
+        if node.op != "add" or len(operands) != 2:
+            continue
+        ends = [_end(flow, operand) for operand in operands]
+        sources = [{source.index for source in flow.operands(end)} | {end.index} for end in ends]
+        if any(end.op == "conv" for end in ends) and sources[0] & sources[1] or any(end.op == "add" for end in ends):
+            return True
+    return False
+
+
+def _end(flow: Flow, node: NodeInfo) -> NodeInfo:
+    """What a value is before it was handed on."""
+    while node.op in _QUIET and len(flow.operands(node)) == 1:
+        node = flow.operands(node)[0]
+    return node
+
+
+def sums(flow: Flow, local: LocalGraph) -> Iterator[Sum | Unmergeable]:
+    """The sums in the forward of one module."""
+    inner: set[fx.Node] = set()
+    for root in reversed(list(local.graph.nodes)):
+        if root in inner or not _adds(root):
+            continue
+        leaves = _leaves(flow, local, root, inner)
+        if leaves is None or len(leaves) < 2 or any(leaf.meta.get("shape") != root.meta.get("shape") for leaf in leaves):
+            continue
+        yield from _Tree(flow, local, root, leaves).found()
+
+
+def _adds(node: fx.Node) -> bool:
+    known = (node.op == "call_function" and node.target in _ADDING) or (node.op == "call_method" and node.target in _ADDING_METHODS)
+    return known and len(node.args) == 2 and not node.kwargs
+
+
+def _leaves(flow: Flow, local: LocalGraph, root: fx.Node, inner: set[fx.Node]) -> list[fx.Node] | None:
+    """The addends; ``None`` if a part of the sum is used elsewhere or a number is added."""
+    found: list[fx.Node] = []
+    waiting: list[Any] = list(reversed(root.args))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, int | float) and node == 0:
+            continue
+        if not isinstance(node, fx.Node):
+            return None
+        if len(node.users) == 1 and _adds(node):
+            inner.add(node)
+            waiting += reversed(node.args)
+        elif len(node.users) == 1 and len(node.all_input_nodes) == 1 and _is_quiet(flow, local, node):
+            waiting.append(node.args[0])
+        else:
+            found.append(node)
+    return found
+
+
+def _is_quiet(flow: Flow, local: LocalGraph, node: fx.Node) -> bool:
+    """Whether a call of a child hands on what it was given."""
+    if node.op != "call_module" or len(node.args) != 1 or node.kwargs:
+        return False
+    return isinstance(flow.modules.get(_joined(local.name, str(node.target))), nn.Identity) or not _work(flow, local, node)
+
+
+def _joined(name: str, child: str) -> str:
+    return f"{name}.{child}" if name else child
+
+
+def _work(flow: Flow, local: LocalGraph, node: fx.Node) -> list[NodeInfo]:
+    """What a child does, but for handing values on."""
+    path = _joined(local.name, str(node.target))
+    inside = [n for n in flow.graph.nodes if n.module == path or n.module.startswith(f"{path}.")]
+    return [n for n in inside if n.op not in {"param", "constant"} and not (n.op in _QUIET and _is_still(n))]
+
+
+def _is_still(node: NodeInfo) -> bool:
+    return node.op in GROUPS["identity_like"] or node.training is False or node.attrs.get("training") is False
+
+
+@dataclass(slots=True)
+class _Tree:
+    flow: Flow
+    local: LocalGraph
+    root: fx.Node
+    leaves: list[fx.Node]
+
+    def found(self) -> Iterator[Sum | Unmergeable]:
+        """For the input that most branches share, what they make together."""
+        named = {leaf: self._branch(leaf) for leaf in self.leaves}
+        inputs = {leaf: leaf.args[0] for leaf, branch in named.items() if isinstance(branch, Branch)}
+        for source in dict.fromkeys(inputs.values()):
+            branches = [branch for leaf, branch in named.items() if isinstance(branch, Branch) and inputs[leaf] is source]
+            if not any(branch.kind == "conv" for branch in branches):
+                continue
+            same = [leaf for leaf in self.leaves if leaf is source]
+            branches += [Branch(kind="identity", node=source.name) for _ in same]
+            if len(branches) < 2:
+                continue
+            others = [leaf for leaf in self.leaves if leaf is not source and not (leaf in inputs and inputs[leaf] is source)]
+            made = self._made(branches, others)
+            names = tuple(branch.name for branch in branches if branch.name)
+            yield Unmergeable(names=names, reason=made) if isinstance(made, str) else made
+            return  # What is left of the sum is looked at again once this is done.
+
+    def _branch(self, leaf: fx.Node) -> Branch | str:
+        if leaf.op != "call_module" or len(leaf.args) != 1 or leaf.kwargs or len(leaf.users) != 1 or not isinstance(leaf.args[0], fx.Node):
+            return "it is no call of a layer on one value"
+        work = _work(self.flow, self.local, leaf)
+        if len(work) != 1:
+            return "it does more than one thing"
+        node, child = work[0], str(leaf.target)
+        watched = self.flow.watched(node.module, _joined(self.local.name, "").rstrip("."))
+        if watched:
+            return f"{watched} has hooks"
+        if node.op == "conv":
+            layer = layer_of(self.flow, node)
+            geometry = _geometry(self.flow.modules[node.module], layer) if isinstance(layer, Layer) else None
+            if not isinstance(layer, Layer) or geometry is None:
+                return "its weight or padding is not known"
+            return Branch(kind="conv", child=child, name=node.module, node=leaf.name, geometry=geometry, has_bias=layer.has_bias)
+        affine = affine_of(self.flow, node)
+        if not isinstance(affine, Affine) or affine.rest or affine.axis != 1 or kept(self.flow, affine):
+            return "it is no norm that can be taken out"
+        return Branch(kind="norm", child=child, name=node.module, node=leaf.name, affine=affine)
+
+    def _made(self, branches: list[Branch], others: list[fx.Node]) -> Sum | str:
+        convolutions = sorted((b for b in branches if b.geometry is not None), key=lambda b: -sum(_kernel(b)))
+        main = convolutions[0]
+        modules: dict[str, Any] = self.flow.modules
+        merged = _common([branch.geometry for branch in convolutions if branch.geometry is not None])
+        if merged is None:
+            return "the parallel convolutions look at places that no common kernel has"
+        whole: Any = modules[main.name]
+        widths = {(modules[b.name].in_channels, modules[b.name].out_channels) for b in convolutions}
+        if len(widths) != 1:
+            return "the parallel convolutions have different numbers of channels"
+        around = [branch for branch in branches if branch.geometry is None]
+        if around and (whole.in_channels != whole.out_channels or set(merged.stride) != {1} or not _centred(merged)):
+            return "the convolution beside the plain value has no place in its middle"
+        for branch in around:
+            if branch.affine is not None and (reason := unsound(modules[branch.name], branch.affine)):
+                return reason
+        if len({id(modules[b.name]) for b in branches if b.name}) != sum(bool(b.name) for b in branches):
+            return "a layer runs in several branches"
+        if any(len(self._runs(branch.name)) != 1 for branch in branches if branch.name):
+            return "a layer of the sum runs more than once"
+        if main.geometry != merged and not _is_plain(whole):
+            return "the convolution that would take the others up has a forward of its own"
+        call = self._runs(main.name)[0]
+        if self._overwritten(branches):
+            return "a value that is used elsewhere is written over"
+        ordered = (main, *(branch for branch in branches if branch is not main))
+        return Sum(
+            local=self.local, root=self.root.name, branches=ordered, others=tuple(leaf.name for leaf in others), geometry=merged,
+            norm=None if others else self._norm_behind(), call=call.index,
+        )  # fmt: skip
+
+    def _runs(self, name: str) -> list[NodeInfo]:
+        same = self.flow.same(name)
+        return [node for node in self.flow.graph.nodes if node.module in same and node.op not in {"param", "constant", *_QUIET}]
+
+    def _overwritten(self, branches: list[Branch]) -> bool:
+        """Whether the sum is written into the input of the branches, which others may read."""
+        plain = {branch.node for branch in branches if branch.kind == "identity"}
+        node: Any = self.root
+        while isinstance(node, fx.Node) and _adds(node):
+            if node.target in {operator.iadd, "add_"} and isinstance(node.args[0], fx.Node) and node.args[0].name in plain:
+                return True
+            node = node.args[0]
+        return False
+
+    def _norm_behind(self) -> Affine | None:
+        """A norm that is all that uses the sum, and runs only here."""
+        by_name = {node.name: node for node in self.flow.graph.nodes}
+        del by_name
+        users = list(self.root.users)
+        if len(users) != 1 or users[0].op != "call_module" or len(users[0].args) != 1 or users[0].kwargs:
+            return None
+        path = _joined(self.local.name, str(users[0].target))
+        runs = [n for n in self.flow.graph.nodes if n.module in self.flow.same(path) and n.op in {"batch_norm", "affine"}]
+        if len(runs) != 1 or path not in self.flow.modules or foreign_hooks(self.flow.modules[path]):
+            return None
+        affine = affine_of(self.flow, runs[0])
+        if not isinstance(affine, Affine) or affine.axis != 1 or kept(self.flow, affine) or unsound(self.flow.modules[path], affine):
+            return None
+        return affine
+
+
+def _kernel(branch: Branch) -> tuple[int, ...]:
+    return branch.geometry.kernel if branch.geometry is not None else ()
+
+
+def _is_plain(module: nn.Module) -> bool:
+    known = module_op(type(module))
+    return known is not None and type(module).forward is known[1].forward
+
+
+def _geometry(module: Any, layer: Layer) -> Geometry | None:
+    """Of a convolution that pads with zeros by itself."""
+    if not _is_plain(module) or module.padding_mode != "zeros":
+        return None
+    padding = module.padding
+    if isinstance(padding, str):
+        reach = [dilation * (kernel - 1) for dilation, kernel in zip(module.dilation, module.kernel_size, strict=True)]
+        if padding == "same" and any(each % 2 for each in reach):
+            return None
+        padding = tuple(each // 2 if padding == "same" else 0 for each in reach)
+    return Geometry(
+        kernel=tuple(module.kernel_size), stride=tuple(module.stride), padding=tuple(padding), dilation=tuple(module.dilation),
+        groups=layer.groups,
+    )  # fmt: skip
+
+
+def _common(geometries: list[Geometry]) -> Geometry | None:
+    """Of one convolution that can be all of them: kernels are laid over one another where they meet the same places.
+
+    With kernel size ``k``, dilation ``d`` and padding ``p`` the outputs of two convolutions have the same size for every input if
+    ``d * (k - 1) - 2 * p`` is the same, and tap ``j`` reads the place ``j * d - p``.
+    """
+    first = geometries[0]
+    if any(each.groups != first.groups or each.stride != first.stride for each in geometries):
+        return None
+    kernel, padding, dilations = [], [], []
+    for axis in range(len(first.kernel)):
+        wide = {each.dilation[axis] for each in geometries if each.kernel[axis] > 1}
+        reaches = {each.dilation[axis] * (each.kernel[axis] - 1) - 2 * each.padding[axis] for each in geometries}
+        if len(wide) > 1 or len(reaches) > 1:
+            return None
+        dilation = next(iter(wide), 1)
+        most = max(each.padding[axis] for each in geometries)
+        taps = {each.kernel[axis] + 2 * (most - each.padding[axis]) // dilation for each in geometries}
+        if any((most - each.padding[axis]) % dilation for each in geometries) or len(taps) != 1:
+            return None
+        kernel.append(taps.pop())
+        padding.append(most)
+        dilations.append(dilation)
+    return Geometry(kernel=tuple(kernel), stride=first.stride, padding=tuple(padding), dilation=tuple(dilations), groups=first.groups)
+
+
+def _centred(geometry: Geometry) -> bool:
+    """Whether a tap reads the very place that the output stands at, and outputs are as many as inputs."""
+    return all(
+        padding % dilation == 0 and dilation * (kernel - 1) == 2 * padding
+        for kernel, padding, dilation in zip(geometry.kernel, geometry.padding, geometry.dilation, strict=True)
+    )
