@@ -1,0 +1,16 @@
+"""Add + LayerNorm and add + RMSNorm: the residual connection and the norm behind it in one pass, forward and backward."""
+
+from normadvisor.fused.add_norm.functional import add_layer_norm, add_rms_norm
+from normadvisor.fused.add_norm.implementations import IMPLEMENTATIONS, implementation, implementations
+from normadvisor.fused.add_norm.modules import FusedAddLayerNorm, FusedAddRMSNorm, run_add_norm
+
+__all__ = [
+    "IMPLEMENTATIONS",
+    "FusedAddLayerNorm",
+    "FusedAddRMSNorm",
+    "add_layer_norm",
+    "add_rms_norm",
+    "implementation",
+    "implementations",
+    "run_add_norm",
+]
