@@ -212,7 +212,7 @@ class _Run:
             # A draw that began before this is over may take as long as all before it.
             return verify(model, self._rules, job, phase, edits=self._edits, seconds=self._limits.timeout), False
         try:
-            loaded = load(model.target, real=model.probing is not None)
+            loaded = load(model.target, real=model.runs)
         except NormAdvisorError as error:
             # Without a cause it is our own judgement on this one name; with one, the file itself failed.
             return failed(name, problem_of(error, name)), error.__cause__ is not None
@@ -234,6 +234,14 @@ class _Run:
             self._send(_message(index, result) | {"kind": "partial"})
             worker = Worker(phase, lambda part: self._send({"kind": "part", "model": index, "part": part}))
             result = probed(model, prepared, loaded, result, known, self._rules, worker)
+        elif model.optimizing is not None:
+            from normadvisor.api.optimizing import optimized
+            from normadvisor.api.probing import Worker
+
+            _use_threads(model.optimizing.options.threads or self._limits.threads)
+            self._send(_message(index, result) | {"kind": "partial"})
+            worker = Worker(phase, lambda part: self._send({"kind": "part", "model": index, "part": part}))
+            result = optimized(model, model.optimizing, loaded, result, known, self._rules, worker)
         files: tuple[str, ...] = ()
         if job.list_files:
             from normadvisor.api.imported import imported_files
@@ -262,8 +270,10 @@ class _Run:
                 raise
             # With batches of the user's it can be measured all the same.
             return untraced(name, error), None
+        # What replacements find is said once they are measured.
+        rules = () if model.optimizing is not None else self._rules
         result = examine(
-            built.model, self._rules, target=name, inputs=model.inputs, context=model.context, root=model.root, sites=built.sites,
+            built.model, rules, target=name, inputs=model.inputs, context=model.context, root=model.root, sites=built.sites,
             defined_at=built.defined_at, show_graph=self._job.show_graph, phase=phase, edits=self._edits, conversion=self._job.conversion,
             known=known,
         )  # fmt: skip
@@ -294,4 +304,5 @@ def _message(index: int, result: Examined) -> dict[str, Any]:
         "files": list(result.files),
         "measurements": None if result.measurements is None else result.measurements.to_dict(),
         "withdrawn": [write_withdrawn(item) for item in result.withdrawn],
+        "optimization": None if result.optimization is None else result.optimization.to_dict(),
     }

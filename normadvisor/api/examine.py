@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from normadvisor.rulebook.model import Rule
     from normadvisor.targets.build import Built
     from normadvisor.targets.inputs import Inputs
+    from normadvisor.types.optimization import Optimization
 
 __all__ = ["Examined", "Traced", "examine", "failed", "problem_of", "trace_built", "traced", "untraced"]
 
@@ -53,6 +54,8 @@ class Examined:
     """What was measured; ``None`` where nothing was."""
     withdrawn: tuple[Withdrawn, ...] = ()
     """Findings that measurements contradict."""
+    optimization: Optimization | None = None
+    """What came of optimizing it; ``None`` where that was not asked."""
 
 
 @dataclass(frozen=True, slots=True)

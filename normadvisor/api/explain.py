@@ -9,7 +9,7 @@ import sysconfig
 from pathlib import Path
 
 from normadvisor.api.attempt import MAX_PRINTED, Attempt
-from normadvisor.api.job import PROBING
+from normadvisor.api.job import OPTIMIZING, PROBING
 from normadvisor.types import Location, Problem
 
 __all__ = ["explain"]
@@ -51,9 +51,10 @@ def _words(attempt: Attempt, target: str, doing: str) -> tuple[str, str | None]:
     if attempt.overdue:
         seconds = attempt.limits.seconds(doing)
         message = f"{doing} {target} took longer than {attempt.limits.timeout if seconds is None else seconds:g} s"
-        if doing == PROBING:
+        if doing in {PROBING, OPTIMIZING}:
             during = f" ({attempt.part})" if attempt.part else ""
-            return f"{message}{during}", "a step does not end, or is too long: raise --budget, or lower --batch-size"
+            what = "step" if doing == PROBING else "pass"
+            return f"{message}{during}", f"a {what} does not end, or is too long: raise --budget, or lower --batch-size"
         guard = "move what runs as a script under if __name__ == '__main__':, or " if doing == "importing" else ""
         return message, f"{guard}raise the limit with --timeout"
     status = attempt.status

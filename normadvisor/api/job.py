@@ -10,12 +10,14 @@ from typing import TypeAlias
 from normadvisor.config.ranks import RankEnvironment
 from normadvisor.targets.parse import Target
 from normadvisor.types import Operation, RunContext
+from normadvisor.types.optimization import OptimizeOptions
 from normadvisor.types.probing import ProbeOptions
 
 __all__ = [
     "CONVERT",
     "LOADING_DATA",
     "MEETING",
+    "OPTIMIZING",
     "PROBING",
     "Announcement",
     "Contents",
@@ -24,6 +26,7 @@ __all__ = [
     "Limits",
     "Meeting",
     "ModelJob",
+    "Optimizing",
     "Probing",
     "ProofRequest",
 ]
@@ -34,6 +37,8 @@ MEETING = "gathering the ranks for"
 """Phase in which processes that measure a model together wait for each other."""
 PROBING = "probing"
 """Phase in which a model is trained for a few steps."""
+OPTIMIZING = "optimizing"
+"""Phase in which replacements are tried on a model."""
 _CLOCK_STARTS: Mapping[str, float] = {"importing": 1.0, "building": 1.0, "proving": 3.0, LOADING_DATA: 1.0, MEETING: 3.0}
 """Phases that have a time limit to themselves and what follows them, in times :attr:`Limits.timeout`; a model is imported, built, traced
 and matched. Comparing runs it forward and backward several times in double precision."""
@@ -54,7 +59,7 @@ class Limits:
     memory: int = 8192
     """MiB beyond what torch itself takes."""
     probing: float = 180.0
-    """Seconds for measuring it."""
+    """Seconds for measuring or optimizing it."""
     threads: int | None = None
     """Threads that torch computes with where a model is measured; torch decides when ``None``. All else runs on one thread."""
     side_by_side: bool = False
@@ -62,7 +67,7 @@ class Limits:
 
     def seconds(self, phase: str) -> float | None:
         """Seconds for a phase and those that follow it; ``None`` where the clock of the phase before goes on."""
-        if phase == PROBING:
+        if phase in {PROBING, OPTIMIZING}:
             return self.probing
         factor = _CLOCK_STARTS.get(phase)
         return None if factor is None else self.timeout * factor
@@ -77,6 +82,15 @@ class Probing:
     """Returns batches; random ones are drawn when ``None``."""
     loss: Target | None = None
     """Is the loss; chosen by name or by the output when ``None``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimizing:
+    """How a model is optimized, and where the result goes."""
+
+    options: OptimizeOptions = field(default_factory=OptimizeOptions)
+    save: Path | None = None
+    """File for the optimized model, absolute; it is not written when ``None``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +125,13 @@ class ModelJob:
     """How it is measured; it is not when ``None``."""
     meeting: Meeting | None = None
     """With which other processes; alone when ``None``."""
+    optimizing: Optimizing | None = None
+    """How it is optimized; it is not when ``None``."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is run with real weights, on its device."""
+        return self.probing is not None or self.optimizing is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

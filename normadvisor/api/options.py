@@ -11,6 +11,7 @@ from normadvisor.config import Settings
 from normadvisor.types import Report, RunContext
 
 if TYPE_CHECKING:
+    from normadvisor.api.job import Optimizing
     from normadvisor.rulebook.model import Rule
 
 __all__ = ["CheckOptions", "Checked"]
@@ -39,6 +40,8 @@ class CheckOptions:
     probing: Mapping[str, Any] | None = None
     """How to measure the models: fields of :class:`normadvisor.types.ProbeOptions`, which take precedence over the settings. Nothing is
     measured when ``None``."""
+    optimizing: Optimizing | None = None
+    """How to optimize the models; they are not when ``None``."""
     static_rules: bool = True
     """Whether findings that rest on the structure of models, and on scripts, are reported."""
 

@@ -7,8 +7,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from normadvisor.api.job import Job
-from normadvisor.api.wire import read_finding, read_key_map, read_measurements, read_problem, read_proof, read_summary, read_withdrawn
+from normadvisor.api.wire import (
+    read_finding,
+    read_key_map,
+    read_measurements,
+    read_optimization,
+    read_problem,
+    read_proof,
+    read_summary,
+    read_withdrawn,
+)
 from normadvisor.types import Finding, Measurements, ModelSummary, Problem, Report, TraceKind, Withdrawn
+from normadvisor.types.optimization import Optimization
 
 if TYPE_CHECKING:
     from normadvisor.rewrite.keys import KeyMap
@@ -49,6 +59,8 @@ class Outcome:
     """What was measured; ``None`` where nothing was."""
     withdrawn: tuple[Withdrawn, ...] = ()
     """Findings that measurements contradict."""
+    optimization: Optimization | None = None
+    """What came of optimizing it; ``None`` where that was not asked, or it could not be done."""
 
     def failed_later(self, problem: Problem, phase: str) -> Self:
         """The same, where the worker ended after this was found."""
@@ -82,6 +94,7 @@ def outcome_of(message: Mapping[str, Any], job: Job, index: int) -> Outcome:
             files=tuple(str(path) for path in message["files"]),
             measurements=None if message["measurements"] is None else read_measurements(message["measurements"]),
             withdrawn=tuple(read_withdrawn(item) for item in message["withdrawn"]),
+            optimization=None if message["optimization"] is None else read_optimization(message["optimization"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"the worker's answer about {target} cannot be read"
@@ -114,6 +127,7 @@ def report_of(outcomes: list[Outcome], *, debug: bool = False) -> Report:
         graphs=tuple(outcome.table for outcome in outcomes if outcome.table is not None),
         measurements=tuple(found for outcome in outcomes if (found := _with_inputs(outcome)) is not None),
         withdrawn=tuple(item for outcome in outcomes for item in outcome.withdrawn),
+        optimizations=tuple(outcome.optimization for outcome in outcomes if outcome.optimization is not None),
     )
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from normadvisor.api.job import Job, ModelJob
+from normadvisor.api.job import Job, ModelJob, Optimizing
 from normadvisor.api.survey import Surveys
 from normadvisor.config import ModelConfig, Settings
 from normadvisor.errors import NormAdvisorError, UsageError
@@ -134,7 +134,7 @@ class Planner:
 
     def plan(
         self, settings: Settings, *, inputs: Sequence[str] = (), flags: RunContext, show_graph: bool = False,
-        probing: Mapping[str, Any] | None = None,
+        probing: Mapping[str, Any] | None = None, optimizing: Optimizing | None = None,
     ) -> Plan:  # fmt: skip
         """Find every model.
 
@@ -144,13 +144,14 @@ class Planner:
             flags: context from the command line; it takes precedence over comments, and those over the configuration.
             show_graph: whether to render graphs.
             probing: how models are measured, from the command line; they are not when ``None``.
+            optimizing: how models are optimized; they are not when ``None``.
 
         Raises:
             UsageError: there is nothing to check.
 
         """
         self.check_not_empty(settings)
-        maker = _Maker(self, settings, tuple(inputs), flags, show_graph, probing)
+        maker = _Maker(self, settings, tuple(inputs), flags, show_graph, probing, optimizing)
         maker.plan.problems += self.problems
         if self.texts:
             for target in self.targets:
@@ -174,6 +175,7 @@ class _Maker:
     flags: RunContext
     show_graph: bool
     probing: Mapping[str, Any] | None = None
+    optimizing: Optimizing | None = None
     plan: Plan = field(default_factory=Plan)
     entries: list[tuple[Target, ModelConfig]] = field(default_factory=list)
     seen: set[Path] = field(default_factory=set)
@@ -262,7 +264,9 @@ class _Maker:
             from normadvisor.api.wanted import wanted_probing
 
             probing = wanted_probing(self.probing, entry, self.settings, self.planner.cwd)
-        return ModelJob(target=target, context=context, inputs=inputs, root=self._root(target), probing=probing)
+        return ModelJob(
+            target=target, context=context, inputs=inputs, root=self._root(target), probing=probing, optimizing=self.optimizing
+        )  # fmt: skip
 
     def _pragma(self, target: Target) -> RunContext:
         path = target.path or self.planner.source_of(target.module)

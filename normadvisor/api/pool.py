@@ -136,7 +136,7 @@ class _Run:
         rest = replace(job, models=job.models[first:])
         number = self._pool._next_number()  # noqa: SLF001
         # What is measured computes on every core, and would be measured wrong with others beside it.
-        alone = alone or (not self._pool.limits.side_by_side and any(model.probing is not None for model in rest.models))
+        alone = alone or (not self._pool.limits.side_by_side and any(model.runs for model in rest.models))
         return Attempt(number=number, job=rest, limits=self._pool.limits, first=first, position=position, alone=alone)
 
     def _start_some(self) -> None:

@@ -109,7 +109,8 @@ class Scripts:
             return Plan(problems=self._planner.static_problems(self._settings), files=files, notes=[self._untraced()])
         options = self._options
         plan = self._planner.plan(
-            self._settings, inputs=options.inputs, flags=options.context, show_graph=options.show_graph, probing=options.probing
+            self._settings, inputs=options.inputs, flags=options.context, show_graph=options.show_graph, probing=options.probing,
+            optimizing=options.optimizing,
         )
         learnt = self.reading.learnt(self._label)
 

@@ -12,11 +12,19 @@ if TYPE_CHECKING:
     from normadvisor.rulebook import RuleBook
     from normadvisor.rulebook.model import Rule
 
-__all__ = ["load_selected"]
+__all__ = ["REPLACEMENTS", "load_selected"]
 
 
-def load_selected(settings: Settings) -> tuple[RuleBook, list[Rule]]:
+REPLACEMENTS = "NA7"
+"""What the ids of rules about faster replacements begin with."""
+
+
+def load_selected(settings: Settings, *, replacements: bool = False) -> tuple[RuleBook, list[Rule]]:
     """All rules, and those that the settings select.
+
+    Args:
+        settings: what is selected, ignored, and how severe it is.
+        replacements: whether to select all rules about faster replacements that are not ignored, in place of what the settings select.
 
     Raises:
         RuleError: a rule file or a selector is wrong; a selector's error says where in the configuration it stands.
@@ -25,10 +33,11 @@ def load_selected(settings: Settings) -> tuple[RuleBook, list[Rule]]:
     from normadvisor.rulebook import load_rules, select_rules
 
     book = load_rules(settings.rules)
+    select, extend = (settings.select, settings.extend_select) if not replacements else ((REPLACEMENTS,), ())
+    if replacements and not any(name.startswith(REPLACEMENTS) for name in book.rules):
+        return book, []
     try:
-        rules = select_rules(
-            book, select=settings.select, ignore=settings.ignore, extend_select=settings.extend_select, severity=settings.severity
-        )
+        rules = select_rules(book, select=select, ignore=settings.ignore, extend_select=extend, severity=settings.severity)
     except RuleError as error:
         places = (place for key, place in settings.locations.items() if f"'{key.partition('.')[0]}'" in error.message)
         raise RuleError(error.message, location=error.location or next(places, None), hint=error.hint) from error

@@ -17,7 +17,9 @@ from normadvisor.api.plan import Plan, Planner
 from normadvisor.api.progress import ProgressCallback
 from normadvisor.api.scripts import Scripts
 from normadvisor.api.selection import load_selected
+from normadvisor.api.wanted import optimizing_seconds
 from normadvisor.config import Settings
+from normadvisor.errors import UsageError
 from normadvisor.types import Finding, Location, Problem, Report
 
 if TYPE_CHECKING:
@@ -69,12 +71,14 @@ class Session:
             self._planner.check_not_empty(self.settings)
             self._book: RuleBook
             self.rules: Sequence[Rule]
-            self._book, self.rules = load_selected(self.settings)
+            self._book, self.rules = load_selected(self.settings, replacements=options.optimizing is not None)
             self.scripts = Scripts(self._planner, self.settings, self.rules, options)
             self.scripts.read(progress)
             self.plan = self.scripts.plan()
-            if options.probing is not None and not (self.plan.jobs or self.plan.problems):
-                self.plan.problems.append(_nothing_to_measure(targets))
+            if self._runs and not (self.plan.jobs or self.plan.problems):
+                self.plan.problems.append(_nothing_to_measure(targets, "probe" if options.optimizing is None else "optimize"))
+            if options.optimizing is not None and options.optimizing.save is not None:
+                _check_one_model(self.plan)
             failing.pop_all()
 
     def __enter__(self) -> Self:
@@ -86,6 +90,11 @@ class Session:
     def close(self) -> None:
         """End every process."""
         self._stack.close()
+
+    @property
+    def _runs(self) -> bool:
+        """Whether models are run with real weights."""
+        return self._options.probing is not None or self._options.optimizing is not None
 
     def run(self, jobs: Sequence[Job], progress: ProgressCallback | None = None) -> list[list[Outcome]]:
         """Have workers look at models: for each job the outcomes of its models, in order."""
@@ -118,25 +127,28 @@ class Session:
         options = self._options
         counted = [rule for rule in self.rules if (options.static_rules if rule.scope != "probe" else options.probing is not None)]
         report = _suppressed(_once(_of(report, counted)), plan, settings, self._book, counted, use_baseline=options.use_baseline)
-        report = replace(report, probed=options.probing is not None)
+        report = replace(report, probed=options.probing is not None, optimized=options.optimizing is not None)
         return Checked(report=report, settings=settings, rules={rule.id: rule for rule in self.rules})
 
     def _limits(self) -> Limits:
         limits = Limits(timeout=self.settings.timeout, memory=self.settings.memory)
-        if self._options.probing is None:
+        if not self._runs:
             return limits
         from normadvisor.api.threads import threads_to_use
         from normadvisor.api.wanted import wanted_budget
 
         # Measuring keeps its budget itself; a step that does not end is what this is for.
-        seconds = _LATE * wanted_budget(self._options.probing, self.settings) + limits.timeout
+        if self._options.optimizing is not None:
+            seconds = optimizing_seconds(self._options.optimizing.options, limits.timeout)
+        else:
+            seconds = _LATE * wanted_budget(self._options.probing or {}, self.settings) + limits.timeout
         return replace(limits, probing=seconds, threads=threads_to_use())
 
     def _workers(self) -> WorkerPool:
         from normadvisor.api import pool
 
         fork = self._options.fork
-        if fork is None and self._options.probing is not None and sys.platform == "darwin":
+        if fork is None and self._runs and sys.platform == "darwin":
             fork = False  # Metal does not work in a process that was forked
         return self._stack.enter_context(pool.WorkerPool(jobs=self._options.jobs, fork=fork))
 
@@ -145,10 +157,23 @@ _LATE = 1.5
 """How often the budget of a measurement goes into the time after which it is ended from outside."""
 
 
-def _nothing_to_measure(targets: Sequence[str]) -> Problem:
+def _check_one_model(plan: Plan) -> None:
+    """Refuse to save several models into one file.
+
+    Raises:
+        UsageError: there are several.
+
+    """
+    names = [str(model.target) for job in plan.jobs for model in job.models]
+    if len(names) > 1:
+        some = ", ".join(names[:4]) + (" ..." if len(names) > 4 else "")
+        raise UsageError(f"--save takes one model, and there are {len(names)}: {some}", hint=f"name one of them: {names[0]}")
+
+
+def _nothing_to_measure(targets: Sequence[str], what: str) -> Problem:
     label = ", ".join(targets) or "the configuration"
     hint = "name one that builds without arguments, or file.py:Name(key=1)"
-    return Problem(target=label, message="there is no model to probe", hint=hint)
+    return Problem(target=label, message=f"there is no model to {what}", hint=hint)
 
 
 def _check_probing(flags: Mapping[str, Any], cwd: Path) -> None:

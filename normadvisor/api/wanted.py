@@ -11,12 +11,29 @@ from normadvisor.config import ModelConfig, Settings
 from normadvisor.errors import ConfigError, NormAdvisorError, TargetError, UsageError
 from normadvisor.targets.parse import WHAT_TARGETS_ARE, Target, TargetKind, parse_target
 from normadvisor.types import LOSSES, Location, ProbeOptions
+from normadvisor.types.optimization import OptimizeOptions
 from normadvisor.types.words import nearest
 
-__all__ = ["DEFAULT_BUDGET", "function_target", "is_function", "wanted_budget", "wanted_probing"]
+__all__ = [
+    "DEFAULT_BUDGET",
+    "OPTIMIZE_BUDGET",
+    "function_target",
+    "is_function",
+    "optimizing_seconds",
+    "wanted_budget",
+    "wanted_probing",
+]
 
 DEFAULT_BUDGET = 60.0
 """Seconds for measuring a model where nobody says how many."""
+OPTIMIZE_BUDGET = 120.0
+"""Seconds for all measurements of a model that is optimized, where nobody says how many."""
+_BEYOND = 3.0
+"""How often that budget goes into the time after which optimizing is ended from outside: a busy machine is waited for."""
+_PROVING = 5.0
+"""Times the limit of one model for what is proven, which no budget counts."""
+_COMPILING = 900.0
+"""Seconds for compiling twice; large models take minutes."""
 
 
 def wanted_probing(flags: Mapping[str, Any], entry: ModelConfig | None, settings: Settings, cwd: Path) -> Probing:
@@ -92,3 +109,15 @@ def wanted_budget(flags: Mapping[str, Any], settings: Settings) -> float:
         return float(flags["budget"])
     default = float(settings.probe.get("budget", DEFAULT_BUDGET))
     return max([default, *(float(entry.probe["budget"]) for entry in settings.models if "budget" in entry.probe)])
+
+
+def optimizing_seconds(options: OptimizeOptions, timeout: float) -> float:
+    """Seconds after which optimizing a model is ended from outside.
+
+    Args:
+        options: with the budget for measuring.
+        timeout: seconds that one model may take for everything else.
+
+    """
+    budget = OPTIMIZE_BUDGET if options.budget is None else options.budget
+    return _BEYOND * budget + _PROVING * timeout + (_COMPILING if options.compile else 0.0)

@@ -7,11 +7,12 @@ limited in size, checked for its types, and a line that is no message is kept as
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.types import Edit, Finding, Fix, Location, Measurements, ModelSummary, Operation, Problem, TraceKind, Withdrawn
+from normadvisor.types.optimization import Optimization, Ratio
 
 if TYPE_CHECKING:
     from normadvisor.rewrite.keys import KeyMap
@@ -25,6 +26,7 @@ __all__ = [
     "read_key_map",
     "read_location",
     "read_measurements",
+    "read_optimization",
     "read_problem",
     "read_proof",
     "read_summary",
@@ -162,6 +164,44 @@ def read_withdrawn(data: Mapping[str, Any]) -> Withdrawn:
 
     """
     return Withdrawn(finding=read_finding(data["finding"]), reason=_text(data["reason"]))
+
+
+def read_optimization(data: Mapping[str, Any]) -> Optimization:
+    """Read back what :meth:`Optimization.to_dict` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: ``data`` is none.
+
+    """
+    found = Optimization.from_dict(data)
+    for text in (found.target, found.mode, found.device, found.dtype, found.inputs, found.saved, *found.notes):
+        _text(text)
+    for key, words in found.keys.items():
+        _text(key), _text(words)
+    for row in found.replacements:
+        for text in (row.rule, row.stage, row.pattern, row.replacement, row.proof, row.reason, *row.modules, *row.left_out):
+            _text(text)
+    for left in found.left:
+        for text in (left.rule, left.reason, *left.modules):
+            _text(text)
+    for variant in found.variants:
+        _text(variant.name), _text(variant.reason)
+    for ratio in _ratios(found):
+        _numbers(ratio.median, ratio.low, ratio.high, ratio.before, ratio.after)
+        _count(ratio.pairs)
+    return found
+
+
+def _ratios(found: Optimization) -> Iterator[Ratio]:
+    every = [found.end_to_end, *(variant.end_to_end for variant in found.variants)]
+    every += [ratio for row in found.replacements for ratio in (row.kernel, row.end_to_end)]
+    yield from (ratio for ratio in every if ratio is not None)
+
+
+def _numbers(*values: object) -> None:
+    for value in values:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise TypeError(value)
 
 
 def _check_fix(fix: Fix) -> None:

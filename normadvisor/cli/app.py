@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from normadvisor.cli import audit, check, fix, probe, rule
+from normadvisor.cli import audit, check, fix, optimize, probe, rule
 from normadvisor.cli.quick import QuickCommand, QuickGroup
 
 __all__ = ["app"]
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("check", cls=QuickCommand)(check.check_command)
 app.command("fix", cls=QuickCommand)(fix.fix_command)
 app.command("probe", cls=QuickCommand)(probe.probe_command)
+app.command("optimize", cls=QuickCommand)(optimize.optimize_command)
 app.command("audit", cls=QuickCommand)(audit.audit_command)
 app.add_typer(rule.app, name="rule")
 

@@ -12,6 +12,7 @@ from normadvisor.cli.printing import Printing, check_format, check_writable
 if TYPE_CHECKING:
     from normadvisor.api.check import CheckOptions
     from normadvisor.config import Settings
+    from normadvisor.types.optimization import OptimizeOptions
 
 __all__ = ["check_options", "printing_of", "settings_finder"]
 
@@ -19,12 +20,16 @@ _CONTEXT = ("batch_size", "task", "loss", "world_size", "precision", "distribute
 _SETTINGS = ("select", "ignore", "extend_select", "severity", "rules", "baseline", "fail_on", "exclude", "timeout", "memory")
 
 
-def check_options(given: Mapping[str, Any], *, probing: Mapping[str, Any] | None = None, static_rules: bool = True) -> CheckOptions:
+def check_options(
+    given: Mapping[str, Any], *, probing: Mapping[str, Any] | None = None, optimizing: tuple[OptimizeOptions, Path | None] | None = None,
+    static_rules: bool = True,
+) -> CheckOptions:  # fmt: skip
     """How to check.
 
     Args:
         given: the parameters of the command, by name.
         probing: how to measure; nothing is measured when ``None``.
+        optimizing: how to optimize, and the file for the optimized model; nothing is optimized when ``None``.
         static_rules: whether findings that rest on the structure of models are reported.
 
     Raises:
@@ -33,12 +38,15 @@ def check_options(given: Mapping[str, Any], *, probing: Mapping[str, Any] | None
     """
     from normadvisor.api.check import CheckOptions
 
+    from normadvisor.api.job import Optimizing
+
     jobs = given.get("jobs")
     return CheckOptions(
         inputs=tuple(given["inputs"] or ()), context=o.context_of(**{key: given[key] for key in _CONTEXT}),
         show_graph=given.get("show_graph", False), debug=given["debug"], use_baseline=not given.get("write_baseline", False),
         jobs=None if jobs is None else int(o.positive("--jobs", jobs, whole=True)), static=given.get("static", False),
         use_cache=not given["no_cache"], cache_dir=given["cache_dir"], probing=probing, static_rules=static_rules,
+        optimizing=None if optimizing is None else Optimizing(options=optimizing[0], save=optimizing[1]),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import typer
 from normadvisor.cli.options import positive
 from normadvisor.errors import UsageError
 
-__all__ = ["budget_seconds", "context_flags", "probe_options"]
+__all__ = ["budget_seconds", "context_flags", "probe_options", "seed_number"]
 
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto (default: an accelerator if there is one), cpu, cuda, cuda:1, mps.")]
 Steps = Annotated[str | None, typer.Option(metavar="N", help="Training steps to measure; 10 by default.")]
@@ -79,7 +79,7 @@ def probe_options(given: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("lr") is not None:
         found["lr"] = positive("--lr", given["lr"], whole=False)
     if given.get("seed") is not None:
-        found["seed"] = _seed(given["seed"])
+        found["seed"] = seed_number(given["seed"])
     if given.get("budget") is not None:
         found["budget"] = budget_seconds(given["budget"])
     if given.get("exact"):
@@ -91,7 +91,13 @@ def probe_options(given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _seed(text: str) -> int:
+def seed_number(text: str) -> int:
+    """What ``--seed`` says.
+
+    Raises:
+        UsageError: it is no whole number, or too large.
+
+    """
     if text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63:
         return int(text)
     shown = text if len(text) <= 60 else text[:57] + "..."

@@ -23,7 +23,9 @@ from normadvisor.types.optimization import STAGES, Errors, Left, Optimization, O
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Optimized", "Told", "optimize_model"]
+    from normadvisor.rewrite.proof.inputs import Arguments
+
+__all__ = ["Optimized", "Taken", "Told", "optimize_model"]
 
 Told: TypeAlias = Callable[[str, int, int], None]
 """Takes what is being done, how much of it is done, and how much there is."""
@@ -35,6 +37,16 @@ _ROUNDS = 4
 _LAYOUT = "NA706"
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A replacement at one place that was kept."""
+
+    stage: str
+    turn: int
+    """Which trace of the model it was found in."""
+    candidate: Candidate
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimized:
     """A model with everything that was kept."""
@@ -42,8 +54,10 @@ class Optimized:
     model: nn.Module
     """In inference a copy of the original in eval mode, in training the original itself."""
     optimization: Optimization
-    taken: tuple[tuple[str, Candidate], ...]
-    """What was kept, in its order, each with its stage."""
+    inputs: Arguments
+    """What it was measured with, on its device."""
+    taken: tuple[Taken, ...]
+    """What was kept, in its order."""
     steps: tuple[StateStep, ...]
     """How its state comes from that of the original."""
     journal: Journal
@@ -102,8 +116,9 @@ class _Work:
     rows: list[Replacement] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    stages: list[str] = field(default_factory=list)
-    """Of each candidate that was taken."""
+    taken: list[Taken] = field(default_factory=list)
+    turn: int = 0
+    """Traces so far."""
     _seen: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
 
     def searched(self) -> nn.Module:
@@ -112,7 +127,7 @@ class _Work:
         for number, stage in enumerate(STAGES):
             if stage == "layout" and self.options.channels_last == "off":
                 continue
-            for _ in range(_ROUNDS):
+            for _ in range(1 if stage == "layout" else _ROUNDS):
                 self.told(f"looking for {stage}", number, len(STAGES))
                 after = self._round(model, stage)
                 if after is model:
@@ -123,6 +138,7 @@ class _Work:
     def _round(self, model: nn.Module, stage: str) -> nn.Module:
         """Find once, and decide on each group that is new; the same model where none was kept."""
         graph = traced(model, self.subject, self.setting)
+        self.turn += 1
         found = find(model, graph, self.setting, stage, self.options.rules)
         self.refused += found.refused
         self.notes += [*graph.notes, *found.notes]
@@ -132,7 +148,7 @@ class _Work:
             self.rows.append(chosen.replacement)
             self.refused += [Refused(rule=each.rule, modules=each.modules, reason=reason) for each, reason in chosen.refused]
             self.selection.take(chosen)
-            self.stages += [stage] * len(chosen.candidates)
+            self.taken += [Taken(stage, self.turn, candidate) for candidate in chosen.candidates]
             model = chosen.model or model
         return model
 
@@ -167,7 +183,7 @@ class _Work:
             notes=tuple(dict.fromkeys([*self.notes, *self.selection.measurer.cache.notes, *self._remarks()])),
         )  # fmt: skip
         return Optimized(
-            model=final, optimization=report, taken=tuple(zip(self.stages, taken, strict=True)), steps=tuple(steps), journal=journal
+            model=final, optimization=report, inputs=self.setting.inputs, taken=tuple(self.taken), steps=tuple(steps), journal=journal
         )  # fmt: skip
 
     def _together(self, model: nn.Module) -> tuple[Ratio | None, float | None, Errors | None]:

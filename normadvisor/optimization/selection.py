@@ -144,7 +144,8 @@ class Selection:
 
     def _gate(self, row: _Row, *, forced: bool) -> None:
         """Measure each shape once, and leave those out that are slower."""
-        ratios = {key: self.measurer.kernel(each) for key, each in _first_of(row.group).items() if each.kernel is not None}
+        places = {key: each for key, each in _first_of(row.group).items() if each.kernel is not None}
+        ratios = {key: self.measurer.kernel(each, len(places)) for key, each in places.items()}
         if not ratios:
             return
         losers = set() if forced else {key for key, ratio in ratios.items() if ratio.median < 1}

@@ -16,7 +16,7 @@ from normadvisor.report.paths import place_of, place_of_finding, place_of_relate
 from normadvisor.report.tally import by_importance, rule_counts, summary
 from normadvisor.types import Applicability, Finding, Location, Problem, Report, Severity, Withdrawn
 
-__all__ = ["blocks"]
+__all__ = ["blocks", "problem_lines"]
 
 COLORS = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.INFO: "bold cyan"}
 LABEL = 10
@@ -40,6 +40,20 @@ def blocks(report: Report, options: RenderOptions, width: int) -> Iterator[list[
     failed = bool(report.problems) or any(finding.severity.rank >= options.fail_on.rank for finding in report.active)
     judged = sum(rule.scope == "probe" for rule in options.rules.values())
     yield [Text(summary(report, options.elapsed, judged=judged), style="bold red" if failed else "bold" if report.active else "bold green")]
+
+
+def problem_lines(report: Report, options: RenderOptions, width: int, verb: str = "check") -> Iterator[list[Text]]:
+    """What could not be done, a block per problem.
+
+    Args:
+        report: with problems.
+        options: as for :func:`blocks`.
+        width: of the lines.
+        verb: what could not be done.
+
+    """
+    writer = _Writer(options, width, several=len(report.models) > 1)
+    yield from (writer.problem(problem, verb) for problem in report.problems)
 
 
 def _statistics(report: Report) -> Iterator[Text]:
@@ -152,9 +166,9 @@ class _Writer:
             line.rstrip()
         return [Text.assemble(" " * indent, line) for line in lines]
 
-    def problem(self, problem: Problem) -> list[Text]:
-        """What could not be checked, why, and what to do about it."""
-        lines = [Text.assemble(("could not check ", COLORS[Severity.ERROR]), (one_line(problem.target), "bold"))]
+    def problem(self, problem: Problem, verb: str = "check") -> list[Text]:
+        """What could not be done, why, and what to do about it."""
+        lines = [Text.assemble((f"could not {verb} ", COLORS[Severity.ERROR]), (one_line(problem.target), "bold"))]
         for line in problem.message.splitlines():
             lines += self._wrapped(Text(one_line(line)), INDENT + (2 if line.startswith(" ") else 0))
         if problem.location:

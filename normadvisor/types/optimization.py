@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeVar
 
 __all__ = [
+    "CHANNELS_LAST",
+    "DTYPES",
     "MODES",
     "STAGES",
     "VERDICTS",
@@ -22,6 +24,8 @@ __all__ = [
 T = TypeVar("T")
 
 MODES = ("inference", "training")
+DTYPES = ("float32", "bfloat16", "float16")
+CHANNELS_LAST = ("auto", "on", "off")
 STAGES = ("cleanup", "upgrade", "fold", "merge", "fuse", "layout")
 """Order in which replacements are looked for: a later stage sees the model as the earlier ones left it."""
 VERDICTS: Mapping[str, str] = {

@@ -8,6 +8,7 @@ from typing import Self
 from normadvisor.types.finding import Finding, Severity
 from normadvisor.types.location import Location
 from normadvisor.types.measurements import Measurements, Withdrawn
+from normadvisor.types.optimization import Optimization
 from normadvisor.types.summary import ModelSummary
 
 __all__ = ["Problem", "Report"]
@@ -48,6 +49,10 @@ class Report:
     """Findings that measurements contradict."""
     probed: bool = False
     """Whether models were to be measured."""
+    optimizations: tuple[Optimization, ...] = ()
+    """What came of the models that were optimized."""
+    optimized: bool = False
+    """Whether models were to be optimized."""
 
     @property
     def active(self) -> tuple[Finding, ...]:
@@ -75,4 +80,6 @@ class Report:
             measurements=self.measurements + other.measurements,
             withdrawn=self.withdrawn + other.withdrawn,
             probed=self.probed or other.probed,
+            optimizations=self.optimizations + other.optimizations,
+            optimized=self.optimized or other.optimized,
         )

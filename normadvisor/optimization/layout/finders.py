@@ -34,20 +34,19 @@ def find_formats(model: nn.Module, graph: ModelGraph, setting: Setting) -> Itera
     """
     for axes, last_format in _LAST.items():
         found = [node for node in graph.nodes if node.op in _OPS and node.shape is not None and len(node.shape) == axes]
-        modules = tuple(dict.fromkeys(node.module for node in found))
         weights = _weights(model, axes)
-        if not modules or not weights:
+        if not found or not weights:
             continue
         if any(tensor.is_meta for tensor in weights):
-            yield Refused(rule=_RULE, modules=modules, reason="weights on the meta device have no memory format")
+            yield Refused(rule=_RULE, modules=("",), reason="weights on the meta device have no memory format")
             continue
         last = sum(tensor.is_contiguous(memory_format=last_format) and not tensor.is_contiguous() for tensor in weights)
         wanted = last_format if 2 * last < len(weights) else torch.contiguous_format
         before = torch.contiguous_format if wanted is last_format else last_format
         shapes = "x".join(map(str, found[0].shape or ()))
         yield Candidate(
-            rule=_RULE, pattern=f"{_NAMES[before]} maps", replacement=f"{_NAMES[wanted]} maps", modules=modules,
-            shape_key=f"{len(modules)} convolutions, the first gives {shapes} ({setting.mode})", apply=with_format(axes, wanted),
+            rule=_RULE, pattern=f"{_NAMES[before]} maps", replacement=f"{_NAMES[wanted]} maps", modules=("",),
+            shape_key=f"{len(found)} convolutions, the first gives {shapes} ({setting.mode})", apply=with_format(axes, wanted),
         )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -36,7 +35,7 @@ _KERNEL = 1.5
 _MODEL = 20.0
 """Seconds for one comparison of whole models, at most."""
 _SHARE = 0.25
-"""Of the time that is left: what one comparison of whole models may take."""
+"""Of the time that is left: what one comparison of whole models may take, or all places of one pattern."""
 _FEWEST = 0.3
 """Seconds that a comparison gets where the budget is spent: enough for some pairs of a small model."""
 
@@ -58,6 +57,7 @@ class Measurer:
     tolerant: bool = False
     """Whether a busy machine is measured on all the same."""
     _begin: float = field(default_factory=time.monotonic)
+    _gpu: str | None = None
 
     @classmethod
     def of(cls, setting: Setting, cache: RatioCache, *, seconds: float, tolerant: bool = False) -> Measurer:
@@ -69,13 +69,21 @@ class Measurer:
         """Seconds of the budget."""
         return max(0.0, self.seconds - (time.monotonic() - self._begin))
 
-    @cached_property
+    @property
     def gpu(self) -> str:
-        """Why the GPU is too busy to measure on; empty where it is not."""
-        return "" if self.tolerant else busy_gpu(self.setting.device)
+        """Why the GPU is too busy to measure on; empty where it is not. Asked for once."""
+        if self._gpu is None:
+            self._gpu = "" if self.tolerant else busy_gpu(self.setting.device)
+        return self._gpu
 
-    def kernel(self, candidate: Candidate) -> Ratio:
-        """The operations of one place alone, before and after; from the cache where they were measured before."""
+    def kernel(self, candidate: Candidate, others: int = 1) -> Ratio:
+        """The operations of one place alone, before and after; from the cache where they were measured before.
+
+        Args:
+            candidate: the place.
+            others: how many places are measured in a row, which share the time that there is for it.
+
+        """
         key = self.key(candidate.group, candidate.shape_key)
         known = self.cache.get(key)
         if known is not None:
@@ -84,14 +92,14 @@ class Measurer:
             message = "there are no operations that could be measured alone"
             raise NotMeasured(message)
         kernel = _guarded(candidate.kernel)
-        ratio = self.pair(kernel)
+        ratio = self.pair(kernel, others)
         self.cache.put(key, ratio)
         return ratio
 
-    def pair(self, kernel: Kernel) -> Ratio:
+    def pair(self, kernel: Kernel, others: int = 1) -> Ratio:
         """Two ways to compute the same; never from the cache."""
         before, after = _guarded(lambda: kernel_runs(kernel, self.setting.mode))
-        return self._paired(before, after, seconds=min(_KERNEL, max(_FEWEST, self.left / 10)), alone=True)
+        return self._paired(before, after, seconds=min(_KERNEL, max(_FEWEST, self.left * _SHARE / others)), alone=True)
 
     def models(self, before: nn.Module, after: nn.Module) -> Ratio:
         """One pass of either."""

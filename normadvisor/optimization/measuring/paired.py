@@ -28,6 +28,8 @@ class Effort:
     """For the comparison, warming up included; it takes longer only where :attr:`least` pairs do."""
     pairs: int = 25
     """Pairs after which it is enough."""
+    narrow: float = 0.02
+    """Distance of the quartiles, relative to the median, from which on fewer pairs are enough as well."""
     least: int = 5
     """Pairs without which there are no quartiles worth the name."""
     sample: float = 0.01
@@ -123,8 +125,13 @@ class _Rounds:
 
     def enough(self, passed: float) -> bool:
         """Whether it is."""
-        count = len(self.ratios)
-        return count >= self.effort.pairs or (count >= self.effort.least and passed + self.longest > self.effort.seconds)
+        count, effort = len(self.ratios), self.effort
+        if count >= effort.pairs or (count >= effort.least and passed + self.longest > effort.seconds):
+            return True
+        if count < 2 * effort.least:
+            return False
+        found = self.ratio()
+        return found.high - found.low < effort.narrow * found.median
 
     def window(self, watch: Watch) -> None:
         """Some rounds, taken or left out together."""

@@ -1,0 +1,78 @@
+"""Builds a target once more with its weights, and optimizes it. In the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from normadvisor.api.examine import Examined, problem_of
+from normadvisor.api.job import OPTIMIZING, ModelJob, Optimizing
+from normadvisor.api.measure import place
+from normadvisor.api.replaced import findings_of
+from normadvisor.errors import InputError, NormAdvisorError
+from normadvisor.targets.build import build_real
+
+if TYPE_CHECKING:
+    from normadvisor.api.examine import Traced
+    from normadvisor.api.probing import Worker
+    from normadvisor.rulebook.model import Rule
+    from normadvisor.targets.load import Loaded
+
+__all__ = ["optimized"]
+
+
+def optimized(  # noqa: PLR0917 - what is known of one model, and who is told
+    job: ModelJob, wanted: Optimizing, loaded: Loaded, examined: Examined, known: Traced | None, rules: Sequence[Rule], worker: Worker
+) -> Examined:
+    """What came of a model, with what optimizing it gave.
+
+    Args:
+        job: the model.
+        wanted: how it is optimized.
+        loaded: what its target names; imported in real memory.
+        examined: what came of tracing it.
+        known: its trace.
+        rules: about replacements.
+        worker: is told how far the work is.
+
+    Returns:
+        Where it cannot be optimized, what was found before with a problem that says why.
+
+    """
+    name = str(job.target)
+    try:
+        return _optimized(job, wanted, loaded, examined, known, rules, worker)
+    except NormAdvisorError as error:
+        return replace(examined, problems=(*examined.problems, problem_of(error, name)))
+    except BaseException as error:  # noqa: BLE001 - the target's code may raise anything
+        problem = problem_of(error, name)
+        message = problem.message.replace(f"{name} raised", f"{OPTIMIZING} {name} raised", 1)
+        return replace(examined, problems=(*examined.problems, replace(problem, message=message)))
+
+
+def _optimized(  # noqa: PLR0917 - as above
+    job: ModelJob, wanted: Optimizing, loaded: Loaded, examined: Examined, known: Traced | None, rules: Sequence[Rule], worker: Worker
+) -> Examined:
+    from normadvisor.optimization.prepared import Subject
+    from normadvisor.optimization.run import optimize_model
+
+    options, name = wanted.options, str(job.target)
+    if known is None or known.inputs is None:
+        raise InputError(f"no inputs for {name} could be inferred, and it has to be run", hint="say them with --input 2x3x224x224")
+    worker.phase("building")
+    built = build_real(loaded, seed=options.seed)
+    worker.phase(OPTIMIZING)
+    model = place(built.model, options.device)
+    subject = Subject(
+        model=model, inputs=known.inputs.on("cpu"), target=name, spec=known.inputs.spec, sites=built.sites, defined_at=built.defined_at
+    )
+    result = optimize_model(subject, options, told=lambda what, _done, _total: worker.part(what))
+    report = replace(result.optimization, notes=(*built.notes, *result.optimization.notes))
+    if wanted.save is not None:
+        from normadvisor.optimization.saving import save
+
+        save(result, wanted.save)
+        report = replace(report, saved=str(wanted.save))
+    findings, withdrawn = findings_of(report, rules, known.graph, job.root)
+    return replace(examined, findings=findings, withdrawn=withdrawn, optimization=report)

@@ -1,0 +1,104 @@
+"""What was done to a model, as text: enough to do it again to a fresh one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+
+from normadvisor import __version__
+from normadvisor.errors import NormAdvisorError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from normadvisor.optimization.run import Optimized
+
+__all__ = ["FORMAT", "CannotLoad", "Change", "Plan"]
+
+FORMAT = "normadvisor.optimized"
+_VERSION = 1
+
+
+class CannotLoad(NormAdvisorError):  # noqa: N818 - it says what is the case
+    """A file holds no optimized model, or not one of this architecture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One replacement at one place."""
+
+    stage: str
+    turn: int
+    """Which trace of the model it was found in, counted from the first."""
+    rule: str
+    pattern: str
+    replacement: str
+    modules: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, str, str, tuple[str, ...]]:
+        """What tells it from others of its turn."""
+        return self.rule, self.pattern, self.replacement, self.modules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All replacements, in their order, and what the model was optimized for."""
+
+    mode: str
+    dtype: str
+    inputs: str
+    """As ``--input`` takes them."""
+    changes: tuple[Change, ...] = ()
+    aliases: Mapping[str, str]
+    """Keys that are not in the file, since they share the tensor of another key."""
+    torch: str
+    normadvisor: str
+
+    @classmethod
+    def of(cls, result: Optimized, aliases: Mapping[str, str]) -> Self:
+        """The plan of what was done."""
+        report = result.optimization
+        changes = tuple(
+            Change(
+                stage=each.stage, turn=each.turn, rule=each.candidate.rule, pattern=each.candidate.pattern,
+                replacement=each.candidate.replacement, modules=each.candidate.modules,
+            )
+            for each in result.taken
+        )  # fmt: skip
+        return cls(
+            mode=report.mode, dtype=report.dtype, inputs=report.inputs, changes=changes, aliases=dict(aliases),
+            torch=torch.__version__, normadvisor=__version__,
+        )  # fmt: skip
+
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps({"format": FORMAT, "version": _VERSION, **asdict(self)})
+
+    @classmethod
+    def read(cls, text: str, where: str) -> Self:
+        """Read back what :meth:`text` wrote.
+
+        Args:
+            text: JSON.
+            where: the file, for messages.
+
+        Raises:
+            CannotLoad: it is something else, or of a later version.
+
+        """
+        try:
+            data: dict[str, Any] = json.loads(text)
+            if data.pop("format") != FORMAT:
+                raise ValueError(text[:60])
+            version = data.pop("version")
+            if version != _VERSION:
+                message = f"{where} was written by a later version of normadvisor ({data.get('normadvisor')})"
+                raise CannotLoad(message, hint="install that version")
+            changes = tuple(Change(**{**change, "modules": tuple(change["modules"])}) for change in data.pop("changes"))
+            return cls(**data, changes=changes)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CannotLoad(f"{where} holds no optimized model", hint="it was not written by normadvisor optimize --save") from error

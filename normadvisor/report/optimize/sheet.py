@@ -1,0 +1,190 @@
+"""The numbers of one optimized model in words: what all ways of showing it have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from normadvisor.report.clean import one_line
+from normadvisor.report.measured.numbers import duration, number
+from normadvisor.report.modules import listed
+from normadvisor.report.tally import counted
+from normadvisor.types.optimization import VERDICTS, Errors, Optimization, Ratio, Replacement, Variant
+
+__all__ = ["COLUMNS", "LeftRow", "Row", "Sheet", "VariantRow", "sheet_of"]
+
+COLUMNS = ("alone", "whole model", "memory", "error", "verdict")
+"""Titles of the columns beside the replacement."""
+_NONE = "\u2013"
+_WHERE = {"contiguous maps", "channels_last maps", "channels_last_3d maps"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of the table."""
+
+    rule: str
+    what: str
+    """``20 x conv2d + batch_norm -> conv2d``."""
+    where: str
+    alone: str
+    """How many times faster the operations alone are."""
+    spread: str
+    """Quartiles of that, and of the whole model."""
+    whole: str
+    memory: str
+    error: str
+    verdict: str
+    kept: bool
+    meaning: str
+    """What the verdict says, with the reason where there is one."""
+    proof: str
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """In the order of :data:`COLUMNS`."""
+        return self.alone, self.whole, self.memory, self.error, self.verdict
+
+
+@dataclass(frozen=True, slots=True)
+class LeftRow:
+    """Places that stay as they are."""
+
+    rule: str
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRow:
+    """Another way to run the model."""
+
+    name: str
+    ratio: str
+    cold_start: str
+    error: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """Everything about one model."""
+
+    target: str
+    setup: str
+    gained: bool
+    headline: str
+    detail: str
+    """Spread, memory and error of all that was kept together."""
+    rows: tuple[Row, ...]
+    left: tuple[LeftRow, ...]
+    variants: tuple[VariantRow, ...]
+    keys: str
+    saved: tuple[str, ...]
+    """Where it was saved, and how it is loaded."""
+    notes: tuple[str, ...]
+
+
+def sheet_of(found: Optimization) -> Sheet:
+    """What came of a model, in words."""
+    kept = found.kept
+    return Sheet(
+        target=one_line(found.target),
+        setup=", ".join(one_line(word) for word in (found.mode, found.device, found.dtype, f"inputs {found.inputs}" if found.inputs else "") if word),
+        gained=bool(kept),
+        headline=_headline(found),
+        detail=_detail(found) if kept else "",
+        rows=tuple(map(_row, found.replacements)),
+        left=tuple(LeftRow(one_line(each.rule), listed(each.modules), one_line(each.reason)) for each in found.left),
+        variants=tuple(map(_variant, found.variants)),
+        keys=_keys(found),
+        saved=tuple(_saved(found)),
+        notes=tuple(map(one_line, found.notes)),
+    )  # fmt: skip
+
+
+def _headline(found: Optimization) -> str:
+    kept = found.kept
+    what = "a pass" if found.mode == "inference" else "forward and backward"
+    if not kept:
+        tried = counted(len(found.replacements), "replacement")
+        return f"Nothing is faster here: {tried} tried, none kept." if found.replacements else "There is nothing to replace."
+    if found.end_to_end is None:
+        return f"{counted(len(kept), 'replacement')} kept; the whole was not measured."
+    whole = found.end_to_end
+    return f"{whole.median:.2f} times as fast: {what} takes {_time(whole.after)} instead of {_time(whole.before)}."
+
+
+def _detail(found: Optimization) -> str:
+    words = []
+    if found.end_to_end is not None:
+        words.append(f"half of {counted(found.end_to_end.pairs, 'pair')} between {found.end_to_end.low:.2f} and {found.end_to_end.high:.2f} times")
+    if found.memory is not None:
+        words.append(f"peak memory of a pass {found.memory:.2f} times that before")
+    if found.error is not None:
+        words.append(
+            f"largest error against float64 {number(found.error.after)}, {number(found.error.before)} before; "
+            f"outputs differ by {number(found.error.between)}"
+        )
+    return "; ".join(words)
+
+
+def _row(row: Replacement) -> Row:
+    places = len(row.modules)
+    count = f"{places} x " if places > 1 else ""
+    where = listed(row.modules) if any(row.modules) else "the whole model"
+    if row.left_out:
+        where += f"; without {listed(row.left_out)}, slower at their shapes"
+    meaning = VERDICTS.get(row.verdict, "") if not row.reason else row.reason
+    return Row(
+        rule=one_line(row.rule), what=f"{count}{one_line(row.pattern)} -> {one_line(row.replacement)}", where=where, alone=_times(row.kernel),
+        whole=_times(row.end_to_end), spread=", ".join(_spreads(row)), memory=_NONE if row.memory is None else f"{row.memory:.2f}",
+        error=_errors(row.error), verdict=one_line(row.verdict), kept=row.kept, meaning=one_line(meaning), proof=one_line(row.proof),
+    )  # fmt: skip
+
+
+def _times(ratio: Ratio | None) -> str:
+    return _NONE if ratio is None else f"{ratio.median:.2f}x"
+
+
+def _spreads(row: Replacement) -> Iterator[str]:
+    for name, ratio in (("alone", row.kernel), ("whole model", row.end_to_end)):
+        if ratio is not None:
+            before = ", measured in an earlier run" if ratio.cached else ""
+            yield f"{name} {ratio.low:.2f} to {ratio.high:.2f}{before}"
+
+
+def _errors(errors: Errors | None) -> str:
+    return _NONE if errors is None else f"{number(errors.before)} -> {number(errors.after)}"
+
+
+def _variant(variant: Variant) -> VariantRow:
+    cold = _NONE if variant.cold_start is None else _time(variant.cold_start)
+    error = _NONE if variant.error is None else number(variant.error.after)
+    return VariantRow(one_line(variant.name), _times(variant.end_to_end), cold, error, one_line(variant.reason))
+
+
+def _time(seconds: float) -> str:
+    return duration(seconds).replace("\u00a0", " ")
+
+
+def _keys(found: Optimization) -> str:
+    dropped = sum(words == "dropped" or words.startswith("in ") for words in found.keys.values())
+    changed = len(found.keys) - dropped
+    if not found.keys:
+        return ""
+    parts = [counted(changed, "changed value")] if changed else []
+    parts += [counted(dropped, "key") + " gone"] if dropped else []
+    return f"state_dict: {', '.join(parts)}; checkpoints of the original are carried over by result.fold_map.apply(state_dict)"
+
+
+def _saved(found: Optimization) -> Iterator[str]:
+    if not found.saved:
+        return
+    yield f"saved: {one_line(found.saved)}"
+    file = repr(Path(found.saved).name)
+    if found.saved.endswith(".pt2"):
+        yield f"load it with: model = torch.export.load({file}).module()"
+    else:
+        yield f"load it with: model = normadvisor.load_optimized(model, {file})"
