@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from normadvisor import fused
@@ -11,7 +10,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["add_norm", "batch_norm", "gated", "group_norm", "packed_gated"]
+__all__ = ["batch_norm", "gated", "group_norm", "packed_gated"]
 
 
 def batch_norm(norm: nn.Module, x: torch.Tensor, residual: torch.Tensor | None, act: str, slope: float) -> torch.Tensor:
@@ -32,35 +31,6 @@ def batch_norm(norm: nn.Module, x: torch.Tensor, residual: torch.Tensor | None, 
 def group_norm(norm: nn.Module, x: torch.Tensor, act: str, slope: float) -> torch.Tensor:
     """``act(norm(x))`` for a ``GroupNorm``; arguments as for :func:`batch_norm`."""
     found: torch.Tensor = fused.run_group_norm(norm, x, act, slope)
-    return found
-
-
-def add_norm(  # noqa: PLR0917 -- written into forwards by position
-    kind: str,
-    x: torch.Tensor,
-    residual: torch.Tensor,
-    shape: Sequence[int],
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    eps: float | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """``norm(x + residual)``, and the sum itself.
-
-    Args:
-        kind: ``layer_norm`` or ``rms_norm``.
-        x: of any shape that ends in ``shape``.
-        residual: of the same shape.
-        shape: sizes of the axes that are normalized.
-        weight: of shape ``shape``; ``None`` for ones.
-        bias: likewise, for ``layer_norm``; ``None`` for zeros.
-        eps: added to the variance, or to the mean square; ``None``, for ``rms_norm``, is the smallest step of the dtype.
-
-    """
-    found: tuple[torch.Tensor, torch.Tensor]
-    if kind == "rms_norm":
-        found = fused.add_rms_norm(x, residual, shape, weight, eps)
-    else:
-        found = fused.add_layer_norm(x, residual, shape, weight, bias, eps)
     return found
 
 

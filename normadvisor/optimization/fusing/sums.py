@@ -7,20 +7,22 @@ import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import fx, nn
 
+from normadvisor.fused.add_norm.implementations import implementations
 from normadvisor.optimization.candidate import Candidate, Kernel, Refused, Setting, StateStep
 from normadvisor.optimization.forward import LocalGraph, find, install
-from normadvisor.optimization.fusing import calls
+from normadvisor.optimization.fusing.choice import fastest
 from normadvisor.optimization.fusing.forwards import Forwards, View, is_add
 from normadvisor.optimization.fusing.layouts import Layout
 from normadvisor.optimization.fusing.row_norms import RowNorm, row_norm
 from normadvisor.optimization.fusing.swaps import hooked
 
 if TYPE_CHECKING:
+    from normadvisor.fused.common.implementations import Implementation
     from normadvisor.graph.model import NodeInfo
     from normadvisor.rewrite.model.journal import Journal
 
@@ -87,24 +89,29 @@ def candidate(found: Sum, setting: Setting) -> Candidate:
     norm = view.child(found.norm)
     assert norm is not None  # noqa: S101 -- it is the call of a layer
     told = " + ".join(dict.fromkeys(layout.key for layout in layouts))
+    work = _Work(norm, kind, layouts, found.alone, setting)
+    chosen = work.fastest()
     return Candidate(
         rule="NA703",
         pattern=f"add + {kind.kind}",
-        replacement=f"fused add_{kind.kind}",
+        replacement=f"{chosen.name} add_{kind.kind}",
         modules=(view.name(found.norm),),
         shape_key=f"{told} over {'x'.join(map(str, kind.shape))}{'' if found.alone else ', sum kept'}",
-        apply=partial(_apply, view.local, found.add.name, found.norm.name, kind),
-        kernel=partial(_kernel, norm, kind, layouts, setting),
+        apply=partial(_apply, view.local, (found.add.name, found.norm.name), kind, chosen),
+        kernel=partial(work.kernel, chosen),
     )
 
 
-def _apply(local: LocalGraph, add: str, norm: str, kind: RowNorm, model: nn.Module, journal: Journal) -> tuple[StateStep, ...]:
+def _apply(
+    local: LocalGraph, names: tuple[str, str], kind: RowNorm, chosen: Implementation, model: nn.Module, journal: Journal
+) -> tuple[StateStep, ...]:
     def edit(graph: fx.Graph, module: nn.Module) -> None:
         del module
-        total, normed = find(graph, add), find(graph, norm)
+        total, normed = (find(graph, name) for name in names)
+        keeps = set(total.users) != {normed}
         with graph.inserting_before(total):
             held = [graph.get_attr(f"{normed.target}.{name}") if name else None for name in (kind.weight, kind.bias)]
-            both = graph.call_function(calls.add_norm, (kind.kind, *total.args, kind.shape, *held, kind.eps))
+            both = graph.call_function(chosen.run, (*total.args, kind.shape, *held, kind.eps, keeps))
             parts = [graph.call_function(operator.getitem, (both, index)) for index in (0, 1)]
         for part, old in zip(parts, (normed, total), strict=True):
             part.meta = dict(old.meta)
@@ -119,15 +126,38 @@ def _apply(local: LocalGraph, add: str, norm: str, kind: RowNorm, model: nn.Modu
     return ()
 
 
-def _kernel(norm: nn.Module, kind: RowNorm, layouts: tuple[Layout, ...], setting: Setting) -> Kernel:
-    own = copy.deepcopy(norm)
-    x, residual = (layouts[index % len(layouts)].draw(setting.device, index) for index in (0, 1))
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The operations of one place, to be measured."""
 
-    def before(x: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        total = x + residual
-        return own(total), total
+    norm: nn.Module
+    kind: RowNorm
+    layouts: tuple[Layout, ...]
+    alone: bool
+    setting: Setting
 
-    def after(x: torch.Tensor, residual: torch.Tensor) -> Any:
-        return calls.add_norm(kind.kind, x, residual, kind.shape, *kind.held(own), kind.eps)
+    def fastest(self) -> Implementation:
+        """The implementation that is the fastest here."""
 
-    return Kernel(before=before, after=after, arguments=(x, residual), parameters=tuple(own.parameters()))
+        def refused(one: Implementation) -> str:
+            return one.refuses(*self._drawn(), self.kind.shape, *self.kind.held(self.norm), self.kind.eps, not self.alone)
+
+        return fastest(implementations(f"add_{self.kind.kind}"), self.kernel, refused, self.setting)
+
+    def kernel(self, chosen: Implementation) -> Kernel:
+        """As they are, and by an implementation."""
+        own = copy.deepcopy(self.norm)
+
+        def before(x: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            total = x + residual
+            return (own(total),) if self.alone else (own(total), total)
+
+        def after(x: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            found: tuple[torch.Tensor, ...] = chosen.run(x, residual, self.kind.shape, *self.kind.held(own), self.kind.eps, not self.alone)
+            return found[:1] if self.alone else found
+
+        return Kernel(before=before, after=after, arguments=self._drawn(), parameters=tuple(own.parameters()))
+
+    def _drawn(self) -> tuple[torch.Tensor, torch.Tensor]:
+        first, second = (self.layouts[index % len(self.layouts)].draw(self.setting.device, index) for index in (0, 1))
+        return first, second
