@@ -1,56 +1,125 @@
-"""An operation that is written out in terms of smaller ones, and has a function of torch of its own."""
+"""What was found written out by hand, and what every search for it asks of a graph."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from torch import fx
+import torch
+from torch import fx, nn
 
-from normadvisor.graph.record import KEY, TENSOR
-from normadvisor.types import JSONValue
+from normadvisor.graph.canonical import base_name, is_torch, spelling
+from normadvisor.graph.record import KEY
 
-__all__ = ["Written", "dtype_of", "is_tensor", "shape_of"]
+if TYPE_CHECKING:
+    from normadvisor.types import JSONValue
+
+__all__ = ["Surroundings", "Written", "constant_scalar", "name_of"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """Nodes of a graph that together compute what one function of torch does."""
+    """Several operations that compute together what one function of torch computes."""
 
-    kind: str
-    """``silu``, ``gelu``, ``gelu_tanh``, ``mish``, ``softplus``, ``log_softmax``, ``layer_norm``, ``rms_norm``, ``attention`` ..."""
+    op: str
+    """Canonical operation: ``silu``, ``layer_norm``, ``attention`` ..."""
     function: str
-    """Dotted name: ``torch.nn.functional.silu``."""
+    """The function, as ``torch.nn.functional.silu``."""
     root: fx.Node
-    """The node whose value is the result."""
-    inputs: tuple[fx.Node, ...]
-    """What it is computed from: one node; for attention query, key (as it is multiplied from the right if transposed) and value."""
+    """Gives the result."""
+    inputs: Mapping[str, fx.Node]
+    """Operands by the name of the function's argument: ``input``, ``weight``; ``query``, ``key``, ``value``, ``attn_mask``."""
     nodes: tuple[fx.Node, ...]
-    """All nodes in between with ``root``, in the order of the graph; numbers and dtypes that are computed on the way are among them."""
-    parameters: Mapping[str, fx.Node] = field(default_factory=dict)
-    """Further tensors by the name of the argument they become: ``weight``, ``bias``, ``attn_mask``."""
+    """What the function takes the place of, in the order of the graph, the root included."""
     arguments: Mapping[str, JSONValue] = field(default_factory=dict)
-    """Further arguments: ``eps``, ``dim``, ``normalized_shape``, ``approximate``, ``scale`` ..."""
+    """Further arguments: ``approximate``, ``eps``, ``normalized_shape``, ``dim``, ``scale``, ``dropout_p`` ..."""
+    refused: str = ""
+    """Why the function cannot take their place all the same; empty where it can."""
     refused: str = ""
     """Why the function cannot take its place though it looks like it: ``its standard deviation is unbiased``."""
 
-
-def shape_of(node: fx.Node) -> tuple[int, ...] | None:
-    """Shape of the value of a node, ``None`` if it is no tensor or was not computed; for graphs of every tracer."""
-    note = node.meta.get(KEY)
-    found = node.meta.get("shape") if note is None else note.shape if note.kind == TENSOR else None
-    return tuple(found) if found is not None else None
+    @property
+    def operations(self) -> int:
+        """How many calls that compute tensors become one."""
+        return sum(not reads_only(node) for node in self.nodes)
 
 
-def dtype_of(node: fx.Node) -> str | None:
-    """Its dtype: ``float32``."""
-    note = node.meta.get(KEY)
-    if note is not None:
-        return note.dtype if note.kind == TENSOR else None  # type: ignore[no-any-return] # of meta, which holds anything
-    dtype = node.meta.get("dtype")
-    return None if dtype is None else str(dtype).removeprefix("torch.")
+_READS = frozenset({"size", "dim", "numel", "ndim", "shape", "dtype", "device", "getitem", "ndimension", "stride"})
 
 
-def is_tensor(node: fx.Node) -> bool:
-    """Whether the value of a node is one tensor."""
-    return shape_of(node) is not None
+def reads_only(node: fx.Node) -> bool:
+    """Whether a node looks at its operand rather than computing a tensor."""
+    return name_of(node) in _READS
+
+
+class Surroundings:
+    """A graph with the model whose modules and tensors it names.
+
+    Args:
+        graph: recorded or traced by this package, or by ``torch.fx``.
+        model: the module that targets of ``call_module`` and ``get_attr`` are relative to.
+
+    """
+
+    def __init__(self, graph: fx.Graph, model: nn.Module) -> None:
+        self.graph = graph
+        self.model = model
+        self._modules: dict[str, nn.Module | None] = {}
+
+    @cached_property
+    def order(self) -> dict[fx.Node, int]:
+        """Position of every node."""
+        return {node: position for position, node in enumerate(self.graph.nodes)}
+
+    def module(self, node: fx.Node) -> nn.Module | None:
+        """The module that a node calls; ``None`` if it calls none."""
+        if node.op != "call_module":
+            return None
+        target = str(node.target)
+        if target not in self._modules:
+            try:
+                self._modules[target] = self.model.get_submodule(target)
+            except AttributeError:
+                self._modules[target] = None
+        return self._modules[target]
+
+    def tensor(self, node: fx.Node) -> torch.Tensor | None:
+        """The parameter or buffer that a node reads; ``None`` if it reads none."""
+        if node.op != "get_attr":
+            return None
+        found: Any = self.model
+        for part in str(node.target).split("."):
+            found = getattr(found, part, None)
+        return found if isinstance(found, torch.Tensor) else None
+
+    @staticmethod
+    def shape(node: fx.Node) -> tuple[int, ...] | None:
+        """Shape of a node's value; ``None`` where that is unknown."""
+        note = node.meta.get(KEY)
+        shape = note.shape if note is not None else node.meta.get("shape")
+        if shape is None or not all(isinstance(size, int) for size in shape):
+            return None
+        return tuple(shape)
+
+
+def name_of(node: fx.Node) -> str:
+    """Bare name of the function or method that a node calls; of a read attribute its name; empty for anything else.
+
+    In-place spellings have none: what they overwrite may be read elsewhere.
+    """
+    target: Any = node.target
+    if node.op not in {"call_function", "call_method"}:
+        return ""
+    if target is getattr:
+        return str(node.args[1])
+    if not is_torch(target):
+        return ""
+    name, in_place = base_name(spelling(target)[0])
+    return "" if in_place or node.kwargs.get("inplace") is True else name
+
+
+def constant_scalar(value: Any) -> float | None:
+    """A plain number, ``None`` for anything else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,147 @@
+"""Activations written out: one operand, and operations on each of its elements alone.
+
+Nothing is told by how it is spelled. The operations between a node and a single operand are run on a range of numbers in double
+precision, and what comes out is compared with the functions of torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import fx
+
+from normadvisor.graph.canonical import module_op
+from normadvisor.graph.written.cones import Cone, cones
+from normadvisor.graph.written.model import Surroundings, Written, name_of
+from normadvisor.graph.written.values import computed
+from normadvisor.types import GROUPS
+
+if TYPE_CHECKING:
+    from normadvisor.types import JSONValue
+
+__all__ = ["ELEMENTWISE", "activation_at"]
+
+ELEMENTWISE = frozenset(
+    "add radd sub subtract rsub mul multiply rmul div divide true_divide truediv rtruediv neg negative pow rpow square exp expm1 log log1p"
+    " sqrt rsqrt reciprocal sigmoid expit tanh erf erfc softplus relu relu6 clamp clip clamp_min clamp_max hardtanh hardsigmoid abs"
+    " absolute maximum minimum where gt ge lt le sign logsigmoid logaddexp sinh cosh elu leaky_relu silu hardswish".split()
+)
+"""Functions of each element alone, as long as all other operands are numbers."""
+_CURVED = ELEMENTWISE - frozenset("add radd sub subtract rsub mul multiply rmul div divide true_divide truediv rtruediv neg negative".split())
+_POINTS = torch.cat([torch.linspace(-14, 14, 113, dtype=torch.float64), torch.tensor([-1e-3, 1e-3, -0.1, 0.1], dtype=torch.float64)])
+TOLERANCE = 2e-7
+"""Relative to the larger of 1 and the value: two roundings of single precision. A constant written with seven digits passes, and one with
+five, which gives another function, does not."""
+
+
+class _Function(NamedTuple):
+    op: str
+    function: str
+    reference: Callable[[torch.Tensor], torch.Tensor]
+    arguments: Mapping[str, JSONValue]
+
+
+_FUNCTIONS = (
+    _Function("silu", "torch.nn.functional.silu", F.silu, {}),
+    _Function("gelu", "torch.nn.functional.gelu", F.gelu, {}),
+    _Function("gelu", "torch.nn.functional.gelu", lambda x: F.gelu(x, approximate="tanh"), {"approximate": "tanh"}),
+    _Function("mish", "torch.nn.functional.mish", F.mish, {}),
+    _Function("softplus", "torch.nn.functional.softplus", F.softplus, {}),
+    _Function("hardswish", "torch.nn.functional.hardswish", F.hardswish, {}),
+    _Function("hardsigmoid", "torch.nn.functional.hardsigmoid", F.hardsigmoid, {}),
+    _Function("log_sigmoid", "torch.nn.functional.logsigmoid", F.logsigmoid, {}),
+    _Function("sigmoid", "torch.sigmoid", torch.sigmoid, {}),
+    _Function("tanh", "torch.tanh", torch.tanh, {}),
+    _Function("relu", "torch.nn.functional.relu", F.relu, {}),
+    _Function("relu6", "torch.nn.functional.relu6", F.relu6, {}),
+    _Function("selu", "torch.nn.functional.selu", F.selu, {}),
+)
+_LAYERS = frozenset(GROUPS["activation"]) - {"prelu", "rrelu"}
+
+
+def activation_at(root: fx.Node, around: Surroundings, known: dict[Any, _Function | None]) -> Written | None:
+    """The largest expression that ends in a node and is an activation of torch, of two operations at least.
+
+    Args:
+        root: the node.
+        around: its graph.
+        known: results by the form of an expression, filled in; a model repeats its expressions in every block.
+
+    """
+    if not _admitted(root, around):
+        return None
+    candidates = [cone for cone in cones(root, around, lambda node: _admitted(node, around)) if _is_sound(cone, around)]
+    for cone in reversed(candidates):
+        form = _form(cone, around)
+        if form not in known:
+            known[form] = _identified(cone, around)
+        found = known[form]
+        if found is not None:
+            return Written(
+                op=found.op, function=found.function, root=root, inputs={"input": cone.source}, nodes=cone.nodes, arguments=found.arguments
+            )  # fmt: skip
+    return None
+
+
+def _admitted(node: fx.Node, around: Surroundings) -> bool:
+    if node.op == "call_module":
+        module = around.module(node)
+        known = module_op(type(module)) if module is not None else None
+        is_torch = known is not None and known[1] is type(module) and known[0] in _LAYERS
+        return is_torch and len(node.args) == 1 and not node.kwargs and getattr(module, "inplace", False) is not True
+    return name_of(node) in ELEMENTWISE and "out" not in node.kwargs and "alpha" not in node.kwargs
+
+
+def _is_sound(cone: Cone, around: Surroundings) -> bool:
+    """Two operations at least, one of them curved, and the operand of the shape and type that comes out."""
+    if len(cone.nodes) < 2 or cone.tensors:
+        return False
+    before, after = around.shape(cone.source), around.shape(cone.root)
+    curved = any(node.op == "call_module" or name_of(node) in _CURVED for node in cone.nodes)
+    return curved and (before is None or after is None or before == after)
+
+
+def _form(cone: Cone, around: Surroundings) -> tuple[Any, ...]:
+    """What is computed, without the names of the nodes."""
+    places = {node: position for position, node in enumerate(cone.nodes)}
+
+    def named(node: fx.Node) -> str:
+        return f"%{places[node]}" if node in places else "%x"
+
+    def target(node: fx.Node) -> str:
+        module = around.module(node)
+        return repr(module) if module is not None else f"{node.op} {node.target}"
+
+    return tuple((target(node), repr(fx.node.map_arg(node.args, named)), repr(fx.node.map_arg(dict(node.kwargs), named))) for node in cone.nodes)
+
+
+def _identified(cone: Cone, around: Surroundings) -> _Function | None:
+    values = computed(cone.nodes, {cone.source: _POINTS.clone()}, around)
+    y = values[cone.root] if values is not None else None
+    if not isinstance(y, torch.Tensor) or y.shape != _POINTS.shape or y.dtype != torch.float64:
+        return None
+    for found in (*_FUNCTIONS, *_with_parameters(y)):
+        expected = found.reference(_POINTS)
+        if bool(((y - expected).abs() <= TOLERANCE * expected.abs().clamp(min=1)).all()):
+            return found
+    return None
+
+
+def _with_parameters(y: torch.Tensor) -> list[_Function]:
+    """Functions with a parameter that one value gives away."""
+    at = int((_POINTS + 14).abs().argmin())  # x = -14, where exp(x) is 1e-6
+    low = float(y[at])
+    slope, alpha = round(low / -14, 6), round(low / float(torch.expm1(_POINTS[at])), 6)
+    found = []
+    if 0 < slope < 1:
+        leaky = {} if slope == 0.01 else {"negative_slope": slope}
+        found.append(_Function("leaky_relu", "torch.nn.functional.leaky_relu", lambda x: F.leaky_relu(x, slope), leaky))
+    if alpha > 0:
+        given = {} if alpha == 1 else {"alpha": alpha}
+        found.append(_Function("elu", "torch.nn.functional.elu", lambda x: F.elu(x, alpha), given))
+    return found
+
+
