@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from normadvisor.fused.common.activations import ACTIVATIONS
     from normadvisor.fused.common.launch import all_launches, load_launches, overridden
     from normadvisor.fused.common.triton_support import disabled, enabled, why_not_triton
+    from normadvisor.fused.group_norm.functional import group_norm_act, group_norm_supported
+    from normadvisor.fused.group_norm.layer import FusedGroupNormAct, run_group_norm
 
 _HOMES = {
     "ACTIVATIONS": "normadvisor.fused.common.activations",
@@ -24,9 +26,25 @@ _HOMES = {
     "disabled": "normadvisor.fused.common.triton_support",
     "enabled": "normadvisor.fused.common.triton_support",
     "why_not_triton": "normadvisor.fused.common.triton_support",
+    "FusedGroupNormAct": "normadvisor.fused.group_norm.layer",
+    "run_group_norm": "normadvisor.fused.group_norm.layer",
+    "group_norm_act": "normadvisor.fused.group_norm.functional",
+    "group_norm_supported": "normadvisor.fused.group_norm.functional",
 }
 
-__all__ = ["ACTIVATIONS", "all_launches", "disabled", "enabled", "load_launches", "overridden", "why_not_triton"]
+__all__ = [
+    "ACTIVATIONS",
+    "FusedGroupNormAct",
+    "all_launches",
+    "disabled",
+    "enabled",
+    "group_norm_act",
+    "group_norm_supported",
+    "load_launches",
+    "overridden",
+    "run_group_norm",
+    "why_not_triton",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,333 @@
+"""Kernels of the gradients of GroupNorm + activation.
+
+With n = (x - mean) * rstd, z = n * weight + bias, y = act(z) and the gradient e = dy * act'(z) of z:
+
+- d bias = sum of e, d weight = sum of e * n, over samples and positions;
+- dx = rstd * (e * weight - mean(e * weight) - n * mean(e * weight * n)), means over the group (Wu and He 2018, as for LayerNorm).
+
+So the sums of e and of e * n over the positions of every channel of every sample are all that is needed; z is computed again from x. The
+grouped and the split way are those of the forward kernels. Sums have a fixed order.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from normadvisor.fused.common.triton_activations import activation_derivative
+from normadvisor.fused.group_norm.forward_kernels import grouped_place, split_place
+
+__all__ = ["finish_sums", "grouped_backward", "split_gradient", "split_sums"]
+
+
+@triton.jit
+def grouped_backward(
+    dy_ptr,
+    x_ptr,
+    weight_ptr,
+    bias_ptr,
+    mean_ptr,
+    rstd_ptr,
+    dx_ptr,
+    sum_ptr,
+    dot_ptr,
+    rows,
+    groups,
+    d_units,
+    s_units,
+    slope,
+    ACT: tl.constexpr,
+    HAS_WEIGHT: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    SUMS: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr,
+    D_UNIT: tl.constexpr,
+    S_UNIT: tl.constexpr,
+    R: tl.constexpr,
+    BD: tl.constexpr,
+    BS: tl.constexpr,
+    LOOP: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """Give the gradient of the input for ``R`` groups, and with ``SUMS`` the sums of e and e * n of their channels: (samples, channels)."""
+    D = d_units * D_UNIT
+    S = s_units * S_UNIT
+    row, keep, group, base, r_stride, d_stride, s_stride = grouped_place(rows, groups, D, S, CHANNELS_LAST, R)
+    d = tl.arange(0, BD)
+    s = tl.arange(0, BS)
+    inside = tl.arange(0, R)[:, None, None] * r_stride + d[None, :, None] * d_stride + s[None, None, :] * s_stride
+    size = tl.cast(D, ACC) * S
+    mean = tl.load(mean_ptr + row, mask=keep, other=0.0)[:, None, None]
+    rstd = tl.load(rstd_ptr + row, mask=keep, other=0.0)[:, None, None]
+    c1 = tl.zeros([R], ACC)
+    c2 = tl.zeros([R], ACC)
+    if LOOP:
+        for d0 in range(0, D, BD):
+            d_mask = keep[:, None] & (d0 + d < D)[None, :]
+            channel = group[:, None] * D + d0 + d[None, :]
+            weight = tl.full([R, BD], 1.0, ACC)
+            bias = tl.zeros([R, BD], ACC)
+            if HAS_WEIGHT:
+                weight = tl.load(weight_ptr + channel, mask=d_mask, other=0.0).to(ACC)
+            if HAS_BIAS:
+                bias = tl.load(bias_ptr + channel, mask=d_mask, other=0.0).to(ACC)
+            sums = tl.zeros([R, BD], ACC)
+            dots = tl.zeros([R, BD], ACC)
+            for s0 in range(0, S, BS):
+                mask = d_mask[:, :, None] & (s0 + s < S)[None, None, :]
+                at = base + tl.cast(d0, tl.int64) * d_stride + tl.cast(s0, tl.int64) * s_stride + inside
+                x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
+                e = tl.load(dy_ptr + at, mask=mask, other=0.0).to(ACC)
+                n = (x - mean) * rstd
+                e = tl.where(mask, e * activation_derivative(n * weight[:, :, None] + bias[:, :, None], slope, ACT), 0.0)
+                sums += tl.sum(e, axis=2)
+                dots += tl.sum(e * n, axis=2)
+            if SUMS:
+                at = row[:, None] * D + d0 + d[None, :]
+                tl.store(sum_ptr + at, sums, mask=d_mask)
+                tl.store(dot_ptr + at, dots, mask=d_mask)
+            c1 += tl.sum(sums * weight, axis=1)
+            c2 += tl.sum(dots * weight, axis=1)
+        c1 /= size
+        c2 /= size
+        d_tiles = tl.cdiv(D, BD)
+        s_tiles = tl.cdiv(S, BS)
+        for i in range(0, d_tiles):
+            d0 = (d_tiles - 1 - i) * BD
+            d_mask = keep[:, None] & (d0 + d < D)[None, :]
+            channel = group[:, None] * D + d0 + d[None, :]
+            weight = tl.full([R, BD], 1.0, ACC)
+            bias = tl.zeros([R, BD], ACC)
+            if HAS_WEIGHT:
+                weight = tl.load(weight_ptr + channel, mask=d_mask, other=0.0).to(ACC)
+            if HAS_BIAS:
+                bias = tl.load(bias_ptr + channel, mask=d_mask, other=0.0).to(ACC)
+            for j in range(0, s_tiles):
+                s0 = (s_tiles - 1 - j) * BS
+                mask = d_mask[:, :, None] & (s0 + s < S)[None, None, :]
+                at = base + tl.cast(d0, tl.int64) * d_stride + tl.cast(s0, tl.int64) * s_stride + inside
+                x = tl.load(x_ptr + at, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
+                e = tl.load(dy_ptr + at, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
+                n = (x - mean) * rstd
+                e *= activation_derivative(n * weight[:, :, None] + bias[:, :, None], slope, ACT) * weight[:, :, None]
+                dx = rstd * (e - c1[:, None, None] - n * c2[:, None, None])
+                tl.store(dx_ptr + at, dx.to(dx_ptr.dtype.element_ty), mask=mask)
+    else:
+        d_mask = keep[:, None] & (d < D)[None, :]
+        mask = d_mask[:, :, None] & (s < S)[None, None, :]
+        channel = group[:, None] * D + d[None, :]
+        weight = tl.full([R, BD], 1.0, ACC)
+        bias = tl.zeros([R, BD], ACC)
+        if HAS_WEIGHT:
+            weight = tl.load(weight_ptr + channel, mask=d_mask, other=0.0).to(ACC)
+        if HAS_BIAS:
+            bias = tl.load(bias_ptr + channel, mask=d_mask, other=0.0).to(ACC)
+        x = tl.load(x_ptr + base + inside, mask=mask, other=0.0).to(ACC)
+        e = tl.load(dy_ptr + base + inside, mask=mask, other=0.0).to(ACC)
+        n = (x - mean) * rstd
+        e = tl.where(mask, e * activation_derivative(n * weight[:, :, None] + bias[:, :, None], slope, ACT), 0.0)
+        sums = tl.sum(e, axis=2)
+        dots = tl.sum(e * n, axis=2)
+        if SUMS:
+            at = row[:, None] * D + d[None, :]
+            tl.store(sum_ptr + at, sums, mask=d_mask)
+            tl.store(dot_ptr + at, dots, mask=d_mask)
+        c1 = tl.sum(sums * weight, axis=1) / size
+        c2 = tl.sum(dots * weight, axis=1) / size
+        dx = rstd * (e * weight[:, :, None] - c1[:, None, None] - n * c2[:, None, None])
+        tl.store(dx_ptr + base + inside, dx.to(dx_ptr.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def split_sums(
+    dy_ptr,
+    x_ptr,
+    weight_ptr,
+    bias_ptr,
+    mean_ptr,
+    rstd_ptr,
+    sum_ptr,
+    dot_ptr,
+    groups,
+    c_units,
+    s_units,
+    chunks,
+    tiles,
+    slope,
+    ACT: tl.constexpr,
+    HAS_WEIGHT: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr,
+    C_UNIT: tl.constexpr,
+    S_UNIT: tl.constexpr,
+    BC: tl.constexpr,
+    BS: tl.constexpr,
+    STAGES: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """Sums of e and e * n of ``BC`` channels over ``tiles * BS`` positions; out: (samples, chunks, channels)."""
+    C = c_units * C_UNIT
+    S = s_units * S_UNIT
+    sample, first, chunk, base, start, tiles_here, c_stride, s_stride = split_place(C, S, chunks, tiles, CHANNELS_LAST, False, BC, BS)
+    c = tl.arange(0, BC)
+    s = tl.arange(0, BS)
+    c_mask = first + c < C
+    inside = c[:, None] * c_stride + s[None, :] * s_stride
+    row = sample * groups + (first + c) // (C // groups)
+    mean = tl.load(mean_ptr + row, mask=c_mask, other=0.0)[:, None]
+    rstd = tl.load(rstd_ptr + row, mask=c_mask, other=0.0)[:, None]
+    if HAS_WEIGHT:
+        weight = tl.load(weight_ptr + first + c, mask=c_mask, other=0.0).to(ACC)[:, None]
+    if HAS_BIAS:
+        bias = tl.load(bias_ptr + first + c, mask=c_mask, other=0.0).to(ACC)[:, None]
+    sums = tl.zeros([BC, BS], ACC)
+    dots = tl.zeros([BC, BS], ACC)
+    for t in tl.range(0, tiles_here, num_stages=STAGES):
+        mask = c_mask[:, None] & (start + t * BS + s < S)[None, :]
+        at = base + tl.cast(t * BS, tl.int64) * s_stride + inside
+        x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
+        e = tl.load(dy_ptr + at, mask=mask, other=0.0).to(ACC)
+        n = (x - mean) * rstd
+        z = n
+        if HAS_WEIGHT:
+            z *= weight
+        if HAS_BIAS:
+            z += bias
+        e = tl.where(mask, e * activation_derivative(z, slope, ACT), 0.0)
+        sums += e
+        dots += e * n
+    at = (sample * chunks + chunk) * C + first + c
+    tl.store(sum_ptr + at, tl.sum(sums, axis=1), mask=c_mask)
+    tl.store(dot_ptr + at, tl.sum(dots, axis=1), mask=c_mask)
+
+
+@triton.jit
+def finish_sums(
+    sum_ptr,
+    dot_ptr,
+    weight_ptr,
+    c1_ptr,
+    c2_ptr,
+    dweight_ptr,
+    dbias_ptr,
+    rows,
+    samples,
+    groups,
+    D,
+    S,
+    chunks,
+    HAS_WEIGHT: tl.constexpr,
+    MEANS: tl.constexpr,
+    PARAMETERS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    BP: tl.constexpr,
+    BC: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """Join sums (samples, chunks, channels): with ``MEANS`` the first ``rows`` programs give mean(e * weight) and mean(e * weight * n) of a
+    group each, and with ``PARAMETERS`` those after them give the gradients of weight and bias of ``BC`` channels.
+    """
+    program = tl.program_id(0)
+    C = groups * D
+    if MEANS:
+        if program < rows:
+            sample = (program // groups).to(tl.int64)
+            group = program % groups
+            entries = chunks * D
+            lane = tl.arange(0, BLOCK)
+            c1 = tl.zeros([BLOCK], ACC)
+            c2 = tl.zeros([BLOCK], ACC)
+            for e0 in range(0, entries, BLOCK):
+                entry = e0 + lane
+                keep = entry < entries
+                channel = group * D + entry % D
+                at = (sample * chunks + entry // D) * C + channel
+                sums = tl.load(sum_ptr + at, mask=keep, other=0.0)
+                dots = tl.load(dot_ptr + at, mask=keep, other=0.0)
+                if HAS_WEIGHT:
+                    weight = tl.load(weight_ptr + channel, mask=keep, other=0.0).to(ACC)
+                    sums *= weight
+                    dots *= weight
+                c1 += sums
+                c2 += dots
+            size = tl.cast(D, ACC) * S
+            tl.store(c1_ptr + program, tl.sum(c1, axis=0) / size)
+            tl.store(c2_ptr + program, tl.sum(c2, axis=0) / size)
+        program -= rows
+    if PARAMETERS:
+        if program >= 0:
+            c = program * BC + tl.arange(0, BC)
+            c_mask = c < C
+            part = tl.arange(0, BP)
+            parts = samples * chunks
+            dbias = tl.zeros([BP, BC], ACC)
+            dweight = tl.zeros([BP, BC], ACC)
+            for p0 in range(0, parts, BP):
+                mask = (p0 + part < parts)[:, None] & c_mask[None, :]
+                at = (p0 + part).to(tl.int64)[:, None] * C + c[None, :]
+                dbias += tl.load(sum_ptr + at, mask=mask, other=0.0)
+                dweight += tl.load(dot_ptr + at, mask=mask, other=0.0)
+            tl.store(dbias_ptr + c, tl.sum(dbias, axis=0).to(dbias_ptr.dtype.element_ty), mask=c_mask)
+            tl.store(dweight_ptr + c, tl.sum(dweight, axis=0).to(dweight_ptr.dtype.element_ty), mask=c_mask)
+
+
+@triton.jit
+def split_gradient(
+    dy_ptr,
+    x_ptr,
+    weight_ptr,
+    bias_ptr,
+    mean_ptr,
+    rstd_ptr,
+    c1_ptr,
+    c2_ptr,
+    dx_ptr,
+    groups,
+    c_units,
+    s_units,
+    chunks,
+    tiles,
+    slope,
+    ACT: tl.constexpr,
+    HAS_WEIGHT: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr,
+    C_UNIT: tl.constexpr,
+    S_UNIT: tl.constexpr,
+    BC: tl.constexpr,
+    BS: tl.constexpr,
+    STAGES: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """Gradient of the input at ``BC`` channels and ``tiles * BS`` positions."""
+    C = c_units * C_UNIT
+    S = s_units * S_UNIT
+    sample, first, _, base, start, tiles_here, c_stride, s_stride = split_place(C, S, chunks, tiles, CHANNELS_LAST, True, BC, BS)
+    c = tl.arange(0, BC)
+    s = tl.arange(0, BS)
+    c_mask = first + c < C
+    inside = c[:, None] * c_stride + s[None, :] * s_stride
+    row = sample * groups + (first + c) // (C // groups)
+    mean = tl.load(mean_ptr + row, mask=c_mask, other=0.0)[:, None]
+    rstd = tl.load(rstd_ptr + row, mask=c_mask, other=0.0)[:, None]
+    c1 = tl.load(c1_ptr + row, mask=c_mask, other=0.0)[:, None]
+    c2 = tl.load(c2_ptr + row, mask=c_mask, other=0.0)[:, None]
+    if HAS_WEIGHT:
+        weight = tl.load(weight_ptr + first + c, mask=c_mask, other=0.0).to(ACC)[:, None]
+    if HAS_BIAS:
+        bias = tl.load(bias_ptr + first + c, mask=c_mask, other=0.0).to(ACC)[:, None]
+    for t in tl.range(0, tiles_here, num_stages=STAGES):
+        mask = c_mask[:, None] & (start + t * BS + s < S)[None, :]
+        at = base + tl.cast(t * BS, tl.int64) * s_stride + inside
+        x = tl.load(x_ptr + at, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
+        e = tl.load(dy_ptr + at, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
+        n = (x - mean) * rstd
+        z = n
+        if HAS_WEIGHT:
+            z *= weight
+        if HAS_BIAS:
+            z += bias
+        e *= activation_derivative(z, slope, ACT)
+        if HAS_WEIGHT:
+            e *= weight
+        tl.store(dx_ptr + at, (rstd * (e - c1 - n * c2)).to(dx_ptr.dtype.element_ty), mask=mask)

@@ -1,0 +1,174 @@
+"""GroupNorm + activation as operations of torch: ``normadvisor::group_norm_act`` and its backward.
+
+They take tensors for which :func:`normadvisor.fused.common.triton_support.why_not_triton` has no objection, and are differentiable twice:
+the second derivative goes through torch's own operations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from normadvisor.fused.common import buffers
+from normadvisor.fused.common.activations import activation
+from normadvisor.fused.common.double_backward import differentiate_again
+from normadvisor.fused.common.memory_format import dense
+from normadvisor.fused.group_norm.launching import launch_backward, launch_forward
+
+__all__ = ["group_norm_act_backward_op", "group_norm_act_op"]
+
+
+@torch.library.custom_op(
+    "normadvisor::group_norm_act",
+    mutates_args=(),
+    schema="(Tensor x, int groups, Tensor? weight, Tensor? bias, float eps, str act, float slope, ScalarType? dtype) -> (Tensor, Tensor, Tensor)",
+)
+def group_norm_act_op(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the output, and for backward mean and reciprocal standard deviation of every group, (N * groups) in the accumulator's dtype.
+
+    Args:
+        x: (N, C, *spatial), at least one element.
+        groups: divides C.
+        weight: (C) or none.
+        bias: (C) or none.
+        eps: added to the variance.
+        act: one of :data:`normadvisor.fused.ACTIVATIONS`.
+        slope: negative slope of leaky_relu.
+        dtype: of the output; that of ``x`` when none.
+
+    """
+    x, channels_last = dense(x)
+    y = buffers.empty_like(x, dtype or x.dtype)
+    mean, rstd = _statistics(x, groups)
+    launch_forward(x, groups, weight, bias, y, mean, rstd, eps=eps, act=act, slope=slope, channels_last=channels_last)
+    return y, mean, rstd
+
+
+def _statistics(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    shape = (x.shape[0] * groups,)
+    return buffers.empty(shape, dtype, x.device), buffers.empty(shape, dtype, x.device)
+
+
+@group_norm_act_op.register_fake
+def _group_norm_act_fake(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    del weight, bias, eps, act, slope
+    x, _ = dense(x)
+    return torch.empty_like(x, dtype=dtype or x.dtype), *_statistics(x, groups)
+
+
+@torch.library.custom_op(
+    "normadvisor::group_norm_act_backward",
+    mutates_args=(),
+    schema="(Tensor dy, Tensor x, int groups, Tensor? weight, Tensor? bias, Tensor mean, Tensor rstd, float eps, str act, float slope, "
+    "bool parameters) -> (Tensor, Tensor, Tensor)",
+)
+def group_norm_act_backward_op(
+    dy: Tensor,
+    x: Tensor,
+    groups: int,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    rstd: Tensor,
+    eps: float,
+    act: str,
+    slope: float,
+    parameters: bool,  # noqa: FBT001 (operations of torch take flags by position)
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the gradients of the input, the weight and the bias; without ``parameters`` the last two are empty."""
+    del eps  # It is in rstd; the second derivative needs it.
+    x, channels_last = dense(x)
+    dx = buffers.empty_like(x)
+    dweight, dbias = _parameter_gradients(x, weight, bias, parameters=parameters)
+    launch_backward(
+        dy,
+        x,
+        groups,
+        weight,
+        bias,
+        mean,
+        rstd,
+        dx,
+        (dweight, dbias) if parameters else None,
+        act=act,
+        slope=slope,
+        channels_last=channels_last,
+    )
+    return dx, dweight, dbias
+
+
+def _parameter_gradients(x: Tensor, weight: Tensor | None, bias: Tensor | None, *, parameters: bool) -> tuple[Tensor, Tensor]:
+    size = (x.shape[1] if parameters else 0,)
+    like_weight, like_bias = (x if tensor is None else tensor for tensor in (weight, bias))
+    return buffers.empty(size, like_weight.dtype, x.device), buffers.empty(size, like_bias.dtype, x.device)
+
+
+@group_norm_act_backward_op.register_fake
+def _group_norm_act_backward_fake(
+    dy: Tensor,
+    x: Tensor,
+    groups: int,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    rstd: Tensor,
+    eps: float,
+    act: str,
+    slope: float,
+    parameters: bool,  # noqa: FBT001 (as the operation)
+) -> tuple[Tensor, Tensor, Tensor]:
+    del dy, groups, mean, rstd, eps, act, slope
+    x, _ = dense(x)
+    return torch.empty_like(x), *_parameter_gradients(x, weight, bias, parameters=parameters)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, groups, weight, bias, eps, act, slope, _ = inputs
+    _, mean, rstd = output
+    ctx.set_materialize_grads(False)  # Nobody asks for gradients of the statistics: no zeros for them.
+    ctx.mark_non_differentiable(mean, rstd)
+    ctx.save_for_backward(x, weight, bias, mean, rstd)
+    ctx.settings = (groups, eps, act, slope)
+
+
+def _backward(ctx: Any, dy: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+    x, weight, bias, mean, rstd = ctx.saved_tensors
+    groups, eps, act, slope = ctx.settings
+    if dy is None:
+        return (None,) * 8
+    wants_weight, wants_bias = ctx.needs_input_grad[2], ctx.needs_input_grad[3]
+    parameters = wants_weight or wants_bias
+    dx, dweight, dbias = group_norm_act_backward_op(dy, x, groups, weight, bias, mean, rstd, eps, act, slope, parameters)
+    return dx, None, dweight if wants_weight else None, dbias if wants_bias else None, None, None, None, None
+
+
+def _save_for_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    del output
+    dy, x, groups, weight, bias, _, _, eps, act, slope, parameters = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(dy, x, weight, bias)
+    ctx.settings = (groups, eps, act, slope, parameters)
+
+
+def _second_backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+    dy, x, weight, bias = ctx.saved_tensors
+    groups, eps, act, slope, parameters = ctx.settings
+
+    def forward(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor]:
+        return (activation(act, F.group_norm(x, groups, weight, bias, eps), slope),)
+
+    given = gradients if parameters else (gradients[0], None, None)
+    (dx, dweight, dbias), (ddy,) = differentiate_again(forward, (x, weight, bias), (dy,), given)
+    return ddy, dx, None, dweight, dbias, *(None,) * 6
+
+
+group_norm_act_op.register_autograd(_backward, setup_context=_save)
+group_norm_act_backward_op.register_autograd(_second_backward, setup_context=_save_for_second)
