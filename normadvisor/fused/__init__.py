@@ -12,6 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from normadvisor.fused.batch_norm.functional import batch_norm_act, batch_norm_supported, run_batch_norm
+    from normadvisor.fused.batch_norm.modules import FusedBatchNormAct1d, FusedBatchNormAct2d, FusedBatchNormAct3d
     from normadvisor.fused.common.activations import ACTIVATIONS
     from normadvisor.fused.common.launch import all_launches, load_launches, overridden
     from normadvisor.fused.common.triton_support import disabled, enabled, why_not_triton
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     from normadvisor.fused.group_norm.layer import FusedGroupNormAct, run_group_norm
 
 _HOMES = {
+    "FusedBatchNormAct1d": "normadvisor.fused.batch_norm.modules",
+    "FusedBatchNormAct2d": "normadvisor.fused.batch_norm.modules",
+    "FusedBatchNormAct3d": "normadvisor.fused.batch_norm.modules",
+    "batch_norm_act": "normadvisor.fused.batch_norm.functional",
+    "batch_norm_supported": "normadvisor.fused.batch_norm.functional",
+    "run_batch_norm": "normadvisor.fused.batch_norm.functional",
     "ACTIVATIONS": "normadvisor.fused.common.activations",
     "all_launches": "normadvisor.fused.common.launch",
     "load_launches": "normadvisor.fused.common.launch",
@@ -34,14 +42,20 @@ _HOMES = {
 
 __all__ = [
     "ACTIVATIONS",
+    "FusedBatchNormAct1d",
+    "FusedBatchNormAct2d",
+    "FusedBatchNormAct3d",
     "FusedGroupNormAct",
     "all_launches",
+    "batch_norm_act",
+    "batch_norm_supported",
     "disabled",
     "enabled",
     "group_norm_act",
     "group_norm_supported",
     "load_launches",
     "overridden",
+    "run_batch_norm",
     "run_group_norm",
     "why_not_triton",
 ]

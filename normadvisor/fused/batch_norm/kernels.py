@@ -198,7 +198,7 @@ def apply_kernel(
     EPS: tl.constexpr, SLOPE: tl.constexpr, ACT: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """Normalize, scale and shift, add the residual, activate. ``rows`` are all rows of the tensor; a program does STEPS tiles below each other."""
-    program = tl.program_id(0)
+    program = tl.num_programs(0) - 1 - tl.program_id(0)
     columns = column_groups * ALIGNMENT
     first = tl.cast(program // column_tiles, tl.int64) * (BLOCK_ROWS * STEPS)
     column = (program % column_tiles) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
@@ -213,10 +213,10 @@ def apply_kernel(
             channel = ((first + step * BLOCK_ROWS) % channels).to(tl.int32) + row_range
             known = (row < rows)[:, None]
             mean, _, scale, bias = _parameters((channel % channels)[:, None], known, mean_ptr, var_ptr, weight_ptr, bias_ptr, EPS, WIDE)
-        x = tl.load(x_ptr + offset + column[None, :], mask=inside, other=0.0).to(WIDE)
+        x = tl.load(x_ptr + offset + column[None, :], mask=inside, other=0.0, eviction_policy="evict_first").to(WIDE)
         z = (x - mean) * scale + bias
         if residual_ptr is not None:
-            z += tl.load(residual_ptr + offset + column[None, :], mask=inside, other=0.0).to(WIDE)
+            z += tl.load(residual_ptr + offset + column[None, :], mask=inside, other=0.0, eviction_policy="evict_first").to(WIDE)
         tl.store(y_ptr + offset + column[None, :], activate(z, SLOPE, ACT), mask=inside)
 
 
@@ -265,7 +265,7 @@ def gradients_kernel(
         if ACT != "none":
             z = distance * scale + bias
             if residual_ptr is not None:
-                z += tl.load(residual_ptr + offset + column, mask=inside, other=0.0).to(WIDE)
+                z += tl.load(residual_ptr + offset + column, mask=inside, other=0.0, eviction_policy="evict_first").to(WIDE)
             dz *= activation_derivative(z, SLOPE, ACT)
         if dz_ptr is not None:
             tl.store(dz_ptr + offset + column, dz, mask=inside)
@@ -326,7 +326,7 @@ def input_gradient_kernel(
 
     ``dy_ptr`` is dz already where ACT is "none". Where it has a pointer, dz is stored as well. ``rows`` are all rows of the tensor.
     """
-    program = tl.program_id(0)
+    program = tl.num_programs(0) - 1 - tl.program_id(0)
     columns = column_groups * ALIGNMENT
     first = tl.cast(program // column_tiles, tl.int64) * (BLOCK_ROWS * STEPS)
     column = (program % column_tiles) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
@@ -346,13 +346,13 @@ def input_gradient_kernel(
             known = (row < rows)[:, None]
             mean, inverse, scale, bias = _parameters(down, known, mean_ptr, var_ptr, weight_ptr, bias_ptr, EPS, WIDE)
             plain, slant = _means_of_gradients(down, known, channels, sums_ptr, inverse, count, WIDE)
-        dz = tl.load(dy_ptr + offset + column[None, :], mask=inside, other=0.0).to(WIDE)
+        dz = tl.load(dy_ptr + offset + column[None, :], mask=inside, other=0.0, eviction_policy="evict_first").to(WIDE)
         if (ACT != "none") or (sums_ptr is not None):
-            distance = tl.load(x_ptr + offset + column[None, :], mask=inside, other=0.0).to(WIDE) - mean
+            distance = tl.load(x_ptr + offset + column[None, :], mask=inside, other=0.0, eviction_policy="evict_first").to(WIDE) - mean
         if ACT != "none":
             z = distance * scale + bias
             if residual_ptr is not None:
-                z += tl.load(residual_ptr + offset + column[None, :], mask=inside, other=0.0).to(WIDE)
+                z += tl.load(residual_ptr + offset + column[None, :], mask=inside, other=0.0, eviction_policy="evict_first").to(WIDE)
             dz *= activation_derivative(z, SLOPE, ACT)
         if dz_ptr is not None:
             tl.store(dz_ptr + offset + column[None, :], dz, mask=inside)

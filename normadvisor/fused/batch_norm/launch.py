@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from normadvisor.fused.batch_norm.layout import Layout, block, layout_of
+from normadvisor.fused.batch_norm.plan import Epilogue, Statistics
 from normadvisor.fused.common import buffers
 from normadvisor.fused.common.activations import promoted
 from normadvisor.fused.common.launch import Launch, launch, register_launches
 from normadvisor.fused.common.triton_support import multiprocessors, on_device_of
 
-__all__ = ["Epilogue", "apply", "input_gradient", "parameter_gradients", "statistics"]
+__all__ = ["Sources", "apply", "input_gradient", "parameter_gradients", "statistics"]
 
 _ORDERS = {False: "channels_first", True: "channels_last"}
 _MOST_SPLITS = 256
@@ -27,30 +28,26 @@ _NARROWEST = {False: 128, True: 32}
 _ROW_BYTES = 512
 """Bytes of a row that a tile takes with channels last: more leave too few rows for the sums of each channel."""
 _WIDEST = 1024
+_VECTOR_BYTES = 16
+"""The widest load of a thread."""
 
-register_launches(
-    "batch_norm",
-    {
-        f"{kernel}.{order}.{size}": Launch(tile=bytes_in_flight // size, num_warps=4, programs=8)
-        for kernel, bytes_in_flight in (("statistics", 8192), ("apply", 8192), ("gradients", 4096), ("input_gradient", 4096))
-        for order in _ORDERS.values()
-        for size in (2, 4, 8)
-    },
-)
+_BYTES = {"statistics": 8192, "apply": 8192, "gradients": 4096, "input_gradient": 4096}
+"""Bytes of one tensor that a program holds at a time: with four warps two to four loads of 16 bytes for each thread, without spilling."""
+_NARROW = {"statistics": 2048, "apply": 1024, "gradients": 1024, "input_gradient": 1024}
+"""Entries instead, where rows are not aligned to 16 bytes: a thread then holds entries of several rows, and their parameters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epilogue:
-    """What is done to a normalized entry; compiled into the kernels."""
+def _table() -> dict[str, Launch]:
+    table = {}
+    for kernel, held in _BYTES.items():
+        for order in _ORDERS.values():
+            for size in (2, 4, 8):
+                table[f"{kernel}.{order}.{size}"] = Launch(tile=held // size, num_warps=4, programs=8)
+                table[f"{kernel}.{order}.{size}.narrow"] = Launch(tile=min(_NARROW[kernel], held // size), num_warps=4, programs=8)
+    return table
 
-    eps: float
-    act: str
-    slope: float
 
-    @property
-    def constants(self) -> dict[str, Any]:
-        """Constants of the kernels."""
-        return {"EPS": self.eps, "SLOPE": self.slope, "ACT": self.act}
+register_launches("batch_norm", _table())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +102,19 @@ def _constants(x: Tensor, layout: Layout, tiling: _Tiling) -> dict[str, Any]:
     }
 
 
+def _epilogue(epilogue: Epilogue) -> dict[str, Any]:
+    return {"EPS": epilogue.eps, "SLOPE": epilogue.slope, "ACT": epilogue.act}
+
+
+def _parameters(kernel: str, x: Tensor, layout: Layout) -> Launch:
+    size = x.element_size()
+    narrow = "" if layout.alignment * size >= _VECTOR_BYTES else ".narrow"
+    return launch(f"batch_norm.{kernel}.{_ORDERS[layout.channels_last]}.{size}{narrow}")
+
+
 def _reduction(kernel: str, x: Tensor, layout: Layout) -> _Tiling:
     """Tiling of a sum over each channel: so many programs for each that the GPU is full."""
-    parameters = launch(f"batch_norm.{kernel}.{_ORDERS[layout.channels_last]}.{x.element_size()}")
+    parameters = _parameters(kernel, x, layout)
     rows = layout.rows if layout.channels_last else layout.batch
     block_rows, block_columns = _blocks(layout, rows, parameters.tile, x.element_size())
     channel_blocks = _ceil(layout.channels, block_columns) if layout.channels_last else layout.channels
@@ -130,7 +137,7 @@ def _pass(kernel: str, x: Tensor, layout: Layout) -> tuple[_Tiling, int, int]:
 
     With channels last a program that does several tiles reads the parameters of its channels once for all of them.
     """
-    parameters = launch(f"batch_norm.{kernel}.{_ORDERS[layout.channels_last]}.{x.element_size()}")
+    parameters = _parameters(kernel, x, layout)
     block_rows, block_columns = _blocks(layout, layout.rows, parameters.tile, x.element_size())
     column_tiles = _ceil(layout.columns, block_columns)
     tiles = _ceil(layout.rows, block_rows)
@@ -172,13 +179,8 @@ def _combine(kernel: Any, tiling: _Tiling, layout: Layout, arguments: dict[str, 
     )
 
 
-def statistics(
-    x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, batches: Tensor | None, momentum: float
-) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel of a dense tensor, in float32 (float64 for float64); moves the running statistics, if any.
-
-    ``batches``: the number of batches so far, this one included, where the running statistics are plain means over batches.
-    """
+def statistics(x: Tensor, kept: Statistics) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each channel of a dense tensor, in float32 (float64 for float64); moves the running statistics, if any."""
     from normadvisor.fused.batch_norm import kernels  # noqa: PLC0415 (Triton need not be there)
 
     layout = layout_of(x)
@@ -186,14 +188,15 @@ def statistics(
     wide = promoted(x)
     mean, var = (buffers.empty((layout.channels,), wide, x.device) for _ in range(2))
     partial = buffers.empty((3, tiling.splits, layout.channels), wide, x.device) if tiling.splits > 1 else None
+    momentum = 0.0 if kept.momentum is None else kept.momentum
     rounded = ctypes.c_float(momentum).value
     results = {
         "partial_ptr": partial,
         "mean_ptr": mean,
         "var_ptr": var,
-        "running_mean_ptr": running_mean,
-        "running_var_ptr": running_var,
-        "batches_ptr": batches,
+        "running_mean_ptr": kept.running_mean,
+        "running_var_ptr": kept.running_var,
+        "batches_ptr": kept.batches,
         "momentum": rounded,
         "momentum_rest": momentum - rounded,
     }
@@ -235,7 +238,7 @@ def apply(
             tiling.column_tiles,
             STEPS=steps,
             **_constants(x, layout, tiling),
-            **epilogue.constants,
+            **_epilogue(epilogue),
             **tiling.options,
         )
     return y
@@ -253,6 +256,10 @@ class Sources:
     weight: Tensor | None
     bias: Tensor | None
     epilogue: Epilogue
+
+    def activated(self, dz: Tensor) -> Sources:
+        """The same behind the activation, with the gradient of what is activated in the place of dy."""
+        return replace(self, residual=None, dy=dz, epilogue=replace(self.epilogue, act="none"))
 
     @property
     def pointers(self) -> dict[str, Tensor | None]:
@@ -297,7 +304,7 @@ def parameter_gradients(
             dx_ptr=dx,
             **_walk(layout, layout.rows if layout.channels_last else layout.batch, tiling),
             **_constants(x, layout, tiling),
-            **sources.epilogue.constants,
+            **_epilogue(sources.epilogue),
             SPLIT=partial is not None,
             **tiling.options,
         )
@@ -325,6 +332,6 @@ def input_gradient(sources: Sources, *, sums: Tensor | None, dz: Tensor | None, 
             count=layout.count,
             STEPS=steps,
             **_constants(x, layout, tiling),
-            **sources.epilogue.constants,
+            **_epilogue(sources.epilogue),
             **tiling.options,
         )

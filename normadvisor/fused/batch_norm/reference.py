@@ -1,0 +1,88 @@
+"""The same in torch's own operations: what runs without the kernels, and what is differentiated twice."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from normadvisor.fused.batch_norm.plan import Epilogue, Statistics
+from normadvisor.fused.common.activations import activation, promoted
+
+__all__ = ["backward", "forward", "statistics", "with_torch"]
+
+_KEEP_THEIR_RESULT = frozenset({"none", "relu", "relu6", "leaky_relu"})
+"""Activations whose backward pass needs their result alone: they may overwrite their input while gradients are recorded."""
+
+
+def with_torch(
+    x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, kept: Statistics, epilogue: Epilogue
+) -> Tensor:
+    """Normalize as :func:`torch.nn.functional.batch_norm`, add, activate; without a tensor more than torch's layers would need."""
+    out = F.batch_norm(x, kept.running_mean, kept.running_var, weight, bias, kept.training, kept.factor, epilogue.eps)
+    own = _may_overwrite()
+    if residual is not None:
+        own_shape = residual.shape == out.shape and residual.dtype == out.dtype
+        out = out.add_(residual) if own and own_shape else out + residual
+    overwrite = own and (epilogue.act in _KEEP_THEIR_RESULT or not out.requires_grad)
+    return activation(epilogue.act, out, epilogue.slope, inplace=overwrite)
+
+
+def _may_overwrite() -> bool:
+    """Compilers and exporters gain nothing from it, and a transform of torch.func may have to widen a tensor."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is None  # noqa: SLF001 (torch asks the same way in torch._functorch)
+
+
+def forward(
+    x: Tensor,
+    residual: Tensor | None,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    epilogue: Epilogue,
+    *,
+    batch_statistics: bool,
+) -> Tensor:
+    """Normalize, add and activate; differentiable through the statistics where they are those of the batch."""
+    given = (None, None) if batch_statistics else (mean, var)
+    z = F.batch_norm(x, *given, weight, bias, batch_statistics, 0.0, epilogue.eps)
+    return activation(epilogue.act, z if residual is None else z + residual, epilogue.slope)
+
+
+def statistics(x: Tensor, kept: Statistics) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each channel, in float32 (float64 for float64); moves the running statistics, if any."""
+    others = [0, *range(2, x.dim())]
+    var, mean = torch.var_mean(x.to(promoted(x)), others, correction=0)
+    if kept.running_mean is not None and kept.running_var is not None:
+        count = x.numel() // x.shape[1]
+        factor = kept.factor if kept.batches is None else 1.0 / kept.batches.to(mean.dtype)
+        kept.running_mean.copy_(factor * mean + (1.0 - factor) * kept.running_mean)
+        kept.running_var.copy_(factor * (var * (count / (count - 1))) + (1.0 - factor) * kept.running_var)
+    return mean, var
+
+
+def backward(
+    dy: Tensor,
+    x: Tensor,
+    residual: Tensor | None,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    epilogue: Epilogue,
+    *,
+    batch_statistics: bool,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of x, residual, weight and bias; ``None`` for what is not there."""
+    given = (x, residual, weight, bias)
+    with torch.enable_grad():
+        tracked = [None if value is None else value.detach().requires_grad_() for value in given]
+        input_, added, factor, shift = tracked
+        assert input_ is not None  # noqa: S101 (x is always there)
+        y = forward(input_, added, mean, var, factor, shift, epilogue, batch_statistics=batch_statistics)
+        present = [value for value in tracked if value is not None]
+        found = iter(torch.autograd.grad(y, present, dy))
+    return tuple(None if value is None else next(found) for value in given)
