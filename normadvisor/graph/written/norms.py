@@ -1,142 +1,212 @@
-"""Normalizations written out in ``forward``: mean, variance, square root and what is multiplied and added behind them.
+"""Layer and root-mean-square normalizations written out in ``forward``.
 
-As with activations, what is computed counts and not how: the operations are run on random numbers in double precision and compared with
-``layer_norm``, ``rms_norm`` and ``log_softmax`` or ``softmax`` over the same axis.
+The part of a graph that ends in a node is run on random rows in double precision, some of them with variances as small as ``eps``, and
+compared with torch's functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from itertools import permutations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import fx
 
-from normadvisor.graph.written.cones import Cone, cones
-from normadvisor.graph.written.elementwise import ELEMENTWISE
-from normadvisor.graph.written.model import Surroundings, Written, constant_scalar, name_of
-from normadvisor.graph.written.values import CASTS, computed
-
-if TYPE_CHECKING:
-    from normadvisor.types import JSONValue
+from normadvisor.graph.written.exact import CannotEvaluate, called, dtype_of, evaluated, is_fixed, is_in_place, is_tensor, shape_of
+from normadvisor.graph.written.model import Surroundings, Written
+from normadvisor.graph.written.softmaxes import softmax_at
+from normadvisor.graph.written.spans import Parameters, Span, numbers, spans
 
 __all__ = ["norm_at"]
 
-_REDUCTIONS = frozenset({"mean", "var", "std", "sum", "var_mean", "std_mean", "norm", "vector_norm", "logsumexp", "amax", "max", "softmax", "log_softmax"})
-_ADMITTED = ELEMENTWISE | _REDUCTIONS | CASTS | {"size", "shape", "getitem", "dtype", "dim", "ndim", "unsqueeze"}
-_TOLERANCE = 1e-6
-"""Relative to the largest value."""
-_MOST_EPS = 1e-2
-_MOST_WIDTH = 1 << 14
+_DEVIATIONS = frozenset({"rsqrt", "sqrt", "std", "std_mean", "norm", "vector_norm", "normalize", "pow"})
+"""Where a deviation is computed."""
+_LAST = frozenset({"add", "sub", "mul", "multiply", "div", "truediv", "true_divide", "divide", "float", "to", "type_as", "type", "half", "bfloat16"})
+"""What a normalization may end in."""
+_INSIDE = _LAST | frozenset({
+    "rsub", "pow", "rpow", "square", "sqrt", "rsqrt", "neg", "mean", "sum", "var", "std", "norm", "vector_norm", "normalize", "reciprocal",
+    "var_mean", "std_mean", "getitem", "double", "contiguous", "clone", "unsqueeze", "expand_as",
+})  # fmt: skip
+_SMALL, _LARGE = (-4.0, 1.0), (3.0, 4.0)
+"""Powers of ten that rows are scaled by: so that ``eps`` counts, and so that it does not."""
+_EXACT, _LIKE = 1e-8, 1e-3
+"""Relative, in double precision: the same, and the same but for ``eps`` or for one degree of freedom."""
+_MOST = 1 << 18
+"""Elements that are run; of larger inputs the axes ahead of the normalized ones are shortened."""
 
 
 def norm_at(root: fx.Node, around: Surroundings) -> Written | None:
     """The largest expression that ends in a node and is a normalization or a softmax that torch has a function for.
+
+    Argument ``widens`` is set where half precision would come out as single precision, which torch's function does not do. Its ``weight`` and ``bias`` may be expressions of parameters, as ``1 + weight``. Argument ``axes`` tells what is normalized over; where
+    that is one axis ahead of the last, the function takes it only after the axes are permuted.
 
     Args:
         root: the node.
         around: its graph; shapes are needed.
 
     """
-    if name_of(root) not in ELEMENTWISE | CASTS or around.shape(root) is None:
-        return None
-    candidates = list(cones(root, around, lambda node: name_of(node) in _ADMITTED))
-    for cone in reversed(candidates):
-        if any(name_of(node) in _REDUCTIONS for node in cone.nodes) and (found := _identified(cone, around)) is not None:
-            return found
-    return None
-
-
-def _identified(cone: Cone, around: Surroundings) -> Written | None:
-    shape = around.shape(cone.source)
-    if not shape or len(shape) < 2 or shape != around.shape(cone.root) or not 1 < shape[-1] <= _MOST_WIDTH or len(cone.tensors) > 2:
-        return None
-    generator = torch.Generator().manual_seed(0)
-    tensors = {node: _stand_in(around.tensor(node), generator) for node in cone.tensors}
-    if any(value is None for value in tensors.values()):
-        return None
-    axis = len(shape) - 1
-    sizes = [shape[-1] if place == axis else 2 + place for place in range(len(shape))]
-    x = torch.randn(sizes, generator=generator, dtype=torch.float64) * 2 + 0.5
-    y = _run(cone, x, tensors, around)
-    if y is None:
-        return None
-    for op, function, arguments, inputs in _hypotheses(cone, shape[-1], tensors):
-        if not _agrees(y, _reference(op, x, arguments, inputs, tensors)):
+    found = softmax_at(root, around)
+    if found is not None or called(root) not in _LAST or not _expands(root):
+        return found
+    parameters = Parameters()
+    refused: Written | None = None
+    for span in reversed(list(spans(root, around.order, parameters, _expands))):
+        if not any(called(node) in _DEVIATIONS for node in span.nodes) or not _keeps_dtype(span):
             continue
-        # A small input makes eps count, a shifted one tells apart what subtracts the mean.
-        small = x * 1e-3 if arguments.get("eps") else x + 3
-        again = _run(cone, small, tensors, around)
-        if again is not None and _agrees(again, _reference(op, small, arguments, inputs, tensors)):
-            given = {"input": cone.source, **inputs}
-            return Written(op=op, function=function, root=cone.root, inputs=given, nodes=cone.nodes, arguments=arguments)
+        found = _compared(span, around)
+        if found is not None and not found.refused:
+            return found
+        refused = refused or found
+    return refused
+
+
+def _expands(node: fx.Node) -> bool:
+    return called(node) in _INSIDE and not is_in_place(node) and (is_tensor(node) or called(node) in {"var_mean", "std_mean"})
+
+
+def _keeps_dtype(span: Span) -> bool:
+    """Whether what goes in, what comes out and the parameters have one dtype, and will have when the model is converted to another one."""
+    if not shape_of(span.source) or shape_of(span.root) != shape_of(span.source) or dtype_of(span.root) != dtype_of(span.source):
+        return False
+    wide = _wide(span)
+    if any(dtype_of(node) != dtype_of(span.source) for node in wide):
+        return False
+    if is_fixed(span.source):
+        return is_fixed(span.root)
+    return not any(is_fixed(node) for node in wide)
+
+
+def _wide(span: Span) -> list[fx.Node]:
+    """Parameters of more than one number."""
+    return [node for node in span.parameters if math.prod(shape_of(node) or ()) > 1]
+
+
+def _compared(span: Span, around: Surroundings) -> Written | None:
+    """What the nodes compute; refused where it is nearly a function of torch."""
+    shape = shape_of(span.source) or ()
+    wide = _wide(span)
+    if len(wide) > 2:
+        return None
+    for axes in _axes(shape, wide):
+        if math.prod(shape[axis] for axis in axes) < 2:
+            continue
+        try:
+            small, large = (_Sample(span, around, axes, scales) for scales in (_SMALL, _LARGE))
+        except CannotEvaluate:
+            return None
+        for centred in (False, True):
+            for weight, bias in _roles(wide, centred=centred):
+                found = _fitted(_Hypothesis(span, axes, centred, weight, bias), small, large)
+                if found is not None:
+                    return found
     return None
 
 
-def _stand_in(tensor: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor | None:
-    """Random numbers in place of a parameter."""
-    if tensor is None or not tensor.is_floating_point() or tensor.numel() > _MOST_WIDTH:
+def _axes(shape: tuple[int, ...], wide: list[fx.Node]) -> Iterator[tuple[int, ...]]:
+    """Axes that may be normalized over, as the shapes of the parameters allow: the last ones, or one further ahead."""
+    rank = len(shape)
+    sizes = [shape_of(node) or () for node in wide]
+    for axes in [*[tuple(range(first, rank)) for first in range(rank - 1, 0, -1)], *[(axis,) for axis in range(1, rank - 1)]]:
+        wanted = tuple(size if axis in axes else 1 for axis, size in enumerate(shape))
+        if all((1,) * (rank - len(size)) + size == wanted for size in sizes):
+            yield axes
+
+
+def _roles(wide: list[fx.Node], *, centred: bool) -> Iterator[tuple[fx.Node | None, fx.Node | None]]:
+    """Which of the parameters is the weight, and which the bias; torch takes a bias only with a weight, and only for layer_norm."""
+    if not wide:
+        yield None, None
+    elif len(wide) == 1:
+        yield wide[0], None
+    elif centred:
+        for weight, bias in permutations(wide, 2):
+            yield weight, bias
+
+
+class _Sample:
+    """A part of a graph run once on random rows."""
+
+    def __init__(self, span: Span, around: Surroundings, axes: tuple[int, ...], scales: tuple[float, float]) -> None:
+        generator = torch.Generator().manual_seed(0)
+        shape = _shortened(shape_of(span.source) or (), axes)
+        rows = [1 if axis in axes else size for axis, size in enumerate(shape)]
+        low, high = scales
+        factors = 10 ** (torch.rand(rows, generator=generator, dtype=torch.float64) * (high - low) + low)
+        self.x = (torch.randn(shape, generator=generator, dtype=torch.float64) + 0.3) * factors
+        self.given: dict[fx.Node, torch.Tensor] = {}
+        for node in span.parameters:
+            size = shape_of(node) or ()
+            real = around.tensor(node) if math.prod(size) == 1 else None
+            drawn = torch.rand(size, generator=generator, dtype=torch.float64) + 0.5
+            self.given[node] = drawn if real is None or real.is_meta else real.detach().double().cpu().reshape(size)
+        self.y = evaluated(span.nodes, {span.source: self.x, **self.given})
+
+
+def _shortened(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[int]:
+    sizes = list(shape)
+    for axis in range(len(sizes)):
+        if axis not in axes and math.prod(sizes) > _MOST:
+            sizes[axis] = min(sizes[axis], 3)
+    return sizes
+
+
+class _Hypothesis:
+    """What a part of a graph might be."""
+
+    def __init__(self, span: Span, axes: tuple[int, ...], centred: bool, weight: fx.Node | None, bias: fx.Node | None) -> None:  # noqa: FBT001
+        self.span, self.axes, self.centred, self.weight, self.bias = span, axes, centred, weight, bias
+        shape = shape_of(span.source) or ()
+        self.sizes = [shape[axis] for axis in axes]
+
+    def unscaled(self, sample: _Sample, eps: float) -> torch.Tensor:
+        x = sample.x - sample.x.mean(self.axes, keepdim=True) if self.centred else sample.x
+        y = x * (x.square().mean(self.axes, keepdim=True) + eps).rsqrt()
+        return y if self.weight is None else y * sample.given[self.weight]
+
+    def agrees(self, sample: _Sample, unscaled: torch.Tensor, tolerance: float) -> bool:
+        expected = unscaled if self.bias is None else unscaled + sample.given[self.bias]
+        found: Any = sample.y
+        if not isinstance(found, torch.Tensor) or found.shape != expected.shape or not found.is_floating_point():
+            return False
+        scale = expected.abs().amax(self.axes, keepdim=True).clamp_min(1e-30)
+        return bool(((found - expected).abs() <= tolerance * scale).all())
+
+    def written(self, eps: float, refused: str = "") -> Written:
+        op = "layer_norm" if self.centred else "rms_norm"
+        inputs = {"input": self.span.source, "weight": self.weight, "bias": self.bias}
+        widens = {"widens": True} if is_fixed(self.span.root) and not is_fixed(self.span.source) else {}
+        return Written(
+            op=op,
+            function=f"torch.nn.functional.{op}",
+            root=self.span.root,
+            inputs={name: node for name, node in inputs.items() if node is not None},
+            nodes=self.span.nodes,
+            arguments={"normalized_shape": list(self.sizes), "eps": eps, "axes": list(self.axes), **widens},
+            refused=refused,
+        )
+
+
+def _fitted(hypothesis: _Hypothesis, small: _Sample, large: _Sample) -> Written | None:
+    count = math.prod(hypothesis.sizes)
+    plain = hypothesis.unscaled(large, 0.0)
+    if not hypothesis.agrees(large, plain, _LIKE / 10):
+        with_one_less = plain * math.sqrt((count - 1) / count)
+        if hypothesis.centred and hypothesis.agrees(large, with_one_less, _LIKE / 10):
+            return hypothesis.written(0.0, "its standard deviation divides by n - 1, and that of torch's layer_norm by n")
         return None
-    return torch.rand(tensor.shape, generator=generator, dtype=torch.float64) + 0.5
+    for eps in _epsilons(hypothesis.span, count):
+        if hypothesis.agrees(small, hypothesis.unscaled(small, eps), _EXACT):
+            return hypothesis.written(eps)
+    op = "layer_norm" if hypothesis.centred else "rms_norm"
+    return hypothesis.written(0.0, f"its eps is not added to the variance, as {op} of torch does")
 
 
-def _run(cone: Cone, x: torch.Tensor, tensors: Mapping[fx.Node, Any], around: Surroundings) -> torch.Tensor | None:
-    values = computed(cone.nodes, {cone.source: x, **tensors}, around)
-    y = values[cone.root] if values is not None else None
-    return y if isinstance(y, torch.Tensor) and y.shape == x.shape and y.dtype == torch.float64 else None
-
-
-def _agrees(y: torch.Tensor, expected: torch.Tensor | None) -> bool:
-    return expected is not None and bool(((y - expected).abs() <= _TOLERANCE * expected.abs().max()).all())
-
-
-def _hypotheses(
-    cone: Cone, width: int, tensors: Mapping[fx.Node, Any]
-) -> Iterator[tuple[str, str, dict[str, JSONValue], dict[str, fx.Node]]]:
-    """What it might be: operation, function, arguments, and which tensors are its weight and bias."""
-    if not tensors:
-        for op in ("log_softmax", "softmax"):
-            yield op, f"torch.nn.functional.{op}", {"dim": -1}, {}
-    if any(tuple(value.shape) != (width,) for value in tensors.values()):
-        return
-    roles: list[dict[str, fx.Node]] = [
-        dict(zip(names, order, strict=True))
-        for names in (("weight", "bias")[: len(tensors)], ("bias",)[: len(tensors)])
-        for order in permutations(tensors)
-        if len(names) == len(tensors)
-    ]
-    for eps in _numbers(cone):
-        arguments: dict[str, JSONValue] = {"normalized_shape": [width], "eps": eps}
-        for role in roles:
-            if "bias" not in role:
-                yield "rms_norm", "torch.nn.functional.rms_norm", arguments, role
-            if role.keys() != {"bias"}:  # torch takes no bias without a weight
-                yield "layer_norm", "torch.nn.functional.layer_norm", arguments, role
-
-
-def _numbers(cone: Cone) -> list[float]:
-    """Constants of the expression that may be an eps, none included."""
-    found = {0.0}
-    for node in cone.nodes:
-        for value in (*node.args, *node.kwargs.values()):
-            number = constant_scalar(value)
-            if number is not None and 0 < number <= _MOST_EPS:
-                found.add(number)
-    return sorted(found, reverse=True)
-
-
-def _reference(
-    op: str, x: torch.Tensor, arguments: Mapping[str, Any], inputs: Mapping[str, fx.Node], tensors: Mapping[fx.Node, Any]
-) -> torch.Tensor | None:
-    if op == "softmax":
-        return F.softmax(x, arguments["dim"])
-    if op == "log_softmax":
-        return F.log_softmax(x, arguments["dim"])
-    weight, bias = (tensors[inputs[name]] if name in inputs else None for name in ("weight", "bias"))
-    eps = arguments["eps"]
-    if op == "layer_norm":
-        return F.layer_norm(x, arguments["normalized_shape"], weight, bias, eps)
-    y = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
-    return y if weight is None else y * weight
+def _epsilons(span: Span, count: int) -> list[float]:
+    """Numbers that could be ``eps``; of a vector that is divided by its length it bounds the length."""
+    found = [value for value in numbers(span.nodes) if 0 < value < 0.1]
+    if any(called(node) == "normalize" for node in span.nodes):
+        found += [value**2 / count for value in [*found, 1e-12]]
+    return [*found, 0.0]
