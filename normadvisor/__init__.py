@@ -9,6 +9,8 @@
     normadvisor.fix("model.py").write()  # mends the source; what is called safe is proven
     result = normadvisor.fix(model, optimizer=optimizer)  # mends a model of this process
 
+    result = normadvisor.optimize(model, images)  # a copy that computes the same, faster: proven and measured
+
 Names are loaded on demand, so that ``import normadvisor`` costs nothing and never imports torch.
 """
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from normadvisor.api.fix import convert, fix
     from normadvisor.api.fixing import Fixer, FixOptions, FixRun
     from normadvisor.api.live_fix import FixResult
+    from normadvisor.api.optimize import OptimizeResult, load_optimized, optimize
     from normadvisor.api.probe import ProbeResult, probe
     from normadvisor.config import Settings, load_settings
     from normadvisor.errors import AuditError, NormAdvisorError
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
         Fix,
         Location,
         Measurements,
+        Optimization,
+        OptimizeOptions,
         ProbeOptions,
         Report,
         RunContext,
@@ -62,6 +67,9 @@ __all__ = [
     "Location",
     "Measurements",
     "NormAdvisorError",
+    "Optimization",
+    "OptimizeOptions",
+    "OptimizeResult",
     "ProbeOptions",
     "ProbeResult",
     "Report",
@@ -76,8 +84,10 @@ __all__ = [
     "convert",
     "convert_norms",
     "fix",
+    "load_optimized",
     "load_rules",
     "load_settings",
+    "optimize",
     "probe",
     "watch",
 ]
@@ -96,6 +106,9 @@ _HOMES = {
     "FixOptions": "normadvisor.api.fixing",
     "FixRun": "normadvisor.api.fixing",
     "FixResult": "normadvisor.api.live_fix",
+    "optimize": "normadvisor.api.optimize",
+    "OptimizeResult": "normadvisor.api.optimize",
+    "load_optimized": "normadvisor.api.optimize",
     "convert_norms": "normadvisor.rewrite.convert",
     "ConversionResult": "normadvisor.rewrite.convert",
     "KeyMap": "normadvisor.rewrite.keys",
@@ -113,6 +126,8 @@ _HOMES = {
     "Fix": "normadvisor.types",
     "Location": "normadvisor.types",
     "Measurements": "normadvisor.types",
+    "Optimization": "normadvisor.types",
+    "OptimizeOptions": "normadvisor.types",
     "ProbeOptions": "normadvisor.types",
     "Report": "normadvisor.types",
     "RunContext": "normadvisor.types",

@@ -168,14 +168,7 @@ class _Work:
         del model
         training = self.options.mode == "training"
         final, journal = self.subject.model if training else copied(self.base), Journal()
-        steps: list[StateStep] = []
-        try:
-            with torch.no_grad():
-                for candidate in taken:
-                    steps += candidate.apply(final, journal)
-        except BaseException:
-            journal.undo()
-            raise
+        steps = _changed(final, taken, journal)
         report = Optimization(
             target=self.subject.target, mode=self.options.mode, device=self._device(),
             dtype=str(self.setting.dtype).removeprefix("torch."), inputs=self.subject.spec, replacements=tuple(self.rows),
@@ -208,6 +201,19 @@ class _Work:
             yield "measured although the machine may have been busy with other things, as was asked for"
         if self.options.mode == "training":
             yield "a pass is forward and backward; the optimizer's step is not in it"
+
+
+def _changed(model: nn.Module, taken: Sequence[Candidate], journal: Journal) -> list[StateStep]:
+    """Make all changes, or none."""
+    steps: list[StateStep] = []
+    try:
+        with torch.no_grad():
+            for candidate in taken:
+                steps += candidate.apply(model, journal)
+    except BaseException:
+        journal.undo()
+        raise
+    return steps
 
 
 def _left(refused: Sequence[Refused], rows: Sequence[Replacement]) -> Iterable[Left]:

@@ -16,6 +16,7 @@ from normadvisor.types.measurements import (
 )
 from normadvisor.types.operation import Operation, OperationKind, Part
 from normadvisor.types.ops import GROUPS, OPS, expand
+from normadvisor.types.optimization import Optimization, OptimizeOptions
 from normadvisor.types.probing import PROBE_DEVICES, PROBE_OPTIMIZERS, ProbeOptions
 from normadvisor.types.report import Problem, Report
 from normadvisor.types.summary import ModelSummary, TraceKind
@@ -47,6 +48,8 @@ __all__ = [
     "ModelSummary",
     "Operation",
     "OperationKind",
+    "Optimization",
+    "OptimizeOptions",
     "Part",
     "ProbeOptions",
     "Problem",

@@ -10,6 +10,7 @@ import torch
 
 from normadvisor import __version__
 from normadvisor.errors import NormAdvisorError
+from normadvisor.optimization.folding.state import FoldMap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +56,8 @@ class Plan:
     changes: tuple[Change, ...] = ()
     aliases: Mapping[str, str]
     """Keys that are not in the file, since they share the tensor of another key."""
+    fold_map: Mapping[str, Any]
+    """:class:`~normadvisor.optimization.folding.state.FoldMap` as JSON: carries other checkpoints of the original over."""
     torch: str
     normadvisor: str
 
@@ -71,7 +74,7 @@ class Plan:
         )  # fmt: skip
         return cls(
             mode=report.mode, dtype=report.dtype, inputs=report.inputs, changes=changes, aliases=dict(aliases),
-            torch=torch.__version__, normadvisor=__version__,
+            fold_map=FoldMap(result.steps).to_dict(), torch=torch.__version__, normadvisor=__version__,
         )  # fmt: skip
 
     def text(self) -> str:

@@ -27,6 +27,7 @@ def render(report: Report, options: RenderOptions) -> str:
         "models": [model.to_dict() for model in _models(report)],
         "findings": [_finding(finding, options) for finding in by_place(report.findings)],
         **({"probe": _probe(report, options)} if report.probed else {}),
+        **(_optimized(report, options) if report.optimized else {}),
         "summary": _summary(report, options),
     }
     return json.dumps(finite(data), indent=2, allow_nan=False) + "\n"
@@ -58,6 +59,14 @@ def _probe(report: Report, options: RenderOptions) -> dict[str, Any]:
     """What was measured; numbers that are not finite are the words ``nan``, ``inf`` and ``-inf``, as everywhere."""
     return {
         "measurements": [_measurements(item, options) for item in report.measurements],
+        "withdrawn": [{"finding": _finding(item.finding, options), "reason": item.reason} for item in report.withdrawn],
+    }
+
+
+def _optimized(report: Report, options: RenderOptions) -> dict[str, Any]:
+    """What was tried on models, each row with its numbers, and the findings that measurement spoke against."""
+    return {
+        "optimizations": [item.to_dict() for item in report.optimizations],
         "withdrawn": [{"finding": _finding(item.finding, options), "reason": item.reason} for item in report.withdrawn],
     }
 

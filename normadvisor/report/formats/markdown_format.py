@@ -13,7 +13,7 @@ from normadvisor.report.paths import place_of, place_of_finding, place_of_relate
 from normadvisor.report.tally import by_importance, rule_counts, summary
 from normadvisor.types import Applicability, Finding, Fix, Problem, Report, Severity
 
-__all__ = ["render"]
+__all__ = ["code_span", "plain_text", "problem_line", "render"]
 
 ICONS = {Severity.ERROR: "\U0001f534", Severity.WARNING: "\U0001f7e1", Severity.INFO: "\U0001f535"}
 MOST_CHARACTERS = 60_000
@@ -29,14 +29,14 @@ def render(report: Report, options: RenderOptions) -> str:
     findings = by_importance(report.active)
     parts = [f"**normadvisor**: {_prose(summary(report, options.elapsed))}"]
     if report.problems:
-        parts.append("\n".join(_problem(problem, options) for problem in report.problems))
+        parts.append("\n".join(problem_line(problem, options) for problem in report.problems))
     if findings:
         parts.append(_fitting(_rows(findings, options), "\n", MOST_CHARACTERS // 2, len(findings) + 2))
     if options.statistics and findings:
-        rows = [f"| {count.times} | {_code(count.rule)} | {_text(count.name)} |" for count in rule_counts(report.active)]
+        rows = [f"| {count.times} | {code_span(count.rule)} | {plain_text(count.name)} |" for count in rule_counts(report.active)]
         parts.append("\n".join(["| Count | Rule | Name |", "| ---: | --- | --- |", *rows]))
     if report.unused_noqa:
-        places = ", ".join(_code(place_of(location, options.root)) for location in report.unused_noqa[:50])
+        places = ", ".join(code_span(place_of(location, options.root)) for location in report.unused_noqa[:50])
         parts.append(f"Unused `noqa` comments: {places}")
     if findings:
         left = MOST_CHARACTERS - sum(len(part) + 2 for part in parts)
@@ -60,7 +60,7 @@ def _rows(findings: list[Finding], options: RenderOptions) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for finding in findings:
         icon = f"{ICONS[finding.severity]} {finding.severity}"
-        yield f"| {icon} | {_code(finding.rule)} {_text(finding.name)} | {_code(_where(finding, options))} | {_prose(finding.message)} |"
+        yield f"| {icon} | {code_span(finding.rule)} {plain_text(finding.name)} | {code_span(_where(finding, options))} | {_prose(finding.message)} |"
 
 
 def _where(finding: Finding, options: RenderOptions) -> str:
@@ -72,11 +72,11 @@ def _details(finding: Finding, options: RenderOptions) -> str:
     lines = [f"<details><summary>{title}</summary>", "", _prose(finding.message), ""]
     lines.append(f"- confidence: {finding.confidence}")
     if finding.model:
-        lines.append(f"- model: {_code(finding.model)}")
+        lines.append(f"- model: {code_span(finding.model)}")
     if finding.modules:
-        lines.append(f"- in: {_code(listed(finding.modules))}")
-    lines += [f"- {_text(key)}: {_code(short(value))}" for key, value in finding.evidence.items()]
-    lines += [f"- see {_code(place_of_related(other, options.root))}: {_prose(other.message)}" for other in finding.related]
+        lines.append(f"- in: {code_span(listed(finding.modules))}")
+    lines += [f"- {plain_text(key)}: {code_span(short(value))}" for key, value in finding.evidence.items()]
+    lines += [f"- see {code_span(place_of_related(other, options.root))}: {_prose(other.message)}" for other in finding.related]
     if finding.fix:
         kind = "" if finding.fix.applicability is Applicability.DISPLAY else f" ({kind_of(finding.fix)})"
         lines += [f"- mend{kind}: {_prose(titled(finding.fix))}", *_trade_off(finding.fix)]
@@ -89,21 +89,22 @@ def _trade_off(fix: Fix) -> list[str]:
     return [f"  - trade-off: {_prose(fix.trade_off)}"] if fix.trade_off else []
 
 
-def _problem(problem: Problem, options: RenderOptions) -> str:
-    where = f" at {_code(place_of(problem.location, options.root))}" if problem.location else ""
+def problem_line(problem: Problem, options: RenderOptions, verb: str = "check") -> str:
+    """A list item: what could not be done, and why."""
+    where = f" at {code_span(place_of(problem.location, options.root))}" if problem.location else ""
     hint = f" ({_prose(problem.hint)})" if problem.hint else ""
-    return f"- **could not check** {_code(problem.target)}{where}: {_prose(problem.message)}{hint}"
+    return f"- **could not {verb}** {code_span(problem.target)}{where}: {_prose(problem.message)}{hint}"
 
 
 def _prose(text: str) -> str:
     """A sentence in which names in backquotes become code."""
     pieces = _QUOTED.split(one_line(text))
     # Joined before the beginning of the line is looked at, so that a piece in the middle is not taken for one.
-    joined = "".join(_code(piece) if number % 2 else _inline(piece) for number, piece in enumerate(pieces))
+    joined = "".join(code_span(piece) if number % 2 else _inline(piece) for number, piece in enumerate(pieces))
     return _LEADING.sub(r"\1\\\2", joined)
 
 
-def _text(text: str) -> str:
+def plain_text(text: str) -> str:
     """Text that Markdown shows as it is: no emphasis, no HTML, no table cell, and nobody mentioned."""
     return _LEADING.sub(r"\1\\\2", _inline(one_line(text)))
 
@@ -113,7 +114,7 @@ def _inline(line: str) -> str:
     return _ACTIVE.sub(r"\\\1", line).replace("@", "@<!-- -->").replace("\\#", "\\#<!-- -->")
 
 
-def _code(text: str) -> str:
+def code_span(text: str) -> str:
     """A code span, usable inside a table cell, whatever it holds."""
     line = one_line(text).replace("|", "\u2223")  # a cell cannot hold the ASCII bar in a code span everywhere
     if not line:

@@ -43,7 +43,7 @@ def html_optimize(report: Report, *, root: Path) -> str:
         root: paths below this folder are shown relative to it.
 
     """
-    from normadvisor.report.html.page import page_of  # noqa: PLC0415 - jinja2 is loaded when there is a page to make
+    from normadvisor.report.html.page import rendered  # noqa: PLC0415 - jinja2 is loaded when there is a page to make
     from normadvisor.report.optimize.sheet import sheet_of  # noqa: PLC0415 - as above
 
-    return page_of("optimize.html.j2", report, root=root, sheets=[sheet_of(each) for each in report.optimizations])
+    return rendered("optimize.html.j2", report, root=root, sheets=[sheet_of(each) for each in report.optimizations])

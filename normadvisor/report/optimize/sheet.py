@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from normadvisor.report.clean import one_line
 from normadvisor.report.measured.numbers import duration, number
-from normadvisor.report.modules import listed
+from normadvisor.report.modules import compact, listed
 from normadvisor.report.tally import counted
 from normadvisor.types.optimization import VERDICTS, Errors, Optimization, Ratio, Replacement, Variant
 
-__all__ = ["COLUMNS", "LeftRow", "Row", "Sheet", "VariantRow", "sheet_of"]
+__all__ = ["COLUMNS", "Bar", "LeftRow", "Row", "Sheet", "VariantRow", "sheet_of"]
 
 COLUMNS = ("alone", "whole model", "memory", "error", "verdict")
 """Titles of the columns beside the replacement."""
 _NONE = "\u2013"
-_WHERE = {"contiguous maps", "channels_last maps", "channels_last_3d maps"}
+_MOST_NAMES = 6
+_WIDTH = 120
+"""Pixels of a bar's picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """A ratio as a picture, in pixels."""
+
+    kind: str
+    """``gain`` or ``loss``."""
+    start: float
+    width: float
+    low: float
+    high: float
+    one: float
+    """Where the ratio is 1."""
+    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +51,8 @@ class Row:
     spread: str
     """Quartiles of that, and of the whole model."""
     whole: str
+    alone_bar: Bar | None
+    whole_bar: Bar | None
     memory: str
     error: str
     verdict: str
@@ -89,13 +109,15 @@ class Sheet:
 def sheet_of(found: Optimization) -> Sheet:
     """What came of a model, in words."""
     kept = found.kept
+    ratios = [ratio for row in found.replacements for ratio in (row.kernel, row.end_to_end) if ratio is not None]
+    scale = _Scale.of(ratios)
     return Sheet(
         target=one_line(found.target),
         setup=", ".join(one_line(word) for word in (found.mode, found.device, found.dtype, f"inputs {found.inputs}" if found.inputs else "") if word),
-        gained=bool(kept),
+        gained=found.end_to_end is not None and found.end_to_end.median > 1,
         headline=_headline(found),
         detail=_detail(found) if kept else "",
-        rows=tuple(map(_row, found.replacements)),
+        rows=tuple(_row(row, scale) for row in found.replacements),
         left=tuple(LeftRow(one_line(each.rule), listed(each.modules), one_line(each.reason)) for each in found.left),
         variants=tuple(map(_variant, found.variants)),
         keys=_keys(found),
@@ -130,22 +152,55 @@ def _detail(found: Optimization) -> str:
     return "; ".join(words)
 
 
-def _row(row: Replacement) -> Row:
+def _row(row: Replacement, scale: _Scale) -> Row:
     places = len(row.modules)
     count = f"{places} x " if places > 1 else ""
-    where = listed(row.modules) if any(row.modules) else "the whole model"
+    where = _where(row.modules)
     if row.left_out:
         where += f"; without {listed(row.left_out)}, slower at their shapes"
     meaning = VERDICTS.get(row.verdict, "") if not row.reason else row.reason
     return Row(
         rule=one_line(row.rule), what=f"{count}{one_line(row.pattern)} -> {one_line(row.replacement)}", where=where, alone=_times(row.kernel),
-        whole=_times(row.end_to_end), spread=", ".join(_spreads(row)), memory=_NONE if row.memory is None else f"{row.memory:.2f}",
+        whole=_times(row.end_to_end), spread=", ".join(_spreads(row)), alone_bar=scale.bar(row.kernel), whole_bar=scale.bar(row.end_to_end),
+        memory=_NONE if row.memory is None else f"{row.memory:.2f}",
         error=_errors(row.error), verdict=one_line(row.verdict), kept=row.kept, meaning=one_line(meaning), proof=one_line(row.proof),
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Ratios on a logarithmic axis that all bars share."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, ratios: Sequence[Ratio]) -> _Scale:
+        """An axis that holds all quartiles, and a tenth on either side of 1."""
+        return cls(min([0.9, *(ratio.low for ratio in ratios)]), max([1.1, *(ratio.high for ratio in ratios)]))
+
+    def bar(self, ratio: Ratio | None) -> Bar | None:
+        """The picture of a ratio."""
+        if ratio is None:
+            return None
+        one, middle, low, high = (self._at(value) for value in (1.0, ratio.median, ratio.low, ratio.high))
+        return Bar(
+            kind="gain" if ratio.median >= 1 else "loss", start=min(one, middle), width=max(1.0, round(abs(middle - one), 1)), low=low,
+            high=high, one=one, words=f"{ratio.median:.2f} times, quartiles {ratio.low:.2f} and {ratio.high:.2f}",
+        )  # fmt: skip
+
+    def _at(self, value: float) -> float:
+        return round(2 + (_WIDTH - 4) * math.log(value / self.low) / math.log(self.high / self.low), 1)
+
+
 def _times(ratio: Ratio | None) -> str:
     return _NONE if ratio is None else f"{ratio.median:.2f}x"
+
+
+def _where(modules: Sequence[str]) -> str:
+    """Names of layers, those that differ in numbers alone as one."""
+    names = [one_line(name) or "the whole model" for name in compact(modules)]
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "")
 
 
 def _spreads(row: Replacement) -> Iterator[str]:
