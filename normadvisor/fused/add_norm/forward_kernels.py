@@ -2,9 +2,9 @@
 
 Rows are ``COLUMNS`` long; those of the inputs begin ``X_DISTANCE`` and ``RESIDUAL_DISTANCE`` elements apart, those of the outputs lie one
 behind the other. The sum is rounded to its own dtype before anything is computed from it, as in ``layer_norm(x + residual)``, so that
-backward, which reads the stored sum, sees what forward saw. Where ``mean`` is ``None`` the mean is not subtracted: RMSNorm. Sizes and ``EPS`` are
-constants of the compiled kernel, so that rows of any length are read in as wide words as their length allows, and ``EPS`` is not rounded to
-float32 for float64.
+backward, which reads the stored sum, sees what forward saw. Where ``mean`` is ``None`` the mean is not subtracted: RMSNorm. Sizes and
+``EPS`` are constants of the compiled kernel, so that rows of any length are read in as wide words as their length allows, and ``EPS`` is
+not rounded to float32 for float64.
 """
 
 from __future__ import annotations

@@ -119,8 +119,8 @@ def _power_of_two(number: int) -> int:
 def partial_programs(tiles: int, programs: int, multiprocessors: int) -> int:
     """Give the number of programs that share ``tiles``: each multiprocessor gets one first, and every further program several tiles.
 
-    Partial sums cost traffic: a program with four or more tiles writes little beside what it reads. Programs get equally many tiles, give or
-    take one.
+    Partial sums cost traffic: a program with four or more tiles writes little beside what it reads. Programs get equally many tiles, give
+    or take one.
     """
     most = max(1, min(tiles, max(multiprocessors, min(tiles // 4, programs * multiprocessors))))
     return -(-tiles // -(-tiles // most))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from normadvisor.fused.common import memory_format
+from normadvisor.fused.common.rows import memory_order, product, row_distance
 
 __all__ = ["Rows", "like", "readable", "rows_of"]
 
@@ -31,56 +30,21 @@ def rows_of(x: Tensor, residual: Tensor, normalized: int) -> Rows:
     distances = _distances(x, residual, normalized)
     if distances is not None:
         return x, residual, *distances
-    columns = _product(x.shape[x.dim() - normalized :])
+    columns = product(x.shape[x.dim() - normalized :])
     if _same_order(x, residual, normalized):
         return x, residual, columns, columns
     return x.contiguous(), residual.contiguous(), columns, columns
 
 
 def _distances(x: Tensor, residual: Tensor, normalized: int) -> tuple[int, int] | None:
-    distance = _distance(x, normalized)
-    other = _distance(residual, normalized)
+    distance = row_distance(x, normalized)
+    other = row_distance(residual, normalized)
     return None if distance is None or other is None else (distance, other)
 
 
-def _distance(tensor: Tensor, normalized: int) -> int | None:
-    """Distance of rows that are equally far from one another, in order: slices of a longer last dimension, for example."""
-    leading = tensor.dim() - normalized
-    columns = _product(tensor.shape[leading:])
-    if tensor.is_contiguous():
-        return columns
-    if not _packed(tensor.shape[leading:], tensor.stride()[leading:], 1):
-        return None
-    lengths = [(length, stride) for length, stride in zip(tensor.shape[:leading], tensor.stride()[:leading], strict=True) if length != 1]
-    if not lengths:
-        return columns
-    distance = lengths[-1][1]
-    shape, strides = [length for length, _ in lengths], [stride for _, stride in lengths]
-    return distance if distance >= columns and _packed(shape, strides, distance) else None
-
-
 def _same_order(x: Tensor, residual: Tensor, normalized: int) -> bool:
-    """Whether both are the same permutation of contiguous rows without gaps: (B, T, C) from a transposed (T, B, C)."""
-    leading = x.dim() - normalized
-    if x.stride() != residual.stride() or not _packed(x.shape[leading:], x.stride()[leading:], 1):
-        return False
-    order = sorted(range(leading), key=lambda axis: (x.stride(axis), x.shape[axis]), reverse=True)
-    return _packed([x.shape[axis] for axis in order], [x.stride(axis) for axis in order], _product(x.shape[leading:]))
-
-
-def _packed(shape: Sequence[int], strides: Sequence[int], expected: int) -> bool:
-    for length, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if length != 1 and stride != expected:
-            return False
-        expected *= length
-    return True
-
-
-def _product(shape: Sequence[int]) -> int:
-    product = 1
-    for length in shape:
-        product *= length
-    return product
+    """Whether both are the same permutation of rows without gaps: (B, T, C) from a transposed (T, B, C)."""
+    return x.stride() == residual.stride() and memory_order(x, x.dim() - normalized) is not None
 
 
 def like(tensor: Tensor, pattern: Tensor) -> Tensor:

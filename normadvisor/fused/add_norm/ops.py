@@ -21,16 +21,16 @@ __all__ = ["add_norm", "add_norm_backward"]
 
 
 @torch.library.custom_op("normadvisor::add_norm", mutates_args=())
-def add_norm(  # noqa: PLR0913, PLR0917 (the schema of an operation is flat)
+def add_norm(
     x: Tensor,
     residual: Tensor,
     normalized_shape: Sequence[int],
     weight: Tensor | None,
     bias: Tensor | None,
     eps: float,
-    center: bool,  # noqa: FBT001 (as above)
+    center: bool,
     out_dtype: torch.dtype,
-    store_total: bool,  # noqa: FBT001
+    store_total: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Normalize rows of ``x + residual``.
 
@@ -84,23 +84,23 @@ def _outputs(
 
 
 @add_norm.register_fake
-def _(  # noqa: PLR0913, PLR0917
+def _(
     x: Tensor,
     residual: Tensor,
     normalized_shape: Sequence[int],
     weight: Tensor | None,  # noqa: ARG001
     bias: Tensor | None,  # noqa: ARG001
     eps: float,  # noqa: ARG001
-    center: bool,  # noqa: FBT001
+    center: bool,
     out_dtype: torch.dtype,
-    store_total: bool,  # noqa: FBT001
+    store_total: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rows = rows_of(x, residual, len(normalized_shape))
     return _outputs(rows[0], residual, _columns(normalized_shape), center=center, out_dtype=out_dtype, store_total=store_total)
 
 
 @torch.library.custom_op("normadvisor::add_norm_backward", mutates_args=())
-def add_norm_backward(  # noqa: PLR0913, PLR0917
+def add_norm_backward(
     d_out: Tensor,
     d_total: Tensor | None,
     total: Tensor,
@@ -109,7 +109,7 @@ def add_norm_backward(  # noqa: PLR0913, PLR0917
     rstd: Tensor,
     normalized_shape: Sequence[int],
     eps: float,  # noqa: ARG001 (only differentiating once more needs it)
-    center: bool,  # noqa: FBT001
+    center: bool,
     weight_dtype: torch.dtype | None,
     bias_dtype: torch.dtype | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,7 +155,7 @@ def _gradients(
 
 
 @add_norm_backward.register_fake
-def _(  # noqa: PLR0913, PLR0917
+def _(
     d_out: Tensor,  # noqa: ARG001
     d_total: Tensor | None,  # noqa: ARG001
     total: Tensor,
@@ -164,7 +164,7 @@ def _(  # noqa: PLR0913, PLR0917
     rstd: Tensor,  # noqa: ARG001
     normalized_shape: Sequence[int],
     eps: float,  # noqa: ARG001
-    center: bool,  # noqa: ARG001, FBT001
+    center: bool,  # noqa: ARG001
     weight_dtype: torch.dtype | None,
     bias_dtype: torch.dtype | None,
 ) -> tuple[Tensor, Tensor, Tensor]:

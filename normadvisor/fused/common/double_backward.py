@@ -39,9 +39,8 @@ def differentiate_again(
         roots, seeding = [output for output, _ in outputs], [seed for _, seed in outputs]
         first = iter(torch.autograd.grad(roots, present, seeding, create_graph=True, allow_unused=True))
         firsts = [None if value is None else next(first) for value in values]
-        paired = [
-            (found, given) for found, given in zip(firsts, gradients, strict=True) if found is not None and given is not None and found.requires_grad
-        ]
+        pairs = zip(firsts, gradients, strict=True)
+        paired = [(found, given) for found, given in pairs if found is not None and given is not None and found.requires_grad]
         if not paired:
             return (None,) * len(values), (None,) * len(factors)
         both = [tensor for tensor in (*values, *factors) if tensor is not None]

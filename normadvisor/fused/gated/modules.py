@@ -1,0 +1,105 @@
+"""Layers of gated activations."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from normadvisor.fused.common.activations import DEFAULT_SLOPE, activation_of, check_activation
+from normadvisor.fused.gated.functional import gelu_name
+from normadvisor.fused.gated.implementations import implementation as find_implementation
+
+__all__ = ["FusedGEGLU", "FusedGatedActivation", "FusedSwiGLU"]
+
+
+class FusedGatedActivation(nn.Module):
+    """``act(gate) * up``: called with ``(gate, up)``, or with one tensor that holds both halves.
+
+    It has no parameters. Where the fused kernels cannot run, torch's own operations do.
+
+    Args:
+        act: one of :data:`~normadvisor.fused.common.activations.ACTIVATIONS`.
+        dim: dimension that holds both halves.
+        gate_last: whether the second half is the gate.
+        implementation: name of one of :func:`~normadvisor.fused.gated.implementations.implementations`, for two tensors.
+
+    """
+
+    def __init__(self, act: str, dim: int = -1, *, gate_last: bool = False, implementation: str = "fused") -> None:
+        super().__init__()
+        self.act = check_activation(act)
+        self.dim = dim
+        self.gate_last = gate_last
+        self.implementation = find_implementation("gated", implementation).name
+
+    @staticmethod
+    def from_module(original: nn.Module, dim: int = -1, *, gate_last: bool = False, implementation: str = "fused") -> FusedGatedActivation:
+        """Make a layer from the activation of the gate.
+
+        Args:
+            original: :class:`torch.nn.SiLU`, :class:`torch.nn.GELU` ...
+            dim: dimension that holds both halves.
+            gate_last: whether the second half is the gate.
+            implementation: name of one of :func:`~normadvisor.fused.gated.implementations.implementations`, for two tensors.
+
+        Raises:
+            ValueError: the kernels do not know the activation.
+
+        """
+        found = activation_of(original)
+        if found is None or found[1] != DEFAULT_SLOPE:
+            raise ValueError(f"no kernel computes {original!r}")
+        module = FusedGatedActivation(found[0], dim, gate_last=gate_last, implementation=implementation)
+        return module.train(original.training)
+
+    def forward(self, input: Tensor, up: Tensor | None = None) -> Tensor:  # noqa: A002 (torch's name)
+        """Activate and multiply.
+
+        Args:
+            input: the gate, or without ``up`` both halves.
+            up: of the same shape as the gate.
+
+        """
+        if up is None:
+            name = "torch" if self.implementation == "torch" else "fused"
+            halves: Tensor = find_implementation("gated_packed", name).run(input, self.act, self.dim, gate_last=self.gate_last)
+            return halves
+        result: Tensor = find_implementation("gated", self.implementation).run(input, up, self.act)
+        return result
+
+    def extra_repr(self) -> str:
+        """Show the arguments, those that are unusual."""
+        shown = f"act={self.act!r}"
+        if self.dim != -1:
+            shown += f", dim={self.dim}"
+        if self.gate_last:
+            shown += ", gate_last=True"
+        return shown if self.implementation == "fused" else f"{shown}, implementation={self.implementation!r}"
+
+
+class FusedSwiGLU(FusedGatedActivation):
+    """``silu(gate) * up`` (Shazeer 2020): called with ``(gate, up)``, or with one tensor that holds both halves.
+
+    Args:
+        dim: dimension that holds both halves.
+        gate_last: whether the second half is the gate.
+        implementation: name of one of :func:`~normadvisor.fused.gated.implementations.implementations`, for two tensors.
+
+    """
+
+    def __init__(self, dim: int = -1, *, gate_last: bool = False, implementation: str = "fused") -> None:
+        super().__init__("silu", dim, gate_last=gate_last, implementation=implementation)
+
+
+class FusedGEGLU(FusedGatedActivation):
+    """``gelu(gate) * up`` (Shazeer 2020): called with ``(gate, up)``, or with one tensor that holds both halves.
+
+    Args:
+        approximate: ``none`` or ``tanh``, as for :class:`torch.nn.GELU`.
+        dim: dimension that holds both halves.
+        gate_last: whether the second half is the gate.
+        implementation: name of one of :func:`~normadvisor.fused.gated.implementations.implementations`, for two tensors.
+
+    """
+
+    def __init__(self, approximate: str = "none", dim: int = -1, *, gate_last: bool = False, implementation: str = "fused") -> None:
+        super().__init__(gelu_name(approximate), dim, gate_last=gate_last, implementation=implementation)
