@@ -28,7 +28,7 @@ def batch_norm(norm: nn.Module, x: torch.Tensor, residual: torch.Tensor | None, 
     return found
 
 
-def group_norm(norm: nn.Module, x: torch.Tensor, act: str, slope: float) -> torch.Tensor:
+def group_norm(norm: nn.GroupNorm, x: torch.Tensor, act: str, slope: float) -> torch.Tensor:
     """``act(norm(x))`` for a ``GroupNorm``; arguments as for :func:`batch_norm`."""
     found: torch.Tensor = fused.run_group_norm(norm, x, act, slope)
     return found

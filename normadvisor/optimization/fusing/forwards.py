@@ -160,18 +160,20 @@ def _is_conversion(node: fx.Node) -> bool:
     return op == "cast" and base_name(spelling(node.target)[0])[0] not in {"cpu", "cuda", "asarray"} and not node.kwargs.get("copy")
 
 
-def alike(first: Any, second: Any) -> bool:
-    """Whether both are nodes of tensors of one shape and dtype."""
+def alike(first: Any, second: Any, *, dtypes: bool = True) -> bool:
+    """Whether both are nodes of floating tensors of one shape and, unless that does not matter, one dtype."""
     values = [operand.meta.get("value") if isinstance(operand, fx.Node) else None for operand in (first, second)]
     tensors = [value for value in values if isinstance(value, torch.Tensor)]
-    return len(tensors) == len(values) and len({(tensor.shape, tensor.dtype) for tensor in tensors}) == 1
+    if len(tensors) != len(values) or not all(tensor.is_floating_point() for tensor in tensors):
+        return False
+    return len({(tensor.shape, tensor.dtype if dtypes else None) for tensor in tensors}) == 1
 
 
 _ADDITIONS: frozenset[Any] = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
 
 
 def is_add(node: fx.Node) -> bool:
-    """Whether a node adds two tensors of one shape and dtype, and nothing else."""
+    """Whether a node adds two tensors of one shape, whatever their dtypes, and nothing else."""
     if node.op not in {"call_function", "call_method"} or node.target not in _ADDITIONS or node.kwargs or len(node.args) != 2:
         return False
-    return alike(*node.args)
+    return alike(*node.args, dtypes=False)

@@ -13,7 +13,7 @@ from normadvisor.optimization.candidate import Candidate, Refused, Setting, Stat
 from normadvisor.optimization.forward import LocalGraph, find, install
 from normadvisor.optimization.fusing import calls
 from normadvisor.optimization.fusing.activations import Activation
-from normadvisor.optimization.fusing.forwards import Forwards, View, is_add
+from normadvisor.optimization.fusing.forwards import Forwards, View, alike, is_add
 from normadvisor.optimization.fusing.kernels import Chain, norm_kernel
 from normadvisor.optimization.fusing.layouts import Layout
 from normadvisor.optimization.fusing.swaps import fused_class, hooked
@@ -73,7 +73,7 @@ def _join(view: View, forwards: Forwards, act: fx.Node, known: Activation) -> Jo
     kind = _kind(view, forwards, node)
     if kind:
         return Join(view, kind, node, act, known, silents)
-    if not is_add(node):
+    if not is_add(node) or not alike(*node.args):
         return None
     for operand, other in (node.args, node.args[::-1]):
         found = _behind(view, operand) if isinstance(operand, fx.Node) else None
