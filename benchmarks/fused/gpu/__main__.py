@@ -106,9 +106,9 @@ def _where(clock: Clock, bandwidth: float, *, smoke: bool) -> str:
         f"{device}; copying reads and writes {bandwidth / 1e9:.0f} GB/s. {packages}.{warning}\n\n"
         "Times are those of the GPU alone, with an empty cache and all launches queued before; all ways take turns. Shares are of the "
         "bandwidth of a copy, for the bytes that an operation has to move with two passes over what it normalizes. Ratios, forward and "
-        "backward together, say how many times as fast as the other the fused operation is. Errors of outputs and gradients against float64 "
-        "are in times of eager's (or of four rounding steps where those are more): up to 2 is wanted. Training steps are timed on the wall, "
-        "under autocast in bfloat16."
+        "backward together, say how many times as fast as the other the fused operation is. Errors of outputs and gradients against "
+        "float64 are in times of eager's (or of four rounding steps where those are more): up to 2 is wanted. Training steps are timed on "
+        "the wall, under autocast in bfloat16."
     )
 
 

@@ -58,6 +58,8 @@ class Operation:
     """Which sizes the parameters have: ``channels``, ``rows`` (with a bias), ``scale`` (without), or none: ``free``."""
     registry: str = ""
     """Key under which other packages have it, in the registries of ``normadvisor.fused``."""
+    act: str = ""
+    """Of a gate, for the same."""
 
 
 def draw(case: Case, operation: Operation, device: torch.device) -> Inputs:
@@ -149,16 +151,16 @@ def _fused_geglu_tanh(inputs: Inputs) -> torch.Tensor:
 
 _CHANNELS: dict[str, Any] = {"kind": "channels"}
 _ROWS: dict[str, Any] = {"data": 2, "forward": 4, "both": 8}
-_FREE: dict[str, Any] = {"data": 2, "forward": 3, "both": 8, "kind": "free"}
+_FREE: dict[str, Any] = {"data": 2, "forward": 3, "both": 8, "kind": "free", "registry": "gated"}
 OPERATIONS: Mapping[str, Operation] = {
     "group_norm + silu": Operation(_group_norm, _fused_group_norm, forward=3, both=8, **_CHANNELS),
     "batch_norm + relu": Operation(_batch_norm, _fused_batch_norm, forward=3, both=8, **_CHANNELS),
     "batch_norm + add + relu": Operation(_batch_norm, _fused_batch_norm, forward=4, both=11, data=2, **_CHANNELS),
     "add + layer_norm": Operation(_add_layer_norm, _fused_add_layer_norm, kind="rows", registry="add_layer_norm", **_ROWS),
     "add + rms_norm": Operation(_add_rms_norm, _fused_add_rms_norm, kind="scale", registry="add_rms_norm", **_ROWS),
-    "swiglu": Operation(_swiglu, _fused_swiglu, registry="swiglu", **_FREE),
-    "geglu": Operation(_geglu, _fused_geglu, registry="geglu", **_FREE),
-    "geglu_tanh": Operation(_geglu_tanh, _fused_geglu_tanh, registry="geglu_tanh", **_FREE),
+    "swiglu": Operation(_swiglu, _fused_swiglu, act="silu", **_FREE),
+    "geglu": Operation(_geglu, _fused_geglu, act="gelu", **_FREE),
+    "geglu_tanh": Operation(_geglu_tanh, _fused_geglu_tanh, act="gelu_tanh", **_FREE),
 }
 """By name. The numbers of passes: two reads and a write for a norm forward, two reads of input and gradient and a write backward; one read
 of everything and one write of everything where rows, or nothing, are normalized."""

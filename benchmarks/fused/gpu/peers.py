@@ -43,7 +43,7 @@ def peers(case: Case, *, backend: str = "inductor") -> Iterator[tuple[str, Way]]
     if case.operation == "group_norm + silu" and case.channels_last and installed()["apex"]:
         yield "apex", _apex_group_norm
     for one in _registered(operation.registry):
-        yield one.name, _way(one, operation.kind)
+        yield one.name, _way(one, operation.kind, operation.act)
 
 
 def _registered(key: str) -> Iterator[Implementation]:
@@ -52,9 +52,9 @@ def _registered(key: str) -> Iterator[Implementation]:
         yield from (one for one in known if one.name not in {"fused", "torch"} and not one.missing)
 
 
-def _way(one: Implementation, kind: str) -> Way:
+def _way(one: Implementation, kind: str, act: str) -> Way:
     if kind == "free":
-        return lambda inputs: one.run(*inputs.data)
+        return lambda inputs: one.run(*inputs.data, act)
 
     def run(inputs: Inputs) -> Any:
         weight, bias = (*inputs.parameters, None)[:2]

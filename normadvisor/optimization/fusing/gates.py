@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx, nn
 
-from normadvisor.fused.common.activations import activation as plain_activation
+from normadvisor.fused.gated.functional import gated, gated_in_torch, gated_packed, packed_in_torch
 from normadvisor.graph.canonical import base_name, spelling
 from normadvisor.graph.signatures import bind
 from normadvisor.optimization.candidate import Candidate, Kernel, Refused, Setting, StateStep
 from normadvisor.optimization.forward import LocalGraph, drop_unused, find, install
-from normadvisor.optimization.fusing import calls
 from normadvisor.optimization.fusing.forwards import Forwards, View, alike
 from normadvisor.optimization.fusing.layouts import Layout
 from normadvisor.optimization.fusing.places import GATES
@@ -132,23 +131,25 @@ def candidate(gate: Gate, setting: Setting) -> Candidate:
         replacement=f"fused {GATES[gate.activation]}",
         modules=gate.modules,
         shape_key=f"{told}{' packed' if whole is not None else ''}{last}",
-        apply=partial(_apply, gate.view.local, names, gate.activation, gate.gate_last),
+        apply=partial(_apply, gate.view.local, names, (gate.activation, gate.gate_last)),
         kernel=partial(_kernel, gate.activation, (whole,) if whole is not None else layouts, gate.gate_last, setting),
     )
 
 
 def _apply(
-    local: LocalGraph, names: tuple[str, str, str, str], activation: str, gate_last: bool, model: nn.Module, journal: Journal  # noqa: FBT001 -- bound by place
+    local: LocalGraph, names: tuple[str, str, str, str], how: tuple[str, bool], model: nn.Module, journal: Journal
 ) -> tuple[StateStep, ...]:
+    activation, gate_last = how
+
     def edit(graph: fx.Graph, module: nn.Module) -> None:
         del module
         product, act, up = (find(graph, name) for name in names[:3])
         gate = act.all_input_nodes[0]
         with graph.inserting_before(product):
             if names[3]:
-                fused = graph.call_function(calls.packed_gated, (activation, find(graph, names[3]), gate_last))
+                fused = graph.call_function(gated_packed, (find(graph, names[3]), activation, -1), {"gate_last": gate_last})
             else:
-                fused = graph.call_function(calls.gated, (activation, gate, up))
+                fused = graph.call_function(gated, (gate, up, activation))
         fused.meta = dict(product.meta)
         product.replace_all_uses_with(fused)
         for node in (product, act):
@@ -159,20 +160,9 @@ def _apply(
     return ()
 
 
-def _kernel(activation: str, layouts: tuple[Layout, ...], gate_last: bool, setting: Setting) -> Kernel:  # noqa: FBT001 -- bound by place
-    def before(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-        return plain_activation(activation, gate) * up
-
-    def packed_before(whole: torch.Tensor) -> torch.Tensor:
-        halves = whole.chunk(_HALVES, dim=-1)
-        return before(*(halves[::-1] if gate_last else halves))
-
-    if len(layouts) == 1:
-        arguments: tuple[torch.Tensor, ...] = (layouts[0].draw(setting.device),)
-        return Kernel(before=packed_before, after=partial(_packed_after, activation, gate_last), arguments=arguments)
+def _kernel(activation: str, layouts: tuple[Layout, ...], gate_last: bool, setting: Setting) -> Kernel:  # noqa: FBT001 -- by place
     arguments = tuple(layout.draw(setting.device, seed) for seed, layout in enumerate(layouts))
-    return Kernel(before=before, after=partial(calls.gated, activation), arguments=arguments)
-
-
-def _packed_after(activation: str, gate_last: bool, whole: torch.Tensor) -> torch.Tensor:  # noqa: FBT001 -- bound by place
-    return calls.packed_gated(activation, whole, gate_last)
+    if len(layouts) == 1:
+        last: dict[str, Any] = {"act": activation, "gate_last": gate_last}
+        return Kernel(before=partial(packed_in_torch, **last), after=partial(gated_packed, **last), arguments=arguments)
+    return Kernel(before=partial(gated_in_torch, act=activation), after=partial(gated, act=activation), arguments=arguments)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from normadvisor.fused.batch_norm.functional import run_batch_norm
 from normadvisor.fused.common.activations import activation
+from normadvisor.fused.group_norm.layer import run_group_norm
 from normadvisor.optimization.candidate import Kernel, Setting
-from normadvisor.optimization.fusing import calls
 from normadvisor.optimization.fusing.activations import Activation
 from normadvisor.optimization.fusing.layouts import Layout
 
@@ -35,6 +36,7 @@ class Chain:
 
 def norm_kernel(chain: Chain, setting: Setting) -> Kernel:
     """The operations of a chain, one after the other and in one."""
+    own: Any
     own, act, slope = plain_norm(copy.deepcopy(chain.norm)), chain.activation.name, chain.activation.slope
     is_batch_norm = not isinstance(own, nn.GroupNorm)
     arguments = tuple(each.draw(setting.device, seed) for seed, each in enumerate((chain.layout, chain.residual)) if each is not None)
@@ -47,8 +49,8 @@ def norm_kernel(chain: Chain, setting: Setting) -> Kernel:
 
     def after(x: torch.Tensor, added: torch.Tensor | None = None) -> torch.Tensor:
         if is_batch_norm:
-            return calls.batch_norm(own, x, added, act, slope)
-        return calls.group_norm(own, x, act, slope)
+            return run_batch_norm(own, x, added, act, slope)
+        return run_group_norm(own, x, act, slope)
 
     return Kernel(before=before, after=after, arguments=arguments, parameters=tuple(own.parameters()))
 

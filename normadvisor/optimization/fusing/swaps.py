@@ -163,7 +163,10 @@ def _apply(swap: Swap, model: nn.Module, journal: Journal) -> tuple[StateStep, .
     cls = fused_class(norm)
     if cls is None:
         raise CannotChange(f"{swap.norm} is a {type(norm).__name__} now, which has no fused counterpart")
-    fused = cls.from_module(norm, act=swap.activation.name, negative_slope=swap.activation.slope)
+    try:
+        fused = cls.from_module(norm, act=swap.activation.name, negative_slope=swap.activation.slope)
+    except (TypeError, ValueError) as error:
+        raise CannotChange(f"{swap.norm}: {error}") from error
     pairs = [(norm, fused.train(norm.training))]
     if layer is not None:
         pairs.append((layer, nn.Identity().train(layer.training)))
