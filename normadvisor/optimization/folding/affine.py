@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -14,13 +13,14 @@ from torch.nn.parameter import is_lazy
 
 from normadvisor.graph.canonical import module_op
 from normadvisor.graph.model import NodeInfo
+from normadvisor.optimization.folding.calls import inline_norm, inline_scale
 from normadvisor.optimization.folding.flow import Flow
+from normadvisor.optimization.folding.scaling import BATCH_STATISTICS, ROLES, Affine
 from normadvisor.types import GROUPS
 
-__all__ = ["Affine", "affine_of"]
+__all__ = ["affine_of"]
 
-_ROLES = {"weight": "norm.weight", "bias": "norm.bias", "running_mean": "norm.mean", "running_var": "norm.var"}
-_BATCH_STATISTICS = "it keeps no running statistics and normalizes with those of the batch in eval mode, too"
+_ARITHMETIC = frozenset({"mul", "add"})
 _EPS = (1e-5, 1e-3, 1e-6, 1e-4, 1e-8, 1e-12, 0.0)
 _CLOSE = 1e-9
 """Relative difference up to which two results in float64 are the same; the operations are few."""
@@ -29,33 +29,16 @@ _UNMOVED = frozenset(GROUPS["identity_like"])
 _QUIET = _UNMOVED | {*GROUPS["dropout_like"], "drop_path"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Affine:
-    """A module that computes ``x * scale + shift``, one pair for each channel."""
-
-    name: str
-    what: str
-    """``batch_norm``, or ``affine`` where there are no statistics."""
-    roles: Mapping[str, str]
-    """What its parameters and buffers mean: ``{"norm.weight": "weight", "norm.var": "running_var"}``."""
-    eps: float
-    channels: int
-    axis: int
-    rest: tuple[str, ...] = ()
-    """Names of the layers inside of it that run on what it has normalized, in order."""
-
-    @property
-    def shifts(self) -> bool:
-        """Whether anything is added, whatever the numbers."""
-        return "norm.bias" in self.roles or "norm.mean" in self.roles
-
-
 def affine_of(flow: Flow, node: NodeInfo) -> Affine | str | None:
     """What ``node`` multiplies and moves each channel by; why that is not known; ``None`` if it is nothing of the kind."""
-    if node.op not in {"batch_norm", "affine"} or node.in_shape is None or node.module not in flow.modules:
+    if node.in_shape is None or node.module not in flow.modules:
         return None if node.op != "batch_norm" else "its shape is not known"
+    if node.op in _ARITHMETIC and not node.cls:
+        return inline_scale(flow, node)
+    if node.op not in {"batch_norm", "affine"}:
+        return None
     module = flow.modules[node.module]
-    if not node.module:
+    if not node.module and node.cls:
         return "it is the model itself"
     trouble = flow.trouble(node.module)
     if trouble:
@@ -63,17 +46,17 @@ def affine_of(flow: Flow, node: NodeInfo) -> Affine | str | None:
     if any(is_lazy(value) for value in (*module.parameters(), *module.buffers())):
         return "it is lazy and has no shapes yet"
     known = module_op(type(module))
-    if node.op == "batch_norm" and known is not None and known[0] == "batch_norm" and not node.attrs.get("handwritten"):
+    if not node.cls and (known is None or known[0] != "batch_norm" or flow.path(node) != node.module):
+        return inline_norm(flow, node)
+    if known is not None and known[0] == "batch_norm" and not node.attrs.get("handwritten"):
         return _of_torch(flow, node, module)
-    if not node.cls:
-        return "it is a call in a forward of its own"
     return _fitted(module, node)
 
 
 def _of_torch(flow: Flow, node: NodeInfo, module: nn.Module) -> Affine | str:
     held: Any = module
     if held.running_mean is None or held.running_var is None:
-        return _BATCH_STATISTICS
+        return BATCH_STATISTICS
     if node.training:
         return "it normalizes with the statistics of the batch"
     rest: tuple[str, ...] | str = ()
@@ -84,7 +67,7 @@ def _of_torch(flow: Flow, node: NodeInfo, module: nn.Module) -> Affine | str:
         rest = _rest(flow, node)
         if isinstance(rest, str):
             return rest
-    roles = {role: name for name, role in _ROLES.items() if isinstance(getattr(module, name, None), torch.Tensor)}
+    roles = {role: f"{node.module}.{name}" for name, role in ROLES.items() if isinstance(getattr(module, name, None), torch.Tensor)}
     if len(node.in_shape or ()) < 2:
         return "its input has no batch dimension"
     return Affine(
@@ -95,7 +78,7 @@ def _of_torch(flow: Flow, node: NodeInfo, module: nn.Module) -> Affine | str:
 def _plain_call(flow: Flow, node: NodeInfo) -> str:
     """Why a call of ``F.batch_norm`` does not take the numbers of its module as they are; empty if it does."""
     module, arguments = flow.modules[node.module], flow.arguments(node)
-    for name in _ROLES:
+    for name in ROLES:
         given, stored = arguments.get(name), getattr(module, name, None)
         if given is None and stored is None:
             continue
@@ -135,7 +118,7 @@ def _rest(flow: Flow, call: NodeInfo) -> tuple[str, ...] | str:
 def _fitted(module: nn.Module, node: NodeInfo) -> Affine | str:
     """Which parameters and buffers of a module written by hand mean what, told by what it computes."""
     if node.op == "batch_norm" and node.attrs.get("uses_running_stats") is not True:
-        return _BATCH_STATISTICS
+        return BATCH_STATISTICS
     held = {name: value for name, value in (*module._parameters.items(), *module._buffers.items()) if value is not None}  # noqa: SLF001
     vectors = {name: value for name, value in held.items() if value.is_floating_point() and value.numel() > 1}
     sizes = {value.numel() for value in vectors.values()}
@@ -147,7 +130,7 @@ def _fitted(module: nn.Module, node: NodeInfo) -> Affine | str:
     for axis in [place for place in (1, len(shape) - 1, *range(len(shape))) if 0 <= place < len(shape) and shape[place] == channels]:
         found = _assignment(module, list(vectors), channels, axis, len(shape))
         if found is not None:
-            roles, eps = found
+            roles, eps = {role: f"{node.module}.{name}" for role, name in found[0].items()}, found[1]
             what = "batch_norm" if "norm.var" in roles else "affine"
             return Affine(name=node.module, what=what, roles=roles, eps=eps, channels=channels, axis=axis)
     return "which of its numbers mean what is not known"

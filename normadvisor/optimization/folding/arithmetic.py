@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from normadvisor.optimization.folding.channels import UNTOUCHED, decode
+from normadvisor.optimization.folding.program import run
 from normadvisor.rewrite.model.refusal import CannotChange
 
 __all__ = ["DO", "scale_and_shift"]
@@ -149,6 +150,14 @@ def _sum(values: _Values, options: _Options) -> dict[str, torch.Tensor]:
     return {"layer.weight": like(weight, old) if same else weight.to(old.device, old.dtype), "layer.bias": bias.to(old.device, kind.dtype)}
 
 
+def _program(values: _Values, options: _Options) -> dict[str, torch.Tensor]:
+    """What a list of operations gives, see :mod:`normadvisor.optimization.folding.program`."""
+    wide = {name: _double(value) for name, value in values.items()}
+    some = next(iter(values.values()))
+    dtype = getattr(torch, options["dtype"])
+    return {name: run(steps, wide).to(some.device, dtype) for name, steps in options["programs"].items()}
+
+
 def _rename(values: _Values, _options: _Options) -> dict[str, torch.Tensor]:
     return dict(values)
 
@@ -157,6 +166,7 @@ DO: dict[str, Callable[[_Values, _Options], dict[str, torch.Tensor]]] = {
     "behind": _behind,
     "ahead": _ahead,
     "sum": _sum,
+    "program": _program,
     "rename": _rename,
     "drop": lambda _values, _options: {},
 }

@@ -13,9 +13,10 @@ from torch import fx, nn
 from normadvisor.graph.canonical import module_op
 from normadvisor.graph.leaves import foreign_hooks
 from normadvisor.graph.model import NodeInfo
-from normadvisor.optimization.folding.affine import Affine, affine_of
+from normadvisor.optimization.folding.affine import affine_of
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.layers import Layer, layer_of
+from normadvisor.optimization.folding.scaling import Affine
 from normadvisor.optimization.folding.search import kept
 from normadvisor.optimization.folding.sound import unsound
 from normadvisor.optimization.forward import LocalGraph
@@ -203,11 +204,11 @@ class _Tree:
         if node.op == "conv":
             layer = layer_of(self.flow, node)
             geometry = _geometry(self.flow.modules[node.module], layer) if isinstance(layer, Layer) else None
-            if not isinstance(layer, Layer) or geometry is None:
+            if not isinstance(layer, Layer) or layer.inline is not None or geometry is None:
                 return "its weight or padding is not known"
             return Branch(kind="conv", child=child, name=node.module, node=leaf.name, geometry=geometry, has_bias=layer.has_bias)
         affine = affine_of(self.flow, node)
-        if not isinstance(affine, Affine) or affine.rest or affine.axis != 1 or kept(self.flow, affine):
+        if not isinstance(affine, Affine) or affine.inline is not None or affine.rest or affine.axis != 1 or kept(self.flow, affine):
             return "it is no norm that can be taken out"
         return Branch(kind="norm", child=child, name=node.module, node=leaf.name, affine=affine)
 
@@ -226,7 +227,7 @@ class _Tree:
         if around and (whole.in_channels != whole.out_channels or set(merged.stride) != {1} or not _centred(merged)):
             return "the convolution beside the plain value has no place in its middle"
         for branch in around:
-            if branch.affine is not None and (reason := unsound(modules[branch.name], branch.affine)):
+            if branch.affine is not None and (reason := unsound(self.flow, branch.affine)):
                 return reason
         if len({id(modules[b.name]) for b in branches if b.name}) != sum(bool(b.name) for b in branches):
             return "a layer runs in several branches"
@@ -269,7 +270,7 @@ class _Tree:
         if len(runs) != 1 or path not in self.flow.modules or foreign_hooks(self.flow.modules[path]):
             return None
         affine = affine_of(self.flow, runs[0])
-        if not isinstance(affine, Affine) or affine.axis != 1 or kept(self.flow, affine) or unsound(self.flow.modules[path], affine):
+        if not isinstance(affine, Affine) or affine.inline is not None or affine.axis != 1 or kept(self.flow, affine) or unsound(self.flow, affine):
             return None
         return affine
 

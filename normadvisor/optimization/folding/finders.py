@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from normadvisor.optimization.candidate import Candidate, Refused, Setting
+from normadvisor.optimization.folding.baking import Unbakable, bake_candidate, bakes
 from normadvisor.optimization.folding.branches import Unmergeable, parallel, sums
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.fold import RULE, candidate
+from normadvisor.optimization.folding.idle import idle
 from normadvisor.optimization.folding.merge import merge_candidate
 from normadvisor.optimization.folding.search import Unfoldable, search
 from normadvisor.optimization.folding.sound import unsound
@@ -19,20 +21,20 @@ if TYPE_CHECKING:
 
     from normadvisor.graph.model import ModelGraph
 
-__all__ = ["FINDERS", "find_folds", "find_merges"]
+__all__ = ["FINDERS", "find_computed", "find_folds", "find_idle", "find_merges"]
 
 
 def find_folds(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterator[Candidate | Refused]:
     """Norms in eval mode and constant factors that a convolution or linear layer beside them can take up."""
     if setting.mode != "inference":
         return
-    flow = Flow(model, graph)
+    flow = Flow(model, graph, setting.inputs)
     for found in search(flow):
         if isinstance(found, Unfoldable):
             if found.what == "batch_norm" or found.layers:
                 yield Refused(rule=RULE, modules=(found.name, *found.layers), reason=found.reason)
             continue
-        reason = unsound(flow.modules[found.affine.name], found.affine)
+        reason = unsound(flow, found.affine)
         if reason:
             yield Refused(rule=RULE, modules=(found.affine.name,), reason=reason)
         else:
@@ -54,4 +56,19 @@ def find_merges(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterat
                 yield merge_candidate(flow, found, setting)
 
 
-FINDERS = (("fold", find_folds), ("merge", find_merges))
+def find_computed(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterator[Candidate | Refused]:
+    """Layers that compute their weight anew at each call."""
+    if setting.mode != "inference":
+        return
+    flow = Flow(model, graph)
+    for found in bakes(flow):
+        yield Refused(rule=RULE, modules=(found.name,), reason=found.reason) if isinstance(found, Unbakable) else bake_candidate(flow, found, setting)
+
+
+def find_idle(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterator[Candidate | Refused]:
+    """Dropout layers, which hand on what they are given in eval mode."""
+    if setting.mode == "inference":
+        yield from idle(Flow(model, graph), setting)
+
+
+FINDERS = (("cleanup", find_computed), ("cleanup", find_idle), ("fold", find_folds), ("merge", find_merges))

@@ -12,7 +12,10 @@ from torch import fx, nn
 from normadvisor.graph.canonical import base_name, spelling
 from normadvisor.graph.leaves import foreign_hooks
 from normadvisor.graph.model import ModelGraph, NodeInfo
+from normadvisor.graph.record import note_of
 from normadvisor.graph.signatures import bind
+from normadvisor.optimization.folding.inline import Inline, Locals
+from normadvisor.rewrite.proof.inputs import Arguments
 
 __all__ = ["Flow"]
 
@@ -23,8 +26,9 @@ _SHAPE_ONLY = frozenset({"reshape_as", "view_as", "expand_as", "type_as", "resiz
 class Flow:
     """A model, its graph, and what can be looked up in both."""
 
-    def __init__(self, model: nn.Module, graph: ModelGraph) -> None:
+    def __init__(self, model: nn.Module, graph: ModelGraph, inputs: Arguments | None = None) -> None:
         self.model, self.graph = model, graph
+        self._locals = Locals(model, inputs)
         self.modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
         self._names: dict[int, list[str]] = defaultdict(list)
         for name, module in self.modules.items():
@@ -51,6 +55,32 @@ class Flow:
     def fx(self, node: NodeInfo) -> fx.Node | None:
         """The recorded call."""
         return self._fx.get(node.name)
+
+    def path(self, node: NodeInfo) -> str:
+        """The module whose forward makes a call."""
+        call = self.fx(node)
+        return note_of(call).path if call is not None else node.module
+
+    def tensor(self, key: str) -> torch.Tensor | None:
+        """A parameter or buffer by its key."""
+        owner, _, attribute = key.rpartition(".")
+        found = getattr(self.modules.get(owner), attribute, None)
+        return found if isinstance(found, torch.Tensor) else None
+
+    def inline(self, node: NodeInfo) -> Inline | str:
+        """The place of a call in the forward that makes it, or why there is none."""
+        call = self.fx(node)
+        if call is None:
+            return "it is a call that cannot be taken out"
+        path, kind = self.path(node), base_name(spelling(call.target)[0])[0]
+        trouble = self.trouble(path)
+        if trouble:
+            return trouble
+        calls = [
+            each for each in self._fx.values()
+            if each.op in {"call_function", "call_method"} and note_of(each).path == path and base_name(spelling(each.target)[0])[0] == kind
+        ]  # fmt: skip
+        return self._locals.find(path, calls, call)
 
     def operands(self, node: NodeInfo) -> list[NodeInfo]:
         """The nodes whose values go into ``node``, without those that only lend it their shape."""
@@ -87,7 +117,7 @@ class Flow:
         for key in self.keys(tensor):
             for read in self._reads[key]:
                 for user in read.users:
-                    path = user.meta["normadvisor"].path if "normadvisor" in user.meta else ""
+                    path = note_of(user).path
                     if path not in own and not any(path.startswith(f"{name}.") for name in own if name):
                         return path or "the model"
         return ""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import fx, nn
 
+from normadvisor.graph.canonical import module_op
 from normadvisor.optimization.candidate import Candidate, Kernel, Setting, StateStep
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.layers import Layer
 from normadvisor.optimization.folding.live import Held, Live, chained
+from normadvisor.optimization.folding.scaling import ROLES, Affine
 from normadvisor.optimization.folding.search import Fold, Share
+from normadvisor.optimization.forward import drop_unused
 from normadvisor.rewrite.model.journal import Journal
-from normadvisor.rewrite.model.refusal import CannotChange
 
 __all__ = ["candidate", "fold_into", "spelled"]
 
@@ -41,13 +45,13 @@ def candidate(flow: Flow, fold: Fold, setting: Setting) -> Candidate:
 def spelled(flow: Flow, layer: Layer) -> str:
     """``conv2d``, ``conv_transpose1d``, ``linear``."""
     module: Any = flow.modules[layer.name]
-    return layer.kind if layer.kind == "linear" else f"{layer.kind}{module.weight.dim() - 2}d"
+    return layer.kind if layer.kind == "linear" else f"{layer.kind}{getattr(module, layer.weight).dim() - 2}d"
 
 
 def _shape_key(flow: Flow, share: Share, setting: Setting) -> str:
     node, module = flow.graph.nodes[share.call], flow.modules[share.layer.name]
     settings = [f"{name}={value}" for name in ("stride", "padding", "dilation", "groups") if (value := node.attrs.get(name)) is not None]
-    held = getattr(module, "weight", None)
+    held = getattr(module, share.layer.weight, None)
     weight = tuple(held.shape) if isinstance(held, torch.Tensor) else ()
     told = [spelled(flow, share.layer), f"{node.in_shape}", f"{weight}", *settings, f"bias={share.layer.has_bias}", str(setting.dtype)]
     return " ".join(told)
@@ -60,31 +64,87 @@ def fold_into(model: nn.Module, journal: Journal, fold: Fold) -> tuple[StateStep
         CannotChange: a layer is no longer there, or the numbers cannot be folded; nothing has been changed.
 
     """
-    live = Live(model, journal)
-    norm = live.module(fold.affine.name)
-    if any(not isinstance(getattr(norm, attribute, None), torch.Tensor) for attribute in fold.affine.roles.values()):
-        raise CannotChange(f"{fold.affine.name} is no longer what it was")
-    own = [name for name, _ in norm.named_parameters(recurse=False)] + [name for name, _ in norm.named_buffers(recurse=False)]
-    dropped = tuple(key for attribute in own for key in live.keys(fold.affine.name, attribute))
+    own = Journal()
+    try:
+        steps = _folded(Live(model, own), fold)
+    except BaseException:
+        own.undo()
+        raise
+    journal.did(own.undo)
+    return steps
+
+
+def _folded(live: Live, fold: Fold) -> tuple[StateStep, ...]:
+    affine = fold.affine
+    for key in affine.roles.values():
+        live.tensor(key)
     steps = [_step(live, fold, share) for share in fold.shares]
     made = live.ready(steps)
-    live.put(fold.affine.name, chained([(key, norm.get_submodule(key)) for key in fold.affine.rest]))
-    for values in made:
+    dropped = tuple(key for attribute in _numbers(live, affine) for key in live.keys(affine.name, attribute))
+    if affine.inline is None:
+        norm = live.module(affine.name)
+        live.put(affine.name, chained([(key, norm.get_submodule(key)) for key in affine.rest]))
+    for share, values in zip(fold.shares, made, strict=True):
         live.write(values)
+        if share.layer.inline is not None and f"{share.layer.name}.{share.layer.bias}".lstrip(".") in values:
+            live.edit(share.layer.inline, partial(_with_bias, key=_below(share.layer)))
+    if affine.inline is not None:
+        live.edit(affine.inline, _without)
+        for key in dropped:
+            live.drop(key)
     return (*steps, StateStep(kind="drop", into=(), sources=(), dropped=dropped))
+
+
+def _numbers(live: Live, affine: Affine) -> list[str]:
+    """Names of everything that leaves the state with the norm, in its module."""
+    module = live.module(affine.name)
+    if affine.inline is None:
+        return [name for name, _ in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))]
+    names = [key.rpartition(".")[2] for key in affine.roles.values()]
+    return [*names, *(("num_batches_tracked",) if isinstance(getattr(module, "num_batches_tracked", None), torch.Tensor) else ())]
+
+
+def _below(layer: Layer) -> str:
+    """Key of the bias as the module calls it whose forward makes the call."""
+    path = layer.inline.local.name if layer.inline is not None else ""
+    key = f"{layer.name}.{layer.bias}" if layer.name else layer.bias
+    return key.removeprefix(f"{path}.") if path else key
+
+
+def _with_bias(graph: fx.Graph, call: fx.Node, *, key: str) -> None:
+    """Hand a bias to a convolution or matrix product that has none."""
+    with graph.inserting_before(call):
+        bias = graph.get_attr(key)
+    if len(call.args) > 2:
+        call.update_arg(2, bias)
+    else:
+        call.update_kwarg("bias", bias)
+
+
+def _without(graph: fx.Graph, call: fx.Node) -> None:
+    """Take a norm or a factor out: what it was given is handed on."""
+    given = next(arg for arg in (*call.args, *call.kwargs.values()) if isinstance(arg, fx.Node) and not _is_stored(arg))
+    call.replace_all_uses_with(given)
+    sources = call.all_input_nodes
+    graph.erase_node(call)
+    drop_unused(graph, *sources)
+
+
+def _is_stored(node: fx.Node) -> bool:
+    """Whether a value is a parameter, or computed from parameters alone."""
+    return node.op == "get_attr" or (
+        node.op in {"call_function", "call_method"} and bool(node.all_input_nodes) and all(_is_stored(each) for each in node.all_input_nodes)
+    )
 
 
 def _step(live: Live, fold: Fold, share: Share) -> StateStep:
     layer, affine = share.layer, fold.affine
-    module = live.module(layer.name)
-    has_bias = isinstance(getattr(module, "bias", None), torch.Tensor)
-    roles = {"layer.weight": f"{layer.name}.weight"}
-    if has_bias:
-        roles["layer.bias"] = f"{layer.name}.bias"
-    roles |= {role: f"{affine.name}.{attribute}" for role, attribute in affine.roles.items()}
-    writes = {"layer.weight": live.keys(layer.name, "weight")}
+    weight, bias = (f"{layer.name}.{name}" if layer.name else name for name in (layer.weight, layer.bias))
+    has_bias = isinstance(getattr(live.module(layer.name), layer.bias, None), torch.Tensor)
+    roles = {"layer.weight": weight, **({"layer.bias": bias} if has_bias else {}), **affine.roles}
+    writes = {"layer.weight": live.keys(layer.name, layer.weight)}
     if share.shifts or (has_bias and fold.kind == "behind"):
-        writes["layer.bias"] = live.keys(layer.name, "bias")
+        writes["layer.bias"] = live.keys(layer.name, layer.bias)
     options: dict[str, Any] = {
         "layer": layer.kind,
         "groups": layer.groups,
@@ -115,9 +175,42 @@ class _Pair(nn.Module):
         return result
 
 
+class _Stored(nn.Module):
+    """A call on stored numbers, as a module."""
+
+    def __init__(self, flow: Flow, affine: Affine) -> None:
+        super().__init__()
+        self._eps, self._axis = affine.eps, affine.axis
+        for role, key in affine.roles.items():
+            value = flow.tensor(key)
+            if value is not None:
+                self.register_buffer(_ATTRIBUTES[role], value)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the call does it."""
+        held = dict(self.named_buffers())
+        if "running_var" in held:
+            return F.batch_norm(x, held.get("running_mean"), held["running_var"], held.get("weight"), held.get("bias"), False, 0.0, self._eps)
+        along = [-1 if place == self._axis else 1 for place in range(x.dim())]
+        return x * held["weight"].reshape(along) if "weight" in held else x + held["bias"].reshape(along)
+
+
+_ATTRIBUTES = {role: name for name, role in ROLES.items()}
+
+
+def _norm_alone(flow: Flow, affine: Affine) -> nn.Module:
+    return flow.modules[affine.name] if affine.inline is None else _Stored(flow, affine)
+
+
+def _is_alone(flow: Flow, layer: Layer) -> bool:
+    """Whether the module is nothing but the layer."""
+    known = module_op(type(flow.modules[layer.name]))
+    return known is not None and known[0] == layer.kind and layer.inline is None
+
+
 def _kernel(flow: Flow, fold: Fold, setting: Setting) -> Any:
     """A builder of the pair alone; ``None`` where the values between the two are more than reshaped."""
-    if len(fold.shares) != 1:
+    if len(fold.shares) != 1 or not _is_alone(flow, fold.shares[0].layer):
         return None
     share, call = fold.shares[0], flow.graph.nodes[fold.calls[0]]
     run = flow.graph.nodes[share.call]
@@ -127,9 +220,13 @@ def _kernel(flow: Flow, fold: Fold, setting: Setting) -> Any:
     if torch.Size(first.shape).numel() != torch.Size(second.in_shape).numel():
         return None
     given, between = first.in_shape, second.in_shape
-    layer, norm = Held(flow.modules[share.layer.name]), Held(flow.modules[fold.affine.name])
+    layer, norm = Held(flow.modules[share.layer.name]), Held(_norm_alone(flow, fold.affine))
+    names = {role: f"norm.{_ATTRIBUTES[role] if fold.affine.inline else key.rpartition('.')[2]}" for role, key in fold.affine.roles.items()}
     alone = replace(
-        fold, affine=replace(fold.affine, name="norm"), shares=(replace(share, layer=replace(share.layer, name="layer")),), calls=(0,)
+        fold,
+        affine=replace(fold.affine, name="norm", roles=names, inline=None),
+        shares=(replace(share, layer=replace(share.layer, name="layer")),),
+        calls=(0,),
     )
 
     def build() -> Kernel:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,12 +15,14 @@ from normadvisor.graph.canonical import module_op
 from normadvisor.graph.model import NodeInfo
 from normadvisor.graph.signatures import bind
 from normadvisor.optimization.folding.flow import Flow
+from normadvisor.optimization.folding.inline import Inline
 from normadvisor.types import GROUPS
 
-__all__ = ["LINEAR", "Layer", "layer_of", "own_call"]
+__all__ = ["CALLED", "LINEAR", "Layer", "layer_of", "own_call"]
 
 LINEAR = frozenset(GROUPS["linear_map"])
-_CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"})
+CALLED = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"})
+"""Names of the functions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Layer:
     """A convolution, transposed convolution or linear layer as one module, whose weight is used as it is stored."""
 
     name: str
+    """The module that is it, or that holds the weight of the call."""
     kind: str
     """``conv``, ``conv_transpose`` or ``linear``."""
     groups: int
@@ -37,8 +39,11 @@ class Layer:
     has_bias: bool
     padded: bool
     """Whether zeros are put around the input, so that what is added to every entry of it is not added at the border."""
-    baked: Mapping[str, Any] = field(default_factory=dict)
-    """How the weight is computed at each call, where it is; see :mod:`normadvisor.optimization.folding.baking`."""
+    weight: str = "weight"
+    bias: str = "bias"
+    """Names of both in the module; that of the bias also where there is none yet."""
+    inline: Inline | None = None
+    """The call, where it is one that has to be told of a new bias."""
 
     def axis(self, rank: int, *, of_input: bool) -> int:
         """Which axis of the input or output holds the channels."""
@@ -57,14 +62,14 @@ def layer_of(flow: Flow, node: NodeInfo) -> Layer | str:
         return "the layer before is none of the model's modules"
     module = flow.modules[name]
     known = module_op(type(module))
-    if known is None or known[0] != node.op:
-        return f"its {node.op.replace('_', ' ')} is a call in a forward of its own"
     found = flow.trouble(name)
     if found:
         return found
     held = (*module.parameters(), *module.buffers())
     if any(is_lazy(value) for value in held):
         return "it is lazy and has no shapes yet"
+    if not node.cls and (known is None or known[0] != node.op or flow.path(node) != name):
+        return _inline(flow, node)
     weight = getattr(module, "weight", None)
     if node.attrs.get("parametrizations") or not isinstance(weight, torch.Tensor):
         return "its weight is computed at each call"
@@ -74,7 +79,8 @@ def layer_of(flow: Flow, node: NodeInfo) -> Layer | str:
     if not node.cls:
         reason = _as_stored(flow, node, module)
         if reason:
-            return reason
+            inline = _inline(flow, node)
+            return reason if isinstance(inline, str) else inline
     return _described(name, module, node.op, weight, bias)
 
 
@@ -122,6 +128,41 @@ def _as_stored(flow: Flow, node: NodeInfo, module: nn.Module) -> str:
     return ""
 
 
+def _inline(flow: Flow, node: NodeInfo) -> Layer | str:
+    """A call such as ``F.conv2d(x, self.weight)`` on parameters as they are stored."""
+    arguments, call = flow.arguments(node), flow.fx(node)
+    weight, bias = arguments.get("weight"), arguments.get("bias")
+    if call is None or not isinstance(weight, fx.Node) or weight.op != "get_attr":
+        return "its weight is computed at each call"
+    owner, _, attribute = str(weight.target).rpartition(".")
+    tensor = flow.tensor(str(weight.target))
+    groups, padding = arguments.get("groups", 1), arguments.get("padding", 0)
+    if tensor is None or len(flow.keys(tensor)) != 1 or list(weight.users) != [call] or not isinstance(groups, int):
+        return "its weight is read elsewhere, too"
+    held = bias is not None
+    if held and (not isinstance(bias, fx.Node) or bias.op != "get_attr" or list(bias.users) != [call]):
+        return "its bias is computed at each call"
+    named = str(bias.target).rpartition(".") if held else (owner, ".", _free(flow.modules[owner]))
+    if named[0] != owner:
+        return "its weight and its bias belong to different modules"
+    inline = None if held else flow.inline(node)
+    if isinstance(inline, str):
+        return inline
+    first, second = tensor.shape[:2]
+    transposed = node.op == "conv_transpose"
+    sizes = padding if isinstance(padding, list | tuple) else (padding,)
+    return Layer(
+        name=owner, kind=node.op, groups=groups, channels_in=first if transposed else second * groups,
+        channels_out=second * groups if transposed else first, has_bias=held, padded=transposed or any(size not in {0, "valid"} for size in sizes),
+        weight=attribute, bias=named[2], inline=inline,
+    )  # fmt: skip
+
+
+def _free(module: nn.Module) -> str:
+    """A name for a new bias."""
+    return next(name for name in ("bias", "folded_bias", "bias_of_fold") if getattr(module, name, None) is None)
+
+
 class _Catch(TorchFunctionMode):
     """Keeps the arguments of the one convolution or matrix product that a forward makes."""
 
@@ -132,7 +173,7 @@ class _Catch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         result = func(*args, **(kwargs or {}))
-        if name in _CONVOLUTIONS:
+        if name in CALLED:
             self.calls.append((name, (args[0] if args else (kwargs or {}).get("input")), bind(name, name, args, kwargs or {})))
         return result
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import ref
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from normadvisor.optimization.candidate import StateStep
+from normadvisor.optimization.folding.inline import Inline
 from normadvisor.optimization.folding.state import computed
+from normadvisor.optimization.forward import find, install
 from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.refusal import CannotChange
 from normadvisor.rewrite.model.slots import Slots
@@ -93,6 +95,24 @@ class Live:
             self.journal.pop(vars(module), attribute)
         parameter = nn.Parameter(value, requires_grad=value.is_floating_point() and (near is None or near.requires_grad))
         self.journal.set_item(module._parameters, attribute, parameter)  # noqa: SLF001
+
+    def drop(self, key: str) -> None:
+        """Take a parameter or buffer out of its module."""
+        owner, _, attribute = key.rpartition(".")
+        module = self.module(owner)
+        for kind in ("_parameters", "_buffers"):
+            held = vars(module)[kind]
+            if attribute in held:
+                self.journal.set_item(vars(module), kind, {name: value for name, value in held.items() if name != attribute})
+
+    def edit(self, call: Inline, change: Callable[[fx.Graph, fx.Node], None]) -> None:
+        """Change a call in a forward.
+
+        Raises:
+            CannotChange: the forward is not what was followed.
+
+        """
+        install(self.model, call.local.name, lambda graph, _module: change(graph, find(graph, call.node)), call.local, self.journal)
 
     def put(self, name: str, new: nn.Module) -> None:
         """Put a module in the place of another, everywhere where that stands.

@@ -154,7 +154,7 @@ def sum_step(live: Live, found: Sum, prefix: str = "") -> StateStep:
                 roles[f"{place}.bias"] = f"{name}.bias"
             told.append({"kind": "conv", "offset": _offset(branch.geometry, found.geometry)})
         elif branch.affine is not None:
-            roles |= {f"{place}.{role}": f"{name}.{attribute}" for role, attribute in branch.affine.roles.items()}
+            roles |= {f"{place}.{role}": f"{name}.{key.rpartition('.')[2]}" for role, key in branch.affine.roles.items()}
             told.append({"kind": "norm", "channels": branch.affine.channels, "eps": branch.affine.eps})
         else:
             told.append({"kind": "identity"})

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
+from normadvisor.graph.canonical import module_op
 from normadvisor.graph.leaves import foreign_hooks
 from normadvisor.graph.model import NodeInfo
-from normadvisor.optimization.folding.affine import Affine, affine_of
+from normadvisor.optimization.folding.affine import affine_of
 from normadvisor.optimization.folding.channels import Laid, encode
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.layers import LINEAR, Layer, layer_of
 from normadvisor.optimization.folding.movement import backward, forward
+from normadvisor.optimization.folding.scaling import Affine
 
 __all__ = ["Fold", "Share", "Unfoldable", "kept", "search"]
 
@@ -74,7 +77,10 @@ class _Search:
             if node.op in LINEAR | _AFFINE and node.module in self.flow.modules:
                 self.runs.setdefault(id(self.flow.modules[node.module]), []).append(node)
 
-    def all_runs(self, node: NodeInfo) -> list[NodeInfo]:
+    def all_runs(self, node: NodeInfo, affine: Affine) -> list[NodeInfo]:
+        """The runs of a norm; an inline call is one by itself."""
+        if affine.inline is not None:
+            return [node]
         return [run for run in self.runs[id(self.flow.modules[node.module])] if run.op == node.op]
 
     # -- behind ------------------------------------------------------------------------------------------------------------
@@ -179,7 +185,7 @@ class _Search:
             _Stop: there is none.
 
         """
-        calls = self.all_runs(node)
+        calls = self.all_runs(node, affine)
         reason = kept(self.flow, affine)
         if reason:
             raise _Stop(reason)
@@ -187,54 +193,60 @@ class _Search:
         for kind, walk in (("behind", self.behind), ("ahead", self.ahead)):
             try:
                 shares = [share for call in calls for share in walk(call, affine)]
-                once = self._once(shares, affine, kind)
+                once = self._once(shares)
                 return Fold(affine=affine, kind=kind, shares=once, calls=tuple(call.index for call in calls))
             except _Stop as stop:
                 reasons.append(stop)
         # What it stands behind is what most people would look at; what it stands ahead of counts where that is a layer.
         raise next((stop for stop in reasons if stop.layers), reasons[0])
 
-    def _once(self, shares: list[Share], affine: Affine, kind: str) -> tuple[Share, ...]:
+    def _once(self, shares: list[Share]) -> tuple[Share, ...]:
         """One share for each layer.
 
         Raises:
             _Stop: a layer also runs elsewhere, or takes the norm up in different ways.
 
         """
-        del kind
-        found: dict[int, Share] = {}
-        counted: dict[int, set[int]] = {}
+        found: dict[Any, Share] = {}
+        counted: dict[Any, set[int]] = {}
         for share in shares:
-            key = id(self.flow.modules[share.layer.name])
+            key = _identity(self.flow, share.layer)
             counted.setdefault(key, set()).add(share.call)
             held = found.setdefault(key, share)
             if (held.ids, held.shifts) != (share.ids, share.shifts):
                 raise _Stop(f"{share.layer.name} runs several times, and would take it up differently", (share.layer.name,))
         for key, share in found.items():
-            runs = self.runs[key]
+            if share.layer.inline is not None or key not in self.runs:
+                continue  # What an inline call reads is known to be read by nothing else.
+            runs = [run for run in self.runs[key] if run.op in LINEAR]
             if {run.index for run in runs} != counted[key]:
                 raise _Stop(f"the layer beside it runs {len(runs)} times, not always with this norm", (share.layer.name,))
-            module = self.flow.modules[share.layer.name]
-            for attribute in ("weight", "bias"):
-                held_tensor = getattr(module, attribute, None)
+            for key_of in (f"{share.layer.name}.{share.layer.weight}", f"{share.layer.name}.{share.layer.bias}"):
+                held_tensor = self.flow.tensor(key_of)
                 reader = self.flow.read_elsewhere(held_tensor, share.layer.name) if held_tensor is not None else ""
                 if reader:
-                    raise _Stop(f"the {attribute} of the layer beside it is read in {reader}", (share.layer.name,))
-        if len({id(self.flow.modules[share.layer.name]) for share in shares}) != len(found):
-            raise _Stop("it is not known which layers take it up")
-        del affine
+                    raise _Stop(f"the {key_of.rpartition('.')[2]} of the layer beside it is read in {reader}", (share.layer.name,))
         return tuple(found.values())
 
 
+def _identity(flow: Flow, layer: Layer) -> Any:
+    """Equal for runs of one layer; a call whose weight stands in a module beside others is told apart by the weight."""
+    module = flow.modules[layer.name]
+    known = module_op(type(module))
+    return id(module) if known is not None and known[0] == layer.kind else (id(module), layer.weight)
+
+
 def kept(flow: Flow, affine: Affine) -> str:
-    """Why the module cannot be taken out, wherever it stands; empty if it can."""
-    module = flow.modules[affine.name]
-    if foreign_hooks(module):
+    """Why the norm cannot be taken out, wherever it stands; empty if it can."""
+    if affine.inline is not None:
+        return ""
+    if foreign_hooks(flow.modules[affine.name]):
         return "it has hooks"
-    for attribute in affine.roles.values():
-        reader = flow.read_elsewhere(getattr(module, attribute), affine.name)
+    for key in affine.roles.values():
+        held = flow.tensor(key)
+        reader = flow.read_elsewhere(held, affine.name) if held is not None else ""
         if reader:
-            return f"its {attribute.replace('_', ' ')} is read in {reader}"
+            return f"its {key.rpartition('.')[2].replace('_', ' ')} is read in {reader}"
     return ""
 
 
@@ -243,19 +255,18 @@ def search(flow: Flow) -> Iterator[Fold | Unfoldable]:
     looked = _Search(flow)
     seen: set[int] = set()
     for node in flow.graph.nodes:
-        if node.op not in _AFFINE:
-            continue
-        key = id(flow.modules[node.module]) if node.cls or node.op == "batch_norm" else None
-        if key is None or key in seen:
-            continue
-        seen.add(key)
         affine = affine_of(flow, node)
         if affine is None:
             continue
+        if isinstance(affine, str) or affine.inline is None:
+            key = id(flow.modules.get(node.module))
+            if key in seen:
+                continue
+            seen.add(key)
         if isinstance(affine, str):
             yield Unfoldable(name=node.module, what=node.op, reason=affine)
             continue
         try:
             yield looked.fold(node, affine)
         except _Stop as stop:
-            yield Unfoldable(name=node.module, what=affine.what, reason=stop.reason, layers=stop.layers)
+            yield Unfoldable(name=affine.name, what=affine.what, reason=stop.reason, layers=stop.layers)
