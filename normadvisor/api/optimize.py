@@ -178,15 +178,19 @@ def _wanted(options: Mapping[str, Any]) -> OptimizeOptions:
         choices = _CHOICES.get(name)
         if choices is not None and value is not None and value not in choices:
             raise UsageError(f"{name} cannot be {value!r}", hint=nearest(str(value), choices) or f"one of {', '.join(choices)}")
-        if name in _NUMBERS and value is not None and not (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9):
+        if name in _NUMBERS and value is not None and not _is_positive(value):
             raise UsageError(f"{name} cannot be {value!r}", hint="a number above 0")
     found = OptimizeOptions(**{name: value for name, value in options.items() if value is not None})
-    rules = (found.rules,) if isinstance(found.rules, str) else tuple(found.rules)
-    return replace(found, rules=rules)
+    rules: Any = options.get("rules") or ()
+    return replace(found, rules=(rules,) if isinstance(rules, str) else tuple(rules))
 
 
 _CHOICES: Mapping[str, Sequence[str]] = {"mode": MODES, "dtype": DTYPES, "channels_last": CHANNELS_LAST}
 _NUMBERS = frozenset({"batch_size", "minimum_gain", "budget", "memory", "threads"})
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
 
 
 def _subject(model: object, inputs: Any, wanted: OptimizeOptions) -> Subject:

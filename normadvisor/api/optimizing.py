@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,14 @@ from normadvisor.api.measure import place
 from normadvisor.api.replaced import findings_of
 from normadvisor.errors import InputError, NormAdvisorError
 from normadvisor.targets.build import build_real
+from normadvisor.types import Problem
 
 if TYPE_CHECKING:
     from normadvisor.api.examine import Traced
     from normadvisor.api.probing import Worker
     from normadvisor.rulebook.model import Rule
     from normadvisor.targets.load import Loaded
+    from normadvisor.types.optimization import Optimization
 
 __all__ = ["optimized"]
 
@@ -75,4 +77,13 @@ def _optimized(  # noqa: PLR0917 - as above
         save(result, wanted.save)
         report = replace(report, saved=str(wanted.save))
     findings, withdrawn = findings_of(report, rules, known.graph, job.root)
-    return replace(examined, findings=findings, withdrawn=withdrawn, optimization=report)
+    problems = (*examined.problems, *_unmeasured(report))
+    return replace(examined, findings=findings, withdrawn=withdrawn, optimization=report, problems=problems)
+
+
+def _unmeasured(report: Optimization) -> Iterator[Problem]:
+    """That nothing could be measured, where there was something to measure."""
+    reasons = [row.reason for row in report.replacements]
+    if reasons and all(row.verdict == "not measured" for row in report.replacements):
+        hint = "try again when it is idle, or say --accept-busy" if any("is busy" in reason for reason in reasons) else None
+        yield Problem(target=report.target, message=f"nothing could be measured: {reasons[0]}", hint=hint)

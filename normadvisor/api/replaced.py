@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,15 +55,16 @@ def _finding(row: Replacement, rule: Rule, target: str, graph: ModelGraph | None
     location = None if graph is None else _location(modules, graph, root)
     where = f" at {modules[0]}" + (f" and {len(modules) - 1} more" if len(modules) > 1 else "") if modules else ""
     line = "" if location is None else linecache.getline(location.path, location.line).strip()
-    place = {} if location is None else {
-        "path": location.path, "line": location.line, "column": location.column, "end_line": location.end_line,
-        "end_column": location.end_column,
-    }  # fmt: skip
-    return Finding(
+    found = Finding(
         rule=rule.id, name=rule.name, severity=rule.severity, confidence=Confidence.CONFIRMED if row.kept else Confidence.SUSPECTED,
         message=f"{row.pattern}{where}: {row.replacement} {_gain(row)}", model=target, modules=modules, evidence=_evidence(row),
-        fingerprint="\n".join((rule.id, row.pattern, row.replacement, line or target.rpartition(":")[2])), **place,
+        fingerprint="\n".join((rule.id, row.pattern, row.replacement, line or target.rpartition(":")[2])),
     )  # fmt: skip
+    if location is None:
+        return found
+    return replace(
+        found, path=location.path, line=location.line, column=location.column, end_line=location.end_line, end_column=location.end_column
+    )
 
 
 def _gain(row: Replacement) -> str:

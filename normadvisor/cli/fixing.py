@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from normadvisor.config import Settings
     from normadvisor.rewrite.text.write import Written
 
-__all__ = ["FixFlags", "fix_targets"]
+__all__ = ["FixFlags", "fix_targets", "print_diff"]
 
 _STDOUT = Path("-")
 
@@ -109,7 +109,7 @@ def _delivered(run: FixRun, flags: FixFlags, printing: Printing, begin: float) -
     if not flags.interactive:
         print_notes(run.after, printing)
     if flags.diff:
-        _print_diff(run, printing)
+        print_diff(run, printing)
     if not flags.fix_only and (printing.output is not None or not (flags.diff or flags.patch == _STDOUT)):
         # Code is shown as what was found in it: where nothing was written the files do not hold it.
         with overlaid({change.path: change.after for change in run.changes}):
@@ -186,7 +186,7 @@ def _write_patch(run: FixRun, path: Path) -> None:
         write_file("--patch", path, data)
 
 
-def _print_diff(run: FixRun, printing: Printing) -> None:
+def print_diff(run: FixRun, printing: Printing) -> None:
     """The changes; for a pipe byte for byte, so that what reads it can apply them."""
     from normadvisor.errors import RewriteError
     from normadvisor.report import RenderOptions

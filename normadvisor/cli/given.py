@@ -37,7 +37,6 @@ def check_options(
 
     """
     from normadvisor.api.check import CheckOptions
-
     from normadvisor.api.job import Optimizing
 
     jobs = given.get("jobs")

@@ -24,14 +24,18 @@ ChannelsLast = Annotated[
     str, typer.Option("--channels-last", metavar="WHEN", help="auto (default) keeps it where it is faster; on or off without asking.")
 ]
 Budget = Annotated[str | None, typer.Option(metavar="TIME", help="Time for all measurements of one model: 120s (default), 5m.")]
-Save = Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write the optimized model: .safetensors, .pt or .pt2 (exported).")]
+Save = Annotated[
+    Path | None, typer.Option("--save", metavar="FILE", help="Write the optimized model: .safetensors, .pt or .pt2 (exported).")
+]
 Report = Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write the report: .md, .html or .json.")]
-Threads = Annotated[str | None, typer.Option(metavar="N", help="Threads that the model is measured with; as many as torch takes by default.")]
+Threads = Annotated[str | None, typer.Option(metavar="N", help="Threads that the model is measured with; one per core by default.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure everything anew, and keep nothing.")]
 AcceptBusy = Annotated[
     bool, typer.Option("--accept-busy", help="Measure although other processes compute as well; else that is waited for, then given up.")
 ]
-Only = Annotated[list[str] | None, typer.Option("--only", metavar="RULES", help="Rules whose replacements are tried: NA701, NA706 ...; else all.")]
+Only = Annotated[
+    list[str] | None, typer.Option("--only", metavar="RULES", help="Rules whose replacements are tried: NA701, NA706 ...; else all.")
+]
 Diff = Annotated[bool, typer.Option("--diff", help="Print the edits of the source that do the same, and write none.")]
 
 _REPORTS = (".md", ".html", ".json")

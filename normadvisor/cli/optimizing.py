@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["optimize_targets"]
 
 
-def optimize_targets(  # noqa: PLR0913 - what is done, and where each part of it goes
+def optimize_targets(
     targets: Sequence[str],
     settings: Callable[[Path], Settings],
     options: CheckOptions,
@@ -47,7 +47,7 @@ def optimize_targets(  # noqa: PLR0913 - what is done, and where each part of it
     if diff:
         from normadvisor.cli.upgrade_diff import print_upgrades
 
-        print_upgrades(targets, settings, printing)
+        print_upgrades(targets, settings, options, printing, checked.report)
     return 2 if checked.report.problems else 0
 
 

@@ -81,9 +81,8 @@ def prepared(subject: Subject, options: OptimizeOptions) -> tuple[nn.Module, Set
         wanted = dtype if converted and tensor.is_floating_point() else tensor.dtype
         return tensor.detach().to(device, wanted)
 
-    inputs = Given(
-        map_tensors(tuple(subject.inputs.args), placed), map_tensors(dict(subject.inputs.kwargs), placed), subject.inputs.given, subject.spec
-    )
+    args, kwargs = map_tensors(tuple(subject.inputs.args), placed), map_tensors(dict(subject.inputs.kwargs), placed)
+    inputs = Given(args, kwargs, subject.inputs.given, subject.spec)
     return base, Setting(mode=options.mode, device=device, dtype=dtype, inputs=inputs)
 
 

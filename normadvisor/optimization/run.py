@@ -17,8 +17,9 @@ from normadvisor.optimization.prepared import Subject, copied, prepared, traced
 from normadvisor.optimization.proving.function import FunctionProof
 from normadvisor.optimization.proving.rounding import Rounding
 from normadvisor.optimization.selection import Selection
+from normadvisor.optimization.variants import variants
 from normadvisor.rewrite.model.journal import Journal
-from normadvisor.types.optimization import STAGES, Errors, Left, Optimization, OptimizeOptions, Ratio, Replacement
+from normadvisor.types.optimization import STAGES, Errors, Left, Optimization, OptimizeOptions, Ratio, Replacement, Variant
 
 if TYPE_CHECKING:
     from torch import nn
@@ -165,6 +166,7 @@ class _Work:
         """Do everything that was kept once more, to the model that is handed back, and measure it as a whole."""
         taken = self.selection.taken
         whole, memory, error = self._together(model)
+        ways = self._variants(model)
         del model
         training = self.options.mode == "training"
         final, journal = self.subject.model if training else copied(self.base), Journal()
@@ -172,7 +174,7 @@ class _Work:
         report = Optimization(
             target=self.subject.target, mode=self.options.mode, device=self._device(),
             dtype=str(self.setting.dtype).removeprefix("torch."), inputs=self.subject.spec, replacements=tuple(self.rows),
-            left=tuple(_left(self.refused, self.rows)), end_to_end=whole, memory=memory, error=error, keys=_keys(steps),
+            left=tuple(_left(self.refused, self.rows)), variants=ways, end_to_end=whole, memory=memory, error=error, keys=_keys(steps),
             notes=tuple(dict.fromkeys([*self.notes, *self.selection.measurer.cache.notes, *self._remarks()])),
         )  # fmt: skip
         return Optimized(
@@ -191,6 +193,11 @@ class _Work:
         except NotMeasured as refusal:
             self.notes.append(f"all that was kept together could not be measured: {refusal.reason}")
             return None, None, error
+
+    def _variants(self, model: nn.Module) -> tuple[Variant, ...]:
+        if not self.options.compile:
+            return ()
+        return variants(self.base, model, self.selection.measurer, lambda what: self.told(what, len(STAGES), len(STAGES)))
 
     def _device(self) -> str:
         name, device = device_name(self.setting.device), self.setting.device

@@ -14,7 +14,8 @@ def judged(kernel: Ratio | None, whole: Ratio, gain: float) -> tuple[str, str]:
     """The verdict, one of :data:`~normadvisor.types.optimization.VERDICTS`, and why.
 
     What could be measured alone has to be faster alone by ``gain``, and the whole model must not be slower: its ratio is at least
-    0.98, and not below 1 with both quartiles. What could not has to make the whole model faster by ``gain``, with the lower quartile above 1.
+    0.98, and not below 1 with both quartiles. What could not has to make the whole model faster by ``gain``, with the lower quartile
+    above 1.
 
     Args:
         kernel: the operations alone; ``None`` where there are none.

@@ -99,12 +99,12 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errors:
-    """Largest difference of an output from the same computed in float64, relative to its largest entry."""
+    """Largest difference of an output from the same computed in float64, relative to its largest entry: the geometric mean over draws."""
 
     before: float
     after: float
     between: float
-    """Largest relative difference of the outputs before and after, both in the dtype of the model."""
+    """Largest relative difference of the outputs before and after, both in the dtype of the model, over all draws."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

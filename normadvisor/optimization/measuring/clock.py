@@ -48,7 +48,7 @@ class _Events:
     def seconds(self, run: Run, repeats: int) -> float:
         """See :class:`Clock`."""
         with torch.cuda.device(self._device):
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin, end = _event(), _event()
             begin.record()
             for _ in range(repeats):
                 run()
@@ -71,7 +71,7 @@ class _ColdEvents:
     def seconds(self, run: Run, repeats: int) -> float:
         """See :class:`Clock`."""
         with torch.cuda.device(self._device):
-            pairs = [tuple(torch.cuda.Event(enable_timing=True) for _ in range(2)) for _ in range(repeats)]
+            pairs = [(_event(), _event()) for _ in range(repeats)]
             for begin, end in pairs:
                 self._other.zero_()
                 begin.record()
@@ -79,6 +79,10 @@ class _ColdEvents:
                 end.record()
             pairs[-1][1].synchronize()
             return sum(float(begin.elapsed_time(end)) for begin, end in pairs) / 1000 / repeats
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 def clock_for(device: torch.device, *, alone: bool = False) -> Clock:

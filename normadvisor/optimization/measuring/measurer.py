@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 import torch
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from normadvisor.types.optimization import Ratio
 
 __all__ = ["Measurer", "device_name"]
+
+T = TypeVar("T")
 
 _KERNEL = 1.5
 """Seconds for the operations of one place, at most."""
@@ -135,7 +137,7 @@ class Measurer:
         return _guarded(lambda: paired(before, after, clock, self.watch, effort))
 
 
-def _guarded(run: Callable[[], Any]) -> Any:
+def _guarded(run: Callable[[], T]) -> T:
     """Whatever goes wrong in code that is not ours is a reason why there is no number."""
     try:
         return run()

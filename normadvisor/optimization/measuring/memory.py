@@ -37,11 +37,11 @@ def peak_bytes(run: Callable[[], Any], device: torch.device) -> int:
     return count.peak
 
 
-class _Count(TorchDispatchMode):
+class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the memory of tensors as it comes and goes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
         self._now = 0
         self._known: set[int] = set()

@@ -136,7 +136,7 @@ class _Rounds:
     def window(self, watch: Watch) -> None:
         """Some rounds, taken or left out together."""
         mark = watch.mark()
-        made = []
+        made: list[tuple[float, float]] = []
         begin = time.monotonic()
         while not made or (time.monotonic() - begin < _WINDOW and len(self.ratios) + len(made) < self.effort.pairs):
             made.append(self._round())

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from normadvisor.optimization.candidate import Kernel, Setting
     from normadvisor.optimization.proving.function import Change
 
-__all__ = ["Rounding", "acceptable", "kernel_errors"]
+__all__ = ["Rounding", "acceptable", "errors_of_run", "kernel_errors"]
 
+_MORE = 6
+"""Draws where two do not settle it: a model that amplifies rounding makes the ratio of two errors a matter of luck."""
 _TIMES = 2.0
 """How much larger the error of a replacement may be than that of what it replaces."""
 _ULPS = 8.0
@@ -76,30 +78,42 @@ class Rounding:
     setting: Setting
     seed: int = 0
     _draws: list[_Draw] = field(default_factory=list, init=False)
+    _batch: Shape | None = field(default=None, init=False)
 
     def errors(self, change: Change) -> Errors:
-        """Of the original, and of a copy that was changed; the largest over draws.
+        """Of the original, and of a copy that was changed: the geometric mean over draws, and the largest difference between the two.
 
         Raises:
             CannotChange: from ``change``.
             Exception: whatever ``forward`` raises.
 
         """
-        found = []
-        for one in self._all():
-            changed = copy.deepcopy(one.model)
-            held = list(_unique(changed))
-            with torch.no_grad():
-                change(changed)
-            after = self._observed(changed, one.args, one.kwargs, held)
-            found.append(Errors(before=_error(one.before, one.exact), after=_error(after, one.exact), between=_error(after, one.before)))
-        return max(found, key=lambda errors: errors.after / max(errors.before, torch.finfo(self.setting.dtype).eps))
+        found: list[Errors] = []
+        for wanted in (_DRAWS, _MORE):
+            found += [self._of(self._get(index), change) for index in range(len(found), wanted)]
+            joint = _joint(found, torch.finfo(self.setting.dtype).eps)
+            if acceptable(joint, self.setting.dtype):
+                return joint
+        return joint
 
-    def _all(self) -> list[_Draw]:
-        if not self._draws:
-            batch = self._fewer()
-            self._draws = [self._draw(index, batch) for index in range(_DRAWS)]
-        return self._draws
+    def _of(self, one: _Draw, change: Change) -> Errors:
+        changed = copy.deepcopy(one.model)
+        held = list(_unique(changed))
+        with torch.no_grad():
+            change(changed)
+        after = self._observed(changed, one.args, one.kwargs, held)
+        return Errors(before=_error(one.before, one.exact), after=_error(after, one.exact), between=_error(after, one.before))
+
+    def _get(self, index: int) -> _Draw:
+        """A draw; each is made once, and only the first few are kept."""
+        if index < len(self._draws):
+            return self._draws[index]
+        if self._batch is None:
+            self._batch = self._fewer()
+        made = self._draw(index, self._batch)
+        if index < _DRAWS:
+            self._draws.append(made)
+        return made
 
     def _fewer(self) -> Shape:
         """The shape of a batch with fewer samples, where the model runs on one."""
@@ -143,8 +157,9 @@ class Rounding:
         return _Draw(model, args, kwargs, exact, before)
 
     def _observed(
-        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], held: Sequence[nn.Parameter], device: torch.device | None = None
-    ) -> Tensors:
+        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], held: Sequence[nn.Parameter],
+        device: torch.device | None = None,
+    ) -> Tensors:  # fmt: skip
         """Outputs of a pass, and in training the gradients of parameters."""
         training = self.setting.mode == "training"
         args, kwargs = map_tensors(args, torch.clone), map_tensors(kwargs, torch.clone)
@@ -156,6 +171,19 @@ class Rounding:
             torch.autograd.backward(wanted, [_factors(output, self.seed + number) for number, output in enumerate(wanted)])
         gradients = [torch.zeros(()) if each.grad is None else each.grad for each in held]
         return [tensor.detach().double().cpu() for tensor in (*outputs, *gradients)]
+
+
+def _joint(found: Sequence[Errors], eps: float) -> Errors:
+    """One for several draws."""
+    if len(found) == 1 or any(not math.isfinite(each.before + each.after) for each in found):
+        return max(found, key=lambda errors: errors.after)
+
+    def mean(values: Iterator[float]) -> float:
+        return math.exp(sum(math.log(max(value, eps / 16)) for value in values) / len(found))
+
+    return Errors(
+        before=mean(each.before for each in found), after=mean(each.after for each in found), between=max(each.between for each in found)
+    )
 
 
 def _unique(model: nn.Module) -> Iterator[nn.Parameter]:
@@ -198,6 +226,26 @@ def _error(found: Sequence[torch.Tensor], exact: Sequence[torch.Tensor]) -> floa
 def _peak(tensor: torch.Tensor) -> float:
     finite = tensor[tensor.isfinite()] if tensor.numel() else tensor
     return float(finite.abs().max()) if finite.numel() else 0.0
+
+
+def errors_of_run(model: nn.Module, run: Callable[[], Any], setting: Setting) -> Errors:
+    """Errors of the outputs of a model in inference, and of another way to compute them, on the given inputs.
+
+    Raises:
+        Exception: whatever ``forward`` raises.
+
+    """
+
+    def outputs(result: Any) -> Tensors:
+        return [tensor.detach().double().cpu() for tensor in tensors_in(result) if tensor.is_floating_point()]
+
+    args, kwargs = tuple(setting.inputs.args), dict(setting.inputs.kwargs)
+    with torch.no_grad():
+        before, after = outputs(model(*args, **kwargs)), outputs(run())
+        reference = double_copy(model)
+        with as_plain_cpu():
+            exact = outputs(reference(*map_tensors(args, double), **map_tensors(kwargs, double)))
+    return Errors(before=_error(before, exact), after=_error(after, exact), between=_error(after, before))
 
 
 def kernel_errors(kernel: Kernel) -> Errors | None:

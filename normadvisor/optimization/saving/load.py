@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from normadvisor.optimization.finders import find
-from normadvisor.optimization.prepared import Subject, copied, prepared, traced
+from normadvisor.optimization.prepared import Subject, prepared, traced
 from normadvisor.optimization.saving.plan import CannotLoad, Change, Plan
 from normadvisor.optimization.saving.save import EXTRA, METADATA
 from normadvisor.rewrite.model.journal import Journal
@@ -89,7 +89,8 @@ def _change(
         what = f"{change.pattern} -> {change.replacement} at {where}"
         if candidate is None:
             reasons = [each.reason for each in found.refused if change.modules[:1] == each.modules[:1]]
-            raise CannotLoad(f"{path} was saved with {what}, which is not possible in this model" + "".join(f": {why}" for why in reasons[:1]))
+            why = f": {reasons[0]}" if reasons else ""
+            raise CannotLoad(f"{path} was saved with {what}, which is not possible in this model{why}")
         try:
             with torch.no_grad():
                 candidate.apply(model, journal)

@@ -95,13 +95,16 @@ class Plan:
         """
         try:
             data: dict[str, Any] = json.loads(text)
-            if data.pop("format") != FORMAT:
-                raise ValueError(text[:60])
-            version = data.pop("version")
-            if version != _VERSION:
-                message = f"{where} was written by a later version of normadvisor ({data.get('normadvisor')})"
-                raise CannotLoad(message, hint="install that version")
-            changes = tuple(Change(**{**change, "modules": tuple(change["modules"])}) for change in data.pop("changes"))
-            return cls(**data, changes=changes)
+            kind, version = data.pop("format"), data.pop("version")
+            plan = cls._of_data(data) if (kind, version) == (FORMAT, _VERSION) else None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CannotLoad(f"{where} holds no optimized model", hint="it was not written by normadvisor optimize --save") from error
+        if plan is None:
+            message = f"{where} was written by another version of normadvisor ({data.get('normadvisor')})"
+            raise CannotLoad(message, hint="install that version")
+        return plan
+
+    @classmethod
+    def _of_data(cls, data: dict[str, Any]) -> Self:
+        changes = tuple(Change(**{**change, "modules": tuple(change["modules"])}) for change in data.pop("changes"))
+        return cls(**data, changes=changes)

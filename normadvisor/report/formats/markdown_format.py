@@ -60,7 +60,8 @@ def _rows(findings: list[Finding], options: RenderOptions) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for finding in findings:
         icon = f"{ICONS[finding.severity]} {finding.severity}"
-        yield f"| {icon} | {code_span(finding.rule)} {plain_text(finding.name)} | {code_span(_where(finding, options))} | {_prose(finding.message)} |"
+        rule = f"{code_span(finding.rule)} {plain_text(finding.name)}"
+        yield f"| {icon} | {rule} | {code_span(_where(finding, options))} | {_prose(finding.message)} |"
 
 
 def _where(finding: Finding, options: RenderOptions) -> str:

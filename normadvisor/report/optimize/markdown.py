@@ -27,7 +27,8 @@ def _model(sheet: Sheet) -> Iterator[str]:
     if sheet.rows:
         yield "\n".join(_table(sheet))
     if sheet.left:
-        yield "\n".join(["Left as it is:", "", *(f"- {plain_text(row.rule)} {code_span(row.where)}: {plain_text(row.reason)}" for row in sheet.left)])
+        rows = [f"- {plain_text(row.rule)} {code_span(row.where)}: {plain_text(row.reason)}" for row in sheet.left]
+        yield "\n".join(["Left as it is:", "", *rows])
     if sheet.variants:
         yield "\n".join(_variants(sheet))
     ends = [text for text in (sheet.keys, *sheet.saved, *(f"note: {note}" for note in sheet.notes)) if text]

@@ -111,9 +111,10 @@ def sheet_of(found: Optimization) -> Sheet:
     kept = found.kept
     ratios = [ratio for row in found.replacements for ratio in (row.kernel, row.end_to_end) if ratio is not None]
     scale = _Scale.of(ratios)
+    inputs = f"inputs {found.inputs}" if found.inputs else ""
     return Sheet(
         target=one_line(found.target),
-        setup=", ".join(one_line(word) for word in (found.mode, found.device, found.dtype, f"inputs {found.inputs}" if found.inputs else "") if word),
+        setup=", ".join(one_line(word) for word in (found.mode, found.device, found.dtype, inputs) if word),
         gained=found.end_to_end is not None and found.end_to_end.median > 1,
         headline=_headline(found),
         detail=_detail(found) if kept else "",
@@ -130,18 +131,30 @@ def _headline(found: Optimization) -> str:
     kept = found.kept
     what = "a pass" if found.mode == "inference" else "forward and backward"
     if not kept:
-        tried = counted(len(found.replacements), "replacement")
-        return f"Nothing is faster here: {tried} tried, none kept." if found.replacements else "There is nothing to replace."
+        return _nothing(found.replacements)
     if found.end_to_end is None:
         return f"{counted(len(kept), 'replacement')} kept; the whole was not measured."
     whole = found.end_to_end
-    return f"{whole.median:.2f} times as fast: {what} takes {_time(whole.after)} instead of {_time(whole.before)}."
+    times = f"{what} takes {_time(whole.after)} instead of {_time(whole.before)}"
+    if not whole.low <= whole.before / whole.after <= whole.high:  # what varies from pair to pair hides what differs within each
+        times = f"{what} took about {_time(whole.before)} before"
+    return f"{whole.median:.2f} times as fast: {times}."
+
+
+def _nothing(rows: Sequence[Replacement]) -> str:
+    """Why nothing was kept."""
+    if not rows:
+        return "There is nothing to replace."
+    if all(row.verdict == "not measured" for row in rows):
+        return "Nothing could be measured, so nothing was kept."
+    return f"Nothing was kept of {counted(len(rows), 'replacement')}."
 
 
 def _detail(found: Optimization) -> str:
     words = []
     if found.end_to_end is not None:
-        words.append(f"half of {counted(found.end_to_end.pairs, 'pair')} between {found.end_to_end.low:.2f} and {found.end_to_end.high:.2f} times")
+        whole = found.end_to_end
+        words.append(f"half of {counted(whole.pairs, 'pair')} between {whole.low:.2f} and {whole.high:.2f} times")
     if found.memory is not None:
         words.append(f"peak memory of a pass {found.memory:.2f} times that before")
     if found.error is not None:
@@ -160,9 +173,9 @@ def _row(row: Replacement, scale: _Scale) -> Row:
         where += f"; without {listed(row.left_out)}, slower at their shapes"
     meaning = VERDICTS.get(row.verdict, "") if not row.reason else row.reason
     return Row(
-        rule=one_line(row.rule), what=f"{count}{one_line(row.pattern)} -> {one_line(row.replacement)}", where=where, alone=_times(row.kernel),
-        whole=_times(row.end_to_end), spread=", ".join(_spreads(row)), alone_bar=scale.bar(row.kernel), whole_bar=scale.bar(row.end_to_end),
-        memory=_NONE if row.memory is None else f"{row.memory:.2f}",
+        rule=one_line(row.rule), what=f"{count}{one_line(row.pattern)} -> {one_line(row.replacement)}", where=where,
+        alone=_times(row.kernel), whole=_times(row.end_to_end), spread=", ".join(_spreads(row)),
+        alone_bar=scale.bar(row.kernel), whole_bar=scale.bar(row.end_to_end), memory=_NONE if row.memory is None else f"{row.memory:.2f}",
         error=_errors(row.error), verdict=one_line(row.verdict), kept=row.kept, meaning=one_line(meaning), proof=one_line(row.proof),
     )  # fmt: skip
 

@@ -16,7 +16,9 @@ from normadvisor.types import Report
 
 __all__ = ["blocks"]
 
-_COLORS = {"kept": "bold green", "no gain": "dim", "slower": "yellow", "not equal": "bold red", "not proven": "yellow", "not measured": "yellow"}
+_COLORS = {
+    "kept": "bold green", "no gain": "dim", "slower": "yellow", "not equal": "bold red", "not proven": "yellow", "not measured": "yellow",
+}  # fmt: skip
 _TITLE = "replacement"
 _INDENT = 7
 """Columns of the rule's id before what is replaced."""
