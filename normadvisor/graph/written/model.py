@@ -37,8 +37,6 @@ class Written:
     """Further arguments: ``approximate``, ``eps``, ``normalized_shape``, ``dim``, ``scale``, ``dropout_p`` ..."""
     refused: str = ""
     """Why the function cannot take their place all the same; empty where it can."""
-    refused: str = ""
-    """Why the function cannot take its place though it looks like it: ``its standard deviation is unbiased``."""
 
     @property
     def operations(self) -> int:

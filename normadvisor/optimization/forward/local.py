@@ -12,9 +12,11 @@ from normadvisor.graph.canonical import base_name, spelling
 from normadvisor.optimization.forward.guards import Guards
 from normadvisor.rewrite.model.refusal import CannotChange
 
-__all__ = ["LocalGraph", "Untraced", "drop_unused", "find"]
+__all__ = ["LocalGraph", "Untraced", "drop_unused", "find", "replace"]
 
 _counter = count()
+_STANDS_FOR = "stands_for"
+"""Names of the nodes that a node has taken the place of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +54,7 @@ class Untraced:
 
 
 def find(graph: fx.Graph, name: str) -> fx.Node:
-    """The node of that name.
+    """The node of that name, or what :func:`replace` has put in its place.
 
     Raises:
         CannotChange: an edit that was made before has taken it out.
@@ -60,9 +62,16 @@ def find(graph: fx.Graph, name: str) -> fx.Node:
     """
     node: fx.Node
     for node in graph.nodes:
-        if node.name == name:
+        if name == node.name or name in node.meta.get(_STANDS_FOR, ()):
             return node
     raise CannotChange(f"{name} is no part of the forward any more: another change has taken its place")
+
+
+def replace(graph: fx.Graph, old: fx.Node, new: fx.Node) -> None:
+    """Let everything that reads ``old`` read ``new``, which is found by the name of ``old`` from now on; erase what nothing reads any more."""
+    new.meta = {**old.meta, _STANDS_FOR: (old.name, *old.meta.get(_STANDS_FOR, ()), *new.meta.get(_STANDS_FOR, ()))}
+    old.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
+    drop_unused(graph, old)
 
 
 def drop_unused(graph: fx.Graph, *nodes: fx.Node) -> None:

@@ -1,0 +1,99 @@
+"""Finds norms (NA704), activations and attention (NA705) that are written out, and puts torch's functions in their place."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import fx, nn
+
+from normadvisor.graph.written import Written, written_in
+from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
+from normadvisor.optimization.forward import LocalGraph, Untraced, find, install, local_graphs, replace
+from normadvisor.optimization.upgrades.alone import kernel_of, shapes_of
+from normadvisor.optimization.upgrades.putting import put, told
+from normadvisor.optimization.upgrades.soundness import demands, why_not
+
+if TYPE_CHECKING:
+    from normadvisor.graph.model import ModelGraph
+    from normadvisor.rewrite.model.journal import Journal
+
+__all__ = ["FINDERS", "find_upgrades"]
+
+_NORMS = frozenset({"layer_norm", "rms_norm"})
+
+
+def find_upgrades(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterator[Candidate | Refused]:
+    """All places, in the order of the modules whose forward they stand in.
+
+    Places of one function in one forward are one candidate. Norms of the graph that were recognised by what they compute, and that nothing
+    was found in, are refused with the reason.
+    """
+    untraced: list[Untraced] = []
+    told_of: set[str] = set()
+    for local in local_graphs(model, setting.inputs, untraced):
+        groups: dict[tuple[str, str], list[Written]] = defaultdict(list)
+        for written in written_in(local.graph, local.module):
+            reason = _unchangeable(local.module) or why_not(local, written)
+            if reason:
+                yield Refused(rule=_rule(written), modules=(local.name,), reason=reason)
+            else:
+                groups[written.op, told(written)].append(written)
+            told_of.add(local.name)
+        for places in groups.values():
+            yield _candidate(local, places, setting)
+    yield from _left(model, graph, untraced, told_of)
+
+
+FINDERS = (("upgrade", find_upgrades),)
+
+
+def _rule(written: Written) -> str:
+    return "NA704" if written.op in _NORMS else "NA705"
+
+
+def _candidate(local: LocalGraph, places: list[Written], setting: Setting) -> Candidate:
+    written = places[0]
+    return Candidate(
+        rule=_rule(written),
+        pattern=f"{written.op} written out",
+        replacement=told(written),
+        modules=(local.name,),
+        shape_key=" | ".join([setting.mode, *(shapes_of(place) for place in places)]),
+        apply=partial(_apply, local=local, places=places),
+        kernel=partial(kernel_of, local, places, setting.device),
+    )
+
+
+def _apply(model: nn.Module, journal: Journal, *, local: LocalGraph, places: list[Written]) -> tuple[StateStep, ...]:
+    """Put the functions into the forward; parameters and keys stay as they are."""
+
+    def edit(graph: fx.Graph, _: nn.Module) -> None:
+        for written in places:
+            root = find(graph, written.root.name)
+            inputs = {name: find(graph, node.name) for name, node in written.inputs.items()}
+            with graph.inserting_before(root):
+                new = put(graph, written, inputs)
+            replace(graph, root, new)
+
+    install(model, local.name, edit, local, journal, demands=[demand for written in places for demand in demands(local, written)])
+    return ()
+
+
+def _unchangeable(module: nn.Module) -> str:
+    if module._compiled_call_impl is not None:  # noqa: SLF001 -- nn.Module has no public word for it
+        return "it is compiled; change the model before it is compiled"
+    return ""
+
+
+def _left(model: nn.Module, graph: ModelGraph, untraced: list[Untraced], told_of: set[str]) -> Iterator[Refused]:
+    """Norms that are recognised by what they compute, and that nothing was found in."""
+    why = {each.name: each.reason for each in untraced}
+    for name in dict.fromkeys(node.module for node in graph.nodes if node.op in _NORMS and node.attrs.get("handwritten")):
+        if name in told_of or isinstance(model.get_submodule(name), torch.jit.ScriptModule):
+            continue
+        reason = why.get(name, "it computes more, or something else, than torch's function with its arguments")
+        yield Refused(rule="NA704", modules=(name,), reason=reason)
