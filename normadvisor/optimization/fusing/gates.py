@@ -164,5 +164,7 @@ def _kernel(activation: str, layouts: tuple[Layout, ...], gate_last: bool, setti
     arguments = tuple(layout.draw(setting.device, seed) for seed, layout in enumerate(layouts))
     if len(layouts) == 1:
         last: dict[str, Any] = {"act": activation, "gate_last": gate_last}
-        return Kernel(before=partial(packed_in_torch, **last), after=partial(gated_packed, **last), arguments=arguments)
-    return Kernel(before=partial(gated_in_torch, act=activation), after=partial(gated, act=activation), arguments=arguments)
+        plain, fused = partial(packed_in_torch, **last), partial(gated_packed, **last)
+        return Kernel(before=plain, after=fused, arguments=arguments, exact=plain)
+    plain, fused = partial(gated_in_torch, act=activation), partial(gated, act=activation)
+    return Kernel(before=plain, after=fused, arguments=arguments, exact=plain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,11 +39,12 @@ def norm_kernel(chain: Chain, setting: Setting) -> Kernel:
     """The operations of a chain, one after the other and in one."""
     own: Any
     own, act, slope = plain_norm(copy.deepcopy(chain.norm)), chain.activation.name, chain.activation.slope
+    wide: Any = copy.deepcopy(own).double()
     is_batch_norm = not isinstance(own, nn.GroupNorm)
     arguments = tuple(each.draw(setting.device, seed) for seed, each in enumerate((chain.layout, chain.residual)) if each is not None)
 
-    def before(x: torch.Tensor, added: torch.Tensor | None = None) -> torch.Tensor:
-        y = own(x)
+    def unfused(norm: Any, x: torch.Tensor, added: torch.Tensor | None = None) -> torch.Tensor:
+        y: torch.Tensor = norm(x)
         if added is not None:
             y += added
         return activation(act, y, slope, inplace=chain.inplace)
@@ -52,7 +54,9 @@ def norm_kernel(chain: Chain, setting: Setting) -> Kernel:
             return run_batch_norm(own, x, added, act, slope)
         return run_group_norm(own, x, act, slope)
 
-    return Kernel(before=before, after=after, arguments=arguments, parameters=tuple(own.parameters()))
+    return Kernel(
+        before=partial(unfused, own), after=after, arguments=arguments, parameters=tuple(own.parameters()), exact=partial(unfused, wide)
+    )
 
 
 def plain_norm(norm: nn.Module) -> nn.Module:

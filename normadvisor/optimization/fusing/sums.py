@@ -94,7 +94,7 @@ def candidate(found: Sum, setting: Setting) -> Candidate:
     return Candidate(
         rule="NA703",
         pattern=f"add + {kind.kind}",
-        replacement=f"{chosen.name} add_{kind.kind}",
+        replacement=f"fused add_{kind.kind}",
         modules=(view.name(found.norm),),
         shape_key=f"{told} over {'x'.join(map(str, kind.shape))}{'' if found.alone else ', sum kept'}",
         apply=partial(_apply, view.local, (found.add.name, found.norm.name), kind, chosen),
@@ -147,6 +147,11 @@ class _Work:
     def kernel(self, chosen: Implementation) -> Kernel:
         """As they are, and by an implementation."""
         own = copy.deepcopy(self.norm)
+        wide = [held.detach().double() if held is not None else None for held in self.kind.held(own)]
+
+        def exact(x: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            total = x + residual
+            return (self.kind.plain(total, *wide),) if self.alone else (self.kind.plain(total, *wide), total)
 
         def before(x: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, ...]:
             total = x + residual
@@ -156,7 +161,7 @@ class _Work:
             found: tuple[torch.Tensor, ...] = chosen.run(x, residual, self.kind.shape, *self.kind.held(own), self.kind.eps, not self.alone)
             return found[:1] if self.alone else found
 
-        return Kernel(before=before, after=after, arguments=self._drawn(), parameters=tuple(own.parameters()))
+        return Kernel(before=before, after=after, arguments=self._drawn(), parameters=tuple(own.parameters()), exact=exact)
 
     def _drawn(self) -> tuple[torch.Tensor, torch.Tensor]:
         first, second = (self.layouts[index % len(self.layouts)].draw(self.setting.device, index) for index in (0, 1))
