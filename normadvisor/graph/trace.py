@@ -26,6 +26,7 @@ from normadvisor.graph.model import ModelGraph, ModuleInfo, NodeInfo
 from normadvisor.graph.modules import list_modules, unrun
 from normadvisor.graph.symbolic import run_shapes, trace_symbolic
 from normadvisor.graph.values import parameter_names, swapped, to_meta
+from normadvisor.graph.written.noted import note_written
 from normadvisor.types import Site, TraceKind
 
 __all__ = ["GivenInputs", "trace"]
@@ -137,6 +138,7 @@ def trace(
         if mode is None and any(found.modules[name].referenced is not True for name in unrun(found.modules)):
             _other_mode(job, found, tracer)
         facts = add_facts(found.nodes)
+        note_written(found.nodes, found.graph, model)
     facts["parameters"] = sum(held.numel() for held in model.parameters() if not isinstance(held, UninitializedParameter))
     return ModelGraph(
         target=target,

@@ -26,7 +26,7 @@ _BUILDS = {OperationKind.REPLACE_LAYER, OperationKind.INSERT_LAYER, OperationKin
 _NEEDED: dict[OperationKind, tuple[str, ...]] = {
     OperationKind.SET_ARGUMENT: ("argument", "value"),
     OperationKind.SWAP_LAYERS: ("other",),
-    **dict.fromkeys(_BUILDS, ("layer",)),
+    **dict.fromkeys((*_BUILDS, OperationKind.USE_FUNCTION), ("layer",)),
 }
 _USED = {kind: {*_NEEDED.get(kind, ()), *(["arguments"] if kind in _BUILDS else [])} for kind in OperationKind}
 

@@ -78,6 +78,8 @@ def _done(change: Change) -> str:
             return f"Builds a layer of its own for every place where `{change.of}` runs"
         case OperationKind.WRAP_LAYER:
             return f"Puts {_built(change)} around `{change.of}`"
+        case OperationKind.USE_FUNCTION:
+            return f"Calls `{_flat(change.layer or '')}` in place of the operations that end in `{change.of}`"
 
 
 def _built(change: Change) -> str:

@@ -186,7 +186,8 @@ class Change:
     value: Value | None = None
     """``set_argument``: expression; where it is unknown the fix is not offered."""
     layer: str | None = None
-    """``replace_layer``, ``insert_layer``, ``wrap_layer``: template of a dotted name, such as ``torch.nn.GroupNorm``."""
+    """``replace_layer``, ``insert_layer``, ``wrap_layer``: template of a dotted name, such as ``torch.nn.GroupNorm``; ``use_function``: of
+    the function."""
     arguments: dict[str, Value] = field(default_factory=dict)
     """Name: expression. What ``layer`` is built with; an argument whose value is ``None`` is left out."""
     when: str | None = None

@@ -28,6 +28,11 @@ ATTRIBUTES: dict[str, str] = {
     "inplace": "writes into its input",
     "parametrizations": "list of `weight_norm`, `spectral_norm` and the like",
     "requires_grad": "any of its parameters is trained",
+    # what is written out by hand, on the operation or layer that gives the result
+    "computes": "what it and operations before it compute by hand, though torch has one function for it: `silu`, `rms_norm`, `attention`",
+    "function": "that function, as `torch.nn.functional.silu`",
+    "operations": "how many calls the function takes the place of",
+    "refused": "why the function cannot take their place",
     # norms
     "affine": "has a learned scale (and shift)",
     "axes": "sorted axes that one statistic is taken over",
@@ -104,6 +109,7 @@ ATTRIBUTES: dict[str, str] = {
     "pad": "amounts of a padding",
     "padding_idx": "of an embedding",
     "reduction": "of a loss",
+    "scale": "factor of the scores of attention written out by hand, where it is not the usual one",
     "scale_factor": "of upsampling",
     "size": "of upsampling or local response normalization",
     "start_dim": "first axis of a flatten",

@@ -30,6 +30,8 @@ class OperationKind(StrEnum):
     """Build a layer of its own for every place where a shared one runs."""
     WRAP_LAYER = "wrap_layer"
     """Put a function or a layer around the layer as it is built: ``weight_norm(nn.Conv2d(...))``."""
+    USE_FUNCTION = "use_function"
+    """Call one function of torch in place of the operations that compute the same, of which the node is the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Operation:
     value: JSONValue = None
     """``set_argument``: its new value."""
     layer: str = ""
-    """``replace_layer``, ``insert_layer``, ``wrap_layer``: what is built."""
+    """``replace_layer``, ``insert_layer``, ``wrap_layer``: what is built; ``use_function``: what is called."""
     arguments: Mapping[str, JSONValue] = field(default_factory=dict)
     """What it is built with."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from torch import fx, nn
-
-from normadvisor.graph.written.attention import attention_at
-from normadvisor.graph.written.elementwise import activation_at
+from normadvisor.graph.written.layers import written_by
 from normadvisor.graph.written.model import Surroundings, Written
-from normadvisor.graph.written.norms import norm_at
+from normadvisor.graph.written.search import search
 
-__all__ = ["Written", "written_in"]
+if TYPE_CHECKING:
+    from torch import fx, nn
+
+__all__ = ["Written", "written_by", "written_in"]
 
 
 def written_in(graph: fx.Graph, model: nn.Module) -> list[Written]:
@@ -22,15 +22,4 @@ def written_in(graph: fx.Graph, model: nn.Module) -> list[Written]:
         model: what the graph's targets are relative to.
 
     """
-    around = Surroundings(graph, model)
-    known: dict[Any, Any] = {}
-    taken: set[fx.Node] = set()
-    found: list[Written] = []
-    for node in reversed(graph.nodes):
-        if node in taken:
-            continue
-        written = activation_at(node, around, known) or norm_at(node, around) or attention_at(node, around)
-        if written is not None:
-            found.append(written)
-            taken.update(written.nodes)
-    return found[::-1]
+    return search(Surroundings(graph, model))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-from torch import fx
+from typing import TYPE_CHECKING
 
 from normadvisor.graph.written.model import Surroundings
+
+if TYPE_CHECKING:
+    from torch import fx
 
 __all__ = ["Cone", "cones"]
 

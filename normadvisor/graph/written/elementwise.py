@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ELEMENTWISE", "activation_at"]
 
-ELEMENTWISE = frozenset(
-    "add radd sub subtract rsub mul multiply rmul div divide true_divide truediv rtruediv neg negative pow rpow square exp expm1 log log1p"
-    " sqrt rsqrt reciprocal sigmoid expit tanh erf erfc softplus relu relu6 clamp clip clamp_min clamp_max hardtanh hardsigmoid abs"
-    " absolute maximum minimum where gt ge lt le sign logsigmoid logaddexp sinh cosh elu leaky_relu silu hardswish".split()
-)
+_ARITHMETIC = frozenset({
+    "add", "radd", "sub", "subtract", "rsub", "mul", "multiply", "rmul", "div", "divide", "true_divide", "truediv", "rtruediv", "neg",
+    "negative",
+})  # fmt: skip
+_CURVED = frozenset({
+    "pow", "rpow", "square", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "sigmoid", "expit", "tanh", "erf", "erfc",
+    "softplus", "relu", "relu6", "clamp", "clip", "clamp_min", "clamp_max", "hardtanh", "hardsigmoid", "abs", "absolute", "maximum", "minimum", "where",
+    "gt", "ge", "lt", "le", "sign", "logsigmoid", "logaddexp", "sinh", "cosh", "elu", "leaky_relu", "silu", "hardswish",
+})  # fmt: skip
+ELEMENTWISE = _ARITHMETIC | _CURVED
 """Functions of each element alone, as long as all other operands are numbers."""
-_CURVED = ELEMENTWISE - frozenset("add radd sub subtract rsub mul multiply rmul div divide true_divide truediv rtruediv neg negative".split())
 _POINTS = torch.cat([torch.linspace(-14, 14, 113, dtype=torch.float64), torch.tensor([-1e-3, 1e-3, -0.1, 0.1], dtype=torch.float64)])
 TOLERANCE = 2e-7
 """Relative to the larger of 1 and the value: two roundings of single precision. A constant written with seven digits passes, and one with
@@ -115,7 +119,10 @@ def _form(cone: Cone, around: Surroundings) -> tuple[Any, ...]:
         module = around.module(node)
         return repr(module) if module is not None else f"{node.op} {node.target}"
 
-    return tuple((target(node), repr(fx.node.map_arg(node.args, named)), repr(fx.node.map_arg(dict(node.kwargs), named))) for node in cone.nodes)
+    def call(node: fx.Node) -> tuple[str, str, str]:
+        return target(node), repr(fx.node.map_arg(node.args, named)), repr(fx.node.map_arg(dict(node.kwargs), named))
+
+    return tuple(call(node) for node in cone.nodes)
 
 
 def _identified(cone: Cone, around: Surroundings) -> _Function | None:

@@ -198,6 +198,13 @@ def _mend(
         mend(optimizer, gone, new, change.journal)
 
 
+def _only_in_source(operation: Operation) -> None:
+    """What a forward computes is no layer that could be put in place."""
+    where = f"the forward of `{operation.part.module}`" if operation.part.module else "the model's forward"
+    message = f"{operation.layer} takes the place of code in {where}, which is changed in its source"
+    raise CannotChange(message, hint="normadvisor.optimize changes what a live model computes")
+
+
 _Do = Callable[[Operation, Change, Collection[str]], None]
 _DO: dict[OperationKind, _Do] = {
     OperationKind.SET_ARGUMENT: lambda operation, change, _: set_argument(operation, change),
@@ -207,6 +214,7 @@ _DO: dict[OperationKind, _Do] = {
     OperationKind.INSERT_LAYER: insert_layer,
     OperationKind.SEPARATE_LAYERS: lambda operation, change, _: separate_layers(operation, change),
     OperationKind.WRAP_LAYER: lambda operation, change, _: wrap_layer(operation, change),
+    OperationKind.USE_FUNCTION: lambda operation, _change, _covered: _only_in_source(operation),
 }
 _ONCE = frozenset(OperationKind) - {OperationKind.SET_ARGUMENT, OperationKind.SWAP_LAYERS}
 """Kinds that are told once for each run of a layer and done once for the layer."""

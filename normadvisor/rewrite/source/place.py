@@ -12,7 +12,7 @@ from normadvisor.errors import TargetError
 from normadvisor.match.places import Places
 from normadvisor.script.project.modules import Project, SourceModule
 from normadvisor.script.project.reading import Cells
-from normadvisor.types import Edit, Frame, Location
+from normadvisor.types import Edit, Frame, Location, Site
 
 if TYPE_CHECKING:
     import torch
@@ -376,6 +376,10 @@ class WriteContext:
         if others:
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
             raise Refused(f"{place_of(location)} also builds `{others[0]}`{more}, to which the fix does not apply")
+
+    def own_frame(self, site: Site | None) -> Frame | None:
+        """The innermost frame of a site in a file that may be edited; ``None`` if there is none."""
+        return self._chosen(site)
 
     def _chosen(self, site: Any) -> Frame | None:
         place = self.places.of_site(site, built=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from normadvisor.rewrite.source.construct import replace_layer, set_argument, wrap_layer
+from normadvisor.rewrite.source.functions import use_function
 from normadvisor.rewrite.source.insertion import insert
 from normadvisor.rewrite.source.place import Refused, SourceFiles, WriteContext
 from normadvisor.rewrite.source.removal import remove
@@ -33,6 +34,7 @@ _WRITERS: dict[OperationKind, _Writer] = {
     OperationKind.SWAP_LAYERS: swap,
     OperationKind.INSERT_LAYER: insert,
     OperationKind.SEPARATE_LAYERS: separate,
+    OperationKind.USE_FUNCTION: use_function,
 }
 
 
