@@ -3,260 +3,300 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
 from torch import fx, nn
 
-from normadvisor.graph.written.model import Surroundings, Written, constant_scalar, name_of
-from normadvisor.graph.written.values import CASTS, computed
+from normadvisor.graph.written.exact import called, dtype_of, is_cast, is_tensor, shape_of
+from normadvisor.graph.written.model import Surroundings, Written
+from normadvisor.graph.written.products import Product, product_at, swaps_last
+from normadvisor.graph.written.spans import Parameters
+from normadvisor.graph.written.trial import Trial
 
 if TYPE_CHECKING:
     from normadvisor.types import JSONValue
 
 __all__ = ["attention_at"]
 
-_PRODUCTS = frozenset({"matmul", "rmatmul", "bmm"})
-_SCALING = frozenset({"mul", "multiply", "div", "divide", "true_divide", "truediv"})
-_TOLERANCE = 1e-6
-_WIDEST = 1 << 12
+_MULTIPLIES, _DIVIDES = frozenset({"mul", "multiply"}), frozenset({"div", "divide", "true_divide", "truediv"})
+_KEPT = frozenset({"contiguous", "clone"})
+_MOST_STEPS = 12
+_RETURNED = "its attention weights are returned or read elsewhere, and scaled_dot_product_attention does not give them"
 
 
-class _Mask(NamedTuple):
-    """What is done to the scores beside scaling them."""
+@dataclass(slots=True)
+class _Scores:
+    """What happens between the product of queries and keys and the one with the values."""
 
-    node: fx.Node
-    """The mask or bias itself."""
-    kind: str
-    """``add``: added; ``drop``: true where a score is left out."""
-
-
-class _Found(NamedTuple):
-    nodes: list[fx.Node]
-    query: fx.Node
-    key: fx.Node
-    mask: _Mask | None
-    is_transposed: bool
-    """Whether the key is transposed here, rather than given transposed."""
-    dropout: fx.Node | None
+    nodes: set[fx.Node] = field(default_factory=set)
+    masks: list[tuple[str, fx.Node, Any]] = field(default_factory=list)
+    """Kind (``add``, ``subtract``, ``drop`` where true, ``keep`` where true), the mask, and what dropped scores become."""
+    factors: list[tuple[str, fx.Node]] = field(default_factory=list)
+    """``mul`` or ``div``, and a learned factor of each head."""
+    scaled: fx.Node | None = None
+    """The scores when they have been scaled, and not masked yet."""
+    dropout: bool = False
 
 
 def attention_at(root: fx.Node, around: Surroundings) -> Written | None:
-    """Attention whose second product is a node; the weights are read by nothing else.
+    """Attention whose second product is a node.
+
+    ``arguments`` hold ``scale`` (unless it is that of the function), ``mask`` (kinds of the masks, joined by ``+``), ``fill`` (what the
+    scores become where the mask drops them), ``dropout``, ``factor`` (how the input ``factor`` enters), and ``query_axes``, ``key_axes``,
+    ``value_axes``, ``output_axes`` where axes have to be permuted.
 
     Args:
         root: the product with the values.
         around: its graph; shapes are needed.
 
     """
-    if name_of(root) not in _PRODUCTS or len(root.args) != 2 or not all(isinstance(arg, fx.Node) for arg in root.args):
+    second = product_at(root)
+    if second is None or not is_tensor(root):
         return None
-    weights, value = root.args
-    assert isinstance(weights, fx.Node)  # noqa: S101 - the line above
-    assert isinstance(value, fx.Node)  # noqa: S101 - as above
-    found = _scores(weights, around)
-    if found is None or found.key is value or not found.is_transposed:
+    scores, first = _followed(second.left, around)
+    if first is None or scores.scaled is None:
         return None
-    nodes = tuple(sorted({root, *found.nodes}, key=around.order.__getitem__))
-    if any(user not in nodes for node in nodes if node is not root for user in node.users):
+    scores.nodes.add(root)
+    query, query_axes = _query(first, scores)
+    key, key_axes = _key(first, scores)
+    inputs = {"query": query, "key": key, "value": second.right}
+    axes = {"query_axes": query_axes, "key_axes": key_axes, "value_axes": second.right_axes, "output_axes": second.out_axes}
+    for number, (_, mask, _) in enumerate(scores.masks):
+        inputs["attn_mask" if number == 0 else f"attn_mask_{number}"] = mask
+    if scores.factors:
+        inputs["factor"] = scores.factors[0][1]
+    _numbers(scores.nodes, set(inputs.values()))
+    return _judged(root, inputs, {name: order for name, order in axes.items() if order is not None}, scores, around)
+
+
+def _judged(
+    root: fx.Node, inputs: dict[str, fx.Node], axes: dict[str, list[int]], scores: _Scores, around: Surroundings
+) -> Written | None:
+    nodes = tuple(sorted(scores.nodes, key=around.order.__getitem__))
+    arguments: dict[str, JSONValue] = {name: list(order) for name, order in axes.items()}
+    if scores.masks:
+        arguments["mask"] = "+".join(kind for kind, _, _ in scores.masks)
+        if any(fill is not None for _, _, fill in scores.masks):
+            arguments["fill"] = [fill if fill is None or math.isfinite(fill) else "-inf" for _, _, fill in scores.masks]
+    if scores.dropout:
+        arguments["dropout"] = True
+    if scores.factors:
+        arguments["factor"] = scores.factors[0][0]
+    kinds = [kind for kind, _, _ in scores.masks]
+    factor = scores.factors[0][0] if scores.factors else ""
+    scaled = scores.scaled
+    if scaled is None or nodes[-1] is not root:
         return None
-    scale = _confirmed(root, value, nodes, found, around)
+    scale = Trial(nodes=nodes, inputs=inputs, axes=axes, masks=kinds, factor=factor, scaled=scaled, around=around).scale()
     if scale is None:
         return None
-    inputs = {"query": found.query, "key": found.key, "value": value}
-    arguments: dict[str, JSONValue] = {}
-    width = (around.shape(found.query) or (0,))[-1]
+    width = _last_size(inputs["query"], axes.get("query_axes"))
     if not math.isclose(scale, width**-0.5, rel_tol=1e-6):
+        if _hangs_on_sizes(scores):
+            return None
         arguments["scale"] = scale
-    if found.mask is not None:
-        inputs["attn_mask"] = found.mask.node
-        arguments["mask"] = found.mask.kind
-    if found.dropout is not None:
-        arguments["dropout"] = True
+    inside = set(nodes)
+    closed = all(user in inside or (not is_tensor(user) and user.op != "output") for node in nodes if node is not root for user in node.users)
     return Written(
-        op="attention", function="torch.nn.functional.scaled_dot_product_attention", root=root, inputs=inputs, nodes=nodes, arguments=arguments
-    )  # fmt: skip
+        op="attention",
+        function="torch.nn.functional.scaled_dot_product_attention",
+        root=root,
+        inputs=inputs,
+        nodes=nodes,
+        arguments=arguments,
+        refused="" if closed else _RETURNED,
+    )
 
 
-def _scores(weights: fx.Node, around: Surroundings) -> _Found | None:
-    """Back from the weights over dropout and softmax to the product of queries and keys."""
-    nodes: list[fx.Node] = []
-    dropout: fx.Node | None = None
-    node = weights
-    while True:
-        if _is_dropout(node, around):
-            dropout = node if dropout is None else dropout
-        elif name_of(node) not in CASTS:
+def _last_size(node: fx.Node, axes: Sequence[int] | None) -> int:
+    shape = shape_of(node) or (1,)
+    return shape[axes[-1]] if axes is not None else shape[-1]
+
+
+# -- back along the scores ---------------------------------------------------------------------------------------------------------
+
+
+def _followed(weights: fx.Node, around: Surroundings) -> tuple[_Scores, Product | None]:
+    """From the weights over dropout and softmax, masks and scaling, to the product of queries and keys."""
+    scores = _Scores()
+    node: fx.Node | None = weights
+    for _ in range(_MOST_STEPS):
+        if node is None or _is_softmax(node, around):
             break
-        nodes.append(node)
-        first = node.args[0] if node.args else None
-        if not isinstance(first, fx.Node):
-            return None
-        node = first
-    if not _is_softmax(node, around):
+        dropout = _is_dropout(node, around)
+        if not (dropout or is_cast(node) or called(node) in _KEPT):
+            return scores, None
+        scores.dropout = scores.dropout or dropout
+        scores.nodes.add(node)
+        node = _first(node)
+    if node is None or not _is_softmax(node, around):
+        return scores, None
+    scores.nodes.add(node)
+    node = _first(node)
+    for _ in range(_MOST_STEPS):
+        if node is None:
+            break
+        product = product_at(node)
+        if product is not None and product.out_axes is None:
+            scores.nodes.add(node)
+            scores.scaled = scores.scaled or node
+            return scores, product
+        scores.nodes.add(node)
+        node = _step(node, scores)
+    return scores, None
+
+
+def _step(node: fx.Node, scores: _Scores) -> fx.Node | None:
+    """What the scores were before a node, which is noted; ``None`` where it does something else to them."""
+    name, args = called(node), list(node.args)
+    if is_cast(node) or name in _KEPT:
+        return _first(node)
+    if name in _MULTIPLIES | _DIVIDES and len(args) == 2:
+        return _scaled(node, name, args, scores)
+    if scores.scaled is not None:
+        return None  # a mask that is scaled with the scores
+    if name == "masked_fill" and len(args) == 3 and isinstance(args[0], fx.Node) and isinstance(args[1], fx.Node):
+        scores.masks.append(("drop", args[1], _fill(args[2])))
+        return args[0] if _fill(args[2]) is not None else None
+    if name == "where" and len(args) == 3 and isinstance(args[0], fx.Node):
+        for kind, before, fill in (("keep", args[1], args[2]), ("drop", args[2], args[1])):
+            if isinstance(before, fx.Node) and _leads_to_product(before) and _fill(fill) is not None:
+                scores.masks.append((kind, args[0], _fill(fill)))
+                return before
         return None
-    nodes.append(node)
-    mask: _Mask | None = None
-    node = _operand(node)
-    while node is not None and name_of(node) not in _PRODUCTS:
-        nodes.append(node)
-        name = name_of(node)
-        if name in _SCALING and len(node.args) == 2 and any(constant_scalar(arg) is not None for arg in node.args):
-            node = _operand(node)
-        elif name in CASTS:
-            node = _operand(node)
-        elif name in {"add", "radd", "masked_fill"} and mask is None:
-            step = _masking(node, around)
-            if step is None:
+    if name in {"add", "sub"} and len(args) == 2 and not node.kwargs:
+        return _added(node, name, args, scores)
+    return None
+
+
+def _scaled(node: fx.Node, name: str, args: list[Any], scores: _Scores) -> fx.Node | None:
+    for before, factor in (args, args[::-1])[: 2 if name in _MULTIPLIES else 1]:
+        if not isinstance(before, fx.Node) or not _leads_to_product(before):
+            continue
+        if isinstance(factor, fx.Node) and is_tensor(factor) and not _is_number(factor):
+            if scores.factors or not _is_of_heads(factor, node):
                 return None
-            node, mask = step
-        else:
-            return None
-    if node is None or len(node.args) != 2 or not all(isinstance(arg, fx.Node) for arg in node.args):
-        return None
-    nodes.append(node)
-    query, key = node.args
-    assert isinstance(query, fx.Node)  # noqa: S101 - the lines above
-    assert isinstance(key, fx.Node)  # noqa: S101 - as above
-    return _with_key(nodes, query, key, mask, dropout, around)
+            scores.factors.append(("mul" if name in _MULTIPLIES else "div", factor))
+        scores.scaled = scores.scaled or node
+        return before
+    return None
 
 
-def _with_key(
-    nodes: list[fx.Node], query: fx.Node, key: fx.Node, mask: _Mask | None, dropout: fx.Node | None, around: Surroundings
-) -> _Found:
-    """Look through the transposition of the keys, and a scaling of the queries."""
-    rank = len(around.shape(key) or ())
-    inner = key.args[0] if key.args else None
-    if isinstance(inner, fx.Node) and _swaps_last(key, rank) and len(key.users) == 1:
-        nodes.append(key)
-        key, transposed = inner, True
-    else:
-        transposed = False
-    if name_of(query) in _SCALING and len(query.users) == 1 and any(constant_scalar(arg) is not None for arg in query.args):
-        scaled = _operand(query)
-        if scaled is not None:
-            nodes.append(query)
-            query = scaled
-    return _Found(nodes, query, key, mask, transposed, dropout)
+def _added(node: fx.Node, name: str, args: list[Any], scores: _Scores) -> fx.Node | None:
+    for before, mask in (args, args[::-1])[: 2 if name == "add" else 1]:
+        nodes = isinstance(before, fx.Node) and isinstance(mask, fx.Node) and is_tensor(mask)
+        if nodes and _leads_to_product(before) and shape_of(before) == shape_of(node):
+            scores.masks.append(("add" if name == "add" else "subtract", mask, None))
+            found: fx.Node = before
+            return found
+    return None
 
 
-def _operand(node: fx.Node) -> fx.Node | None:
-    """The one node that a node takes."""
-    found = node.all_input_nodes
-    return found[0] if len(found) == 1 else None
-
-
-def _is_dropout(node: fx.Node, around: Surroundings) -> bool:
-    return name_of(node) == "dropout" or isinstance(around.module(node), nn.Dropout)
-
-
-def _is_softmax(node: fx.Node, around: Surroundings) -> bool:
-    shape = around.shape(node)
-    module = around.module(node)
-    if isinstance(module, nn.Softmax):
-        dim: Any = module.dim
-    elif name_of(node) == "softmax":
-        dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-    else:
-        return False
-    return shape is not None and isinstance(dim, int) and len(shape) > 2 and dim % len(shape) == len(shape) - 1
-
-
-def _masking(node: fx.Node, around: Surroundings) -> tuple[fx.Node, _Mask] | None:
-    """The scores and the mask of an operation that masks them."""
-    name, args = name_of(node), node.args
-    if name == "masked_fill":
-        if len(args) != 3 or not isinstance(args[0], fx.Node) or not isinstance(args[1], fx.Node):
-            return None
-        # Only infinity takes a score away whatever the others are; a row without any score left differs then, too.
-        return (args[0], _Mask(args[1], "drop")) if args[2] == -math.inf else None
-    if len(args) != 2 or node.kwargs or not all(isinstance(arg, fx.Node) for arg in args):
-        return None
-    shape = around.shape(node)
-    for scores, mask in (args, args[::-1]):
-        assert isinstance(scores, fx.Node)  # noqa: S101 - the lines above
-        assert isinstance(mask, fx.Node)  # noqa: S101 - as above
-        if _leads_to_product(scores) and around.shape(scores) == shape:
-            return scores, _Mask(mask, "add")
+def _fill(value: Any) -> float | None:
+    """The number that dropped scores become, as far down as makes them vanish."""
+    if isinstance(value, fx.Node):
+        value = value.meta.get("value")
+    if isinstance(value, int | float) and not isinstance(value, bool) and value <= -1e4:
+        return float(value)
     return None
 
 
 def _leads_to_product(node: fx.Node) -> bool:
-    for _ in range(4):
-        if name_of(node) in _PRODUCTS:
-            return True
-        following = _operand(node)
-        if following is None or name_of(node) not in _SCALING | CASTS:
+    """Whether scores come this way."""
+    waiting, seen = [node], {node}
+    for _ in range(3 * _MOST_STEPS):
+        if not waiting:
             return False
-        node = following
+        node = waiting.pop(0)
+        if product_at(node) is not None and is_tensor(node):
+            return True
+        if not (is_cast(node) or called(node) in _KEPT | _MULTIPLIES | _DIVIDES | {"add", "sub", "masked_fill", "where"}):
+            continue
+        fresh = [each for each in node.all_input_nodes if each not in seen and is_tensor(each)]
+        seen.update(fresh)
+        waiting += fresh
     return False
 
 
-def _swaps_last(node: fx.Node, rank: int) -> bool:
-    """Whether a node exchanges the last two axes."""
-    name = name_of(node)
-    if name in {"mT", "t"}:
-        return name == "mT" or rank == 2
-    if rank < 2 or name not in {"transpose", "swapaxes", "swapdims", "permute"}:
+def _is_number(node: fx.Node) -> bool:
+    """Whether a tensor is made of numbers in the source: ``torch.sqrt(torch.tensor(64.0))``."""
+    return node.op != "get_attr" and node in Parameters() and all(_is_number(each) for each in node.all_input_nodes if is_tensor(each))
+
+
+def _is_of_heads(factor: fx.Node, node: fx.Node) -> bool:
+    """Whether a factor is the same for all positions and features."""
+    shape, whole = shape_of(factor) or (), shape_of(node) or ()
+    return len(shape) <= len(whole) and all(size == 1 for size in shape[-2:]) and dtype_of(factor) == dtype_of(node)
+
+
+def _hangs_on_sizes(scores: _Scores) -> bool:
+    """Whether scores are scaled by a number that is computed when the model runs."""
+    return any(
+        isinstance(arg, fx.Node) and not is_tensor(arg)
+        for node in scores.nodes
+        if called(node) in _MULTIPLIES | _DIVIDES
+        for arg in node.args
+    )
+
+
+# -- operands ----------------------------------------------------------------------------------------------------------------------
+
+
+def _query(first: Product, scores: _Scores) -> tuple[fx.Node, list[int] | None]:
+    """The queries before they were scaled by a number."""
+    query = first.left
+    args = list(query.args)
+    if called(query) in _MULTIPLIES | _DIVIDES and len(args) == 2 and len(query.users) == 1 and isinstance(args[0], fx.Node):
+        factor = args[1]
+        if not isinstance(factor, fx.Node) or not is_tensor(factor) or _is_number(factor):
+            scores.nodes.add(query)
+            return args[0], first.left_axes
+    return query, first.left_axes
+
+
+def _key(first: Product, scores: _Scores) -> tuple[fx.Node, list[int] | None]:
+    """The keys with their features last: before they were transposed, or with the axes in which they have to be permuted."""
+    key = first.right
+    rank = len(shape_of(key) or ())
+    inner = key.args[0] if key.args else None
+    is_plain = first.right_axes is None and swaps_last(key, rank) and len(key.users) == 1
+    if isinstance(inner, fx.Node) and is_plain:
+        scores.nodes.add(key)
+        return inner, None
+    return key, first.swapped_axes
+
+
+def _numbers(nodes: set[fx.Node], inputs: set[fx.Node]) -> None:
+    """Add the nodes that compute numbers for these nodes alone."""
+    waiting = [source for node in nodes for source in node.all_input_nodes]
+    while waiting:
+        source = waiting.pop()
+        of_numbers = source.op in {"call_function", "call_method"} and (not is_tensor(source) or _is_number(source))
+        if source in nodes or source in inputs or not of_numbers or any(user not in nodes for user in source.users):
+            continue
+        nodes.add(source)
+        waiting += source.all_input_nodes
+
+
+def _first(node: fx.Node) -> fx.Node | None:
+    """What an operation on one tensor gets."""
+    first = node.args[0] if node.args else node.kwargs.get("input")
+    return first if isinstance(first, fx.Node) else None
+
+
+def _is_dropout(node: fx.Node, around: Surroundings) -> bool:
+    return called(node) == "dropout" or isinstance(around.module(node), nn.Dropout | nn.Identity)
+
+
+def _is_softmax(node: fx.Node, around: Surroundings) -> bool:
+    shape = shape_of(node)
+    module = around.module(node)
+    if isinstance(module, nn.Softmax):
+        dim: Any = module.dim
+    elif called(node) == "softmax":
+        dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+    else:
         return False
-    given = [*node.args[1:], *node.kwargs.values()]
-    flat: list[Any] = list(given[0]) if len(given) == 1 and isinstance(given[0], tuple | list) else given
-    if not all(isinstance(axis, int) for axis in flat):
-        return False
-    axes = [axis % rank for axis in flat]
-    if name == "permute":
-        return axes == [*range(rank - 2), rank - 1, rank - 2]
-    return sorted(axes) == [rank - 2, rank - 1]
-
-
-def _confirmed(root: fx.Node, value: fx.Node, nodes: tuple[fx.Node, ...], found: _Found, around: Surroundings) -> float | None:
-    """The scale, if the nodes compute attention with it on random numbers; ``None`` if they do not."""
-    shapes = [around.shape(node) for node in (found.query, found.key, value, root)]
-    if any(shape is None or len(shape) not in {3, 4} or max(shape[-2:]) > _WIDEST for shape in shapes):
-        return None
-    q, k, v, out = (shape for shape in shapes if shape is not None)
-    if q[:-2] != k[:-2] or k[:-1] != v[:-1] or out != (*q[:-1], v[-1]) or q[-1] != k[-1]:
-        return None
-    generator = torch.Generator().manual_seed(0)
-    lengths = [1 if size > 2 else size for size in q[:-2]] if found.mask is None else list(q[:-2])
-    given: dict[fx.Node, Any] = {
-        node: torch.randn([*lengths, *shape[-2:]], generator=generator, dtype=torch.float64)
-        for node, shape in ((found.query, q), (found.key, k), (value, v))
-    }
-    mask = None
-    if found.mask is not None:
-        shape = around.shape(found.mask.node)
-        if shape is None:
-            return None
-        mask = given[found.mask.node] = _random_mask(found.mask.kind, shape, generator)
-        mask = ~mask if found.mask.kind == "drop" else mask
-    values = computed(nodes, given, around)
-    result = values[root] if values is not None else None
-    scale = next(_scales(found, values, given), None) if values is not None else None
-    if not isinstance(result, torch.Tensor) or scale is None:
-        return None
-    expected = F.scaled_dot_product_attention(*(given[node] for node in (found.query, found.key, value)), attn_mask=mask, scale=scale)
-    same = result.shape == expected.shape and bool(((result - expected).abs() <= _TOLERANCE * expected.abs().max()).all())
-    return scale if same else None
-
-
-def _random_mask(kind: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    if kind == "add":
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-    mask = torch.rand(shape, generator=generator) < 0.3
-    mask[..., 0] = False  # a row without any score left is no number
-    return mask
-
-
-def _scales(found: _Found, values: Mapping[fx.Node, Any], given: Mapping[fx.Node, Any]) -> Iterator[float]:
-    """What scores are multiplied with before a mask is added, told by the values."""
-    product = given[found.query] @ given[found.key].transpose(-2, -1)
-    masked = next((node for node in found.nodes if found.mask is not None and found.mask.node in node.all_input_nodes), None)
-    softmax = next(node for node in found.nodes if name_of(node) == "softmax" or node.op == "call_module" and node not in given)
-    scores_node = _operand(softmax) if masked is None else next(node for node in masked.all_input_nodes if found.mask is None or node is not found.mask.node)
-    scores = values.get(scores_node) if scores_node is not None else None
-    if isinstance(scores, torch.Tensor) and scores.shape == product.shape:
-        at = product.abs().argmax()
-        yield float(scores.flatten()[at] / product.flatten()[at])
+    return shape is not None and isinstance(dim, int) and len(shape) > 2 and dim % len(shape) == len(shape) - 1

@@ -11,7 +11,7 @@ from torch import fx
 from normadvisor.graph.canonical import base_name, function_op, spelling
 from normadvisor.graph.record import KEY, TENSOR
 
-__all__ = ["CannotEvaluate", "called", "dtype_of", "evaluated", "is_cast", "is_fixed", "is_in_place", "is_tensor", "shape_of"]
+__all__ = ["CannotEvaluate", "called", "dtype_of", "evaluated", "is_cast", "is_fixed", "is_in_place", "is_tensor", "number_of", "shape_of"]
 
 
 class CannotEvaluate(Exception):  # noqa: N818 -- it says what is the case
@@ -54,6 +54,27 @@ def is_cast(node: fx.Node) -> bool:
     return node.op in {"call_function", "call_method"} and function_op(node.target)[0] == "cast"
 
 
+def number_of(node: fx.Node) -> Any:
+    """The number, size or dtype that a node computes, as far as the shapes tell; ``None`` where they do not."""
+    if "value" in node.meta:
+        return node.meta["value"]
+    args = [number_of(arg) if isinstance(arg, fx.Node) and not is_tensor(arg) else arg for arg in node.args]
+    first = args[0] if args else None
+    if isinstance(first, fx.Node):
+        shape = shape_of(first)
+        if shape is None:
+            return None
+        if called(node) == "size":
+            return shape[args[1]] if len(args) > 1 and isinstance(args[1], int) else shape
+        return shape if node.target is getattr and args[1] == "shape" else None
+    if node.op != "call_function" or node.kwargs or any(arg is None for arg in args):
+        return None
+    try:
+        return node.target(*args)  # type: ignore[operator] # a function, by the kind of the node
+    except Exception:  # noqa: BLE001 -- of numbers that are not what it is meant for
+        return None
+
+
 def is_fixed(node: fx.Node) -> bool:
     """Whether the source says that a value has single precision at least, rather than the dtype of what it is computed from."""
     waiting, seen = [node], {node}
@@ -63,7 +84,8 @@ def is_fixed(node: fx.Node) -> bool:
             continue
         if is_cast(node):
             wanted = [*node.args[1:], *node.kwargs.values()]
-            if called(node) in {"float", "double"} or any(each in {torch.float32, torch.float64} for each in wanted if isinstance(each, torch.dtype)):
+            dtypes = {each for each in wanted if isinstance(each, torch.dtype)}
+            if called(node) in {"float", "double"} or dtypes & {torch.float32, torch.float64}:
                 return True
             continue
         fresh = [each for each in node.all_input_nodes if each not in seen]

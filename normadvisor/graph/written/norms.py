@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import permutations
 from typing import Any
 
 import torch
@@ -23,7 +22,9 @@ __all__ = ["norm_at"]
 
 _DEVIATIONS = frozenset({"rsqrt", "sqrt", "std", "std_mean", "norm", "vector_norm", "normalize", "pow"})
 """Where a deviation is computed."""
-_LAST = frozenset({"add", "sub", "mul", "multiply", "div", "truediv", "true_divide", "divide", "float", "to", "type_as", "type", "half", "bfloat16"})
+_LAST = frozenset({
+    "add", "sub", "mul", "multiply", "div", "truediv", "true_divide", "divide", "float", "to", "type_as", "type", "half", "bfloat16",
+})  # fmt: skip
 """What a normalization may end in."""
 _INSIDE = _LAST | frozenset({
     "rsub", "pow", "rpow", "square", "sqrt", "rsqrt", "neg", "mean", "sum", "var", "std", "norm", "vector_norm", "normalize", "reciprocal",
@@ -40,8 +41,9 @@ _MOST = 1 << 18
 def norm_at(root: fx.Node, around: Surroundings) -> Written | None:
     """The largest expression that ends in a node and is a normalization or a softmax that torch has a function for.
 
-    Argument ``widens`` is set where half precision would come out as single precision, which torch's function does not do. Its ``weight`` and ``bias`` may be expressions of parameters, as ``1 + weight``. Argument ``axes`` tells what is normalized over; where
-    that is one axis ahead of the last, the function takes it only after the axes are permuted.
+    Its ``weight`` and ``bias`` may be expressions of parameters, as ``1 + weight``. Argument ``axes`` tells what is normalized over; where
+    that is one axis ahead of the last, the function takes it only after the axes are permuted. Argument ``widens`` is set where half
+    precision would come out as single precision, which torch's function does not do.
 
     Args:
         root: the node.
@@ -122,8 +124,9 @@ def _roles(wide: list[fx.Node], *, centred: bool) -> Iterator[tuple[fx.Node | No
     elif len(wide) == 1:
         yield wide[0], None
     elif centred:
-        for weight, bias in permutations(wide, 2):
-            yield weight, bias
+        first, second = wide
+        yield first, second
+        yield second, first
 
 
 class _Sample:

@@ -52,10 +52,14 @@ def _identified(span: Span, shape: tuple[int, ...]) -> Written | None:
         return None
     for op, function in _FUNCTIONS.items():
         for axis in reversed(range(len(sizes))):
-            same = all(torch.allclose(found, function(given, axis), rtol=_TOLERANCE, atol=_TOLERANCE) for found, given in ((y, x), (moved, x + 4)))
-            if same and sizes[axis] > 1:
-                dim = axis - len(sizes)
+            pairs = ((y, function(x, axis)), (moved, function(x + 4, axis)))
+            if sizes[axis] > 1 and all(torch.allclose(found, expected, rtol=_TOLERANCE, atol=_TOLERANCE) for found, expected in pairs):
                 return Written(
-                    op=op, function=f"torch.nn.functional.{op}", root=span.root, inputs={"input": span.source}, nodes=span.nodes, arguments={"dim": dim}
-                )  # fmt: skip
+                    op=op,
+                    function=f"torch.nn.functional.{op}",
+                    root=span.root,
+                    inputs={"input": span.source},
+                    nodes=span.nodes,
+                    arguments={"dim": axis - len(sizes)},
+                )
     return None

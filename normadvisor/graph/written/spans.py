@@ -19,6 +19,8 @@ _OF_PARAMETERS = frozenset({
     "softplus", "sigmoid", "expand_as", "clamp", "reciprocal", "flatten",
 })  # fmt: skip
 """What may be done to a parameter before it is used, and still leaves a parameter."""
+_PAIRS = frozenset({"var_mean", "std_mean", "max"})
+"""What gives two tensors at once."""
 _MADE = frozenset({"tensor", "scalar_tensor", "as_tensor", "full"})
 
 
@@ -112,7 +114,8 @@ def _tensors_of(node: fx.Node, inside: set[fx.Node]) -> Iterator[fx.Node]:
     seen = set(waiting)
     while waiting:
         source = waiting.pop()
-        if is_tensor(source) or source in inside or source.op not in {"call_function", "call_method"} or called(source) in {"var_mean", "std_mean", "max"}:
+        is_call = source.op in {"call_function", "call_method"}
+        if is_tensor(source) or source in inside or not is_call or called(source) in _PAIRS:
             yield source
             continue
         fresh = [each for each in source.all_input_nodes if each not in seen]

@@ -43,7 +43,7 @@ def computed(nodes: Iterable[fx.Node], given: Mapping[fx.Node, Any], around: Sur
 
 def _value(node: fx.Node, values: Mapping[fx.Node, Any], around: Surroundings) -> Any:
     args: Any = fx.node.map_arg(node.args, lambda source: values[source])
-    kwargs: Any = fx.node.map_arg(node.kwargs, lambda source: values[source])
+    kwargs: Any = {key: _lifted(fx.node.map_arg(value, lambda source: values[source])) for key, value in node.kwargs.items()}
     name = name_of(node)
     if isinstance(args[0] if args else None, torch.Tensor) and (name in CASTS or name in _DROPPING):
         return args[0]
@@ -60,3 +60,8 @@ def _value(node: fx.Node, values: Mapping[fx.Node, Any], around: Surroundings) -
         raise ValueError(node.op)
     target: Any = node.target
     return target(*args, **kwargs)
+
+
+def _lifted(value: Any) -> Any:
+    """A dtype that results are asked for in: the one that everything is computed in."""
+    return torch.float64 if isinstance(value, torch.dtype) and value.is_floating_point else value

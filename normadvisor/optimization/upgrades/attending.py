@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import fx
 
@@ -18,25 +21,62 @@ _RANK = 4
 
 def put_attention(graph: fx.Graph, written: Written, inputs: Mapping[str, fx.Node]) -> fx.Node:
     """Add the call at the insertion point; tensors without an axis for heads get one for the time of the call."""
-    rank = len(written.inputs["query"].meta["shape"])
-    missing = _RANK - rank
-    query, key, value = (_with_axes(graph, inputs[name], missing) for name in ("query", "key", "value"))
-    given: dict[str, Any] = {"scale": written.arguments["scale"]} if "scale" in written.arguments else {}
-    if "attn_mask" in inputs:
-        given["attn_mask"] = _mask(graph, written, inputs, missing)
-    result = graph.call_function(F.scaled_dot_product_attention, (query, key, value), given)
-    return graph.call_method("squeeze", (result, 0)) if missing == 1 else result
+    arguments: Any = written.arguments
+    operands = {}
+    for name in ("query", "key", "value"):
+        axes = arguments.get(f"{name}_axes")
+        operands[name] = inputs[name] if axes is None else graph.call_method("permute", (inputs[name], *axes))
+    if "factor" in inputs:
+        function = operator.mul if arguments["factor"] == "mul" else operator.truediv
+        operands["query"] = graph.call_function(function, (operands["query"], inputs["factor"]))
+    is_short = len(_shape(written, "query")) == _RANK - 1
+    if is_short:
+        operands = {name: graph.call_method("unsqueeze", (node, 0)) for name, node in operands.items()}
+    given: dict[str, Any] = {"scale": arguments["scale"]} if "scale" in arguments else {}
+    mask = _mask(graph, written, inputs)
+    if mask is not None:
+        given["attn_mask"] = mask
+    result = graph.call_function(F.scaled_dot_product_attention, tuple(operands.values()), given)
+    if is_short:
+        result = graph.call_method("squeeze", (result, 0))
+    axes = arguments.get("output_axes")
+    return result if axes is None else graph.call_method("permute", (result, *axes))
 
 
-def _with_axes(graph: fx.Graph, node: fx.Node, missing: int) -> fx.Node:
-    return graph.call_method("unsqueeze", (node, 0)) if missing == 1 else node
+def _shape(written: Written, name: str) -> tuple[int, ...]:
+    shape: tuple[int, ...] = written.inputs[name].meta["shape"]
+    return shape
 
 
-def _mask(graph: fx.Graph, written: Written, inputs: Mapping[str, fx.Node], missing: int) -> fx.Node:
-    mask = inputs["attn_mask"]
-    if written.arguments.get("mask") == "drop":
-        mask = graph.call_method("logical_not", (mask,))
-    elif written.inputs["attn_mask"].meta["dtype"] != written.inputs["query"].meta["dtype"]:
-        mask = graph.call_method("to", (mask, graph.call_function(getattr, (inputs["query"], "dtype"))))
-    rank = len(written.inputs["attn_mask"].meta["shape"])
-    return _with_axes(graph, mask, 1) if missing == 1 and rank == _RANK - 1 else mask
+def _mask(graph: fx.Graph, written: Written, inputs: Mapping[str, fx.Node]) -> fx.Node | None:
+    """All masks in one: of booleans where a single one takes scores away altogether, else what is added to the scores.
+
+    Scores that become a large negative number rather than minus infinity leave a row that is masked throughout evenly weighted, so that
+    number is added to them.
+    """
+    arguments: Any = written.arguments
+    if "mask" not in arguments:
+        return None
+    kinds = arguments["mask"].split("+")
+    fills = arguments.get("fill", [None] * len(kinds))
+    names = ["attn_mask", *(f"attn_mask_{number}" for number in range(1, len(kinds)))]
+    if len(kinds) == 1 and fills[0] == "-inf":
+        mask = inputs["attn_mask"]
+        return graph.call_method("logical_not", (mask,)) if kinds[0] == "drop" else mask
+    total: fx.Node | None = None
+    for name, kind, fill in zip(names, kinds, fills, strict=True):
+        part = _added(graph, written, inputs, name, kind, fill)
+        total = part if total is None else graph.call_function(operator.add, (total, part))
+    return total
+
+
+def _added(graph: fx.Graph, written: Written, inputs: Mapping[str, fx.Node], name: str, kind: str, fill: Any) -> fx.Node:
+    """What a mask adds to the scores, in the dtype of the queries."""
+    mask, query = inputs[name], inputs["query"]
+    if kind in {"add", "subtract"}:
+        if written.inputs[name].meta["dtype"] != written.inputs["query"].meta["dtype"]:
+            mask = graph.call_method("to", (mask, graph.call_function(getattr, (query, "dtype"))))
+        return mask if kind == "add" else graph.call_function(operator.neg, (mask,))
+    dropped = mask if kind == "drop" else graph.call_method("logical_not", (mask,))
+    zeros = graph.call_function(torch.zeros_like, (mask,), {"dtype": graph.call_function(getattr, (query, "dtype"))})
+    return graph.call_method("masked_fill", (zeros, dropped, -math.inf if fill == "-inf" else fill))
