@@ -38,6 +38,8 @@ class _Scores:
     scaled: fx.Node | None = None
     """The scores when they have been scaled, and not masked yet."""
     dropout: bool = False
+    numbers: set[fx.Node] = field(default_factory=set)
+    """Nodes of the graph that hang on numbers in the source alone."""
 
 
 def attention_at(root: fx.Node, around: Surroundings) -> Written | None:
@@ -67,7 +69,7 @@ def attention_at(root: fx.Node, around: Surroundings) -> Written | None:
         inputs["attn_mask" if number == 0 else f"attn_mask_{number}"] = mask
     if scores.factors:
         inputs["factor"] = scores.factors[0][1]
-    _numbers(scores.nodes, set(inputs.values()))
+    _numbers(scores, set(inputs.values()))
     return _judged(root, inputs, {name: order for name, order in axes.items() if order is not None}, scores, around)
 
 
@@ -120,7 +122,7 @@ def _last_size(node: fx.Node, axes: Sequence[int] | None) -> int:
 
 def _followed(weights: fx.Node, around: Surroundings) -> tuple[_Scores, Product | None]:
     """From the weights over dropout and softmax, masks and scaling, to the product of queries and keys."""
-    scores = _Scores()
+    scores = _Scores(numbers=Parameters.around(around).of_numbers)
     node: fx.Node | None = weights
     for _ in range(_MOST_STEPS):
         if node is None or _is_softmax(node, around):
@@ -175,7 +177,7 @@ def _scaled(node: fx.Node, name: str, args: list[Any], scores: _Scores) -> fx.No
     for before, factor in (args, args[::-1])[: 2 if name in _MULTIPLIES else 1]:
         if not isinstance(before, fx.Node) or not _leads_to_product(before):
             continue
-        if isinstance(factor, fx.Node) and is_tensor(factor) and not _is_number(factor):
+        if isinstance(factor, fx.Node) and is_tensor(factor) and factor not in scores.numbers:
             if scores.factors or not _is_of_heads(factor, node):
                 return None
             scores.factors.append(("mul" if name in _MULTIPLIES else "div", factor))
@@ -220,11 +222,6 @@ def _leads_to_product(node: fx.Node) -> bool:
     return False
 
 
-def _is_number(node: fx.Node) -> bool:
-    """Whether a tensor is made of numbers in the source: ``torch.sqrt(torch.tensor(64.0))``."""
-    return node.op != "get_attr" and node in Parameters() and all(_is_number(each) for each in node.all_input_nodes if is_tensor(each))
-
-
 def _is_of_heads(factor: fx.Node, node: fx.Node) -> bool:
     """Whether a factor is the same for all positions and features."""
     shape, whole = shape_of(factor) or (), shape_of(node) or ()
@@ -250,7 +247,7 @@ def _query(first: Product, scores: _Scores) -> tuple[fx.Node, list[int] | None]:
     args = list(query.args)
     if called(query) in _MULTIPLIES | _DIVIDES and len(args) == 2 and len(query.users) == 1 and isinstance(args[0], fx.Node):
         factor = args[1]
-        if not isinstance(factor, fx.Node) or not is_tensor(factor) or _is_number(factor):
+        if not isinstance(factor, fx.Node) or not is_tensor(factor) or factor in scores.numbers:
             scores.nodes.add(query)
             return args[0], first.left_axes
     return query, first.left_axes
@@ -268,12 +265,13 @@ def _key(first: Product, scores: _Scores) -> tuple[fx.Node, list[int] | None]:
     return key, first.swapped_axes
 
 
-def _numbers(nodes: set[fx.Node], inputs: set[fx.Node]) -> None:
+def _numbers(scores: _Scores, inputs: set[fx.Node]) -> None:
     """Add the nodes that compute numbers for these nodes alone."""
+    nodes = scores.nodes
     waiting = [source for node in nodes for source in node.all_input_nodes]
     while waiting:
         source = waiting.pop()
-        of_numbers = source.op in {"call_function", "call_method"} and (not is_tensor(source) or _is_number(source))
+        of_numbers = source.op in {"call_function", "call_method"} and (not is_tensor(source) or source in scores.numbers)
         if source in nodes or source in inputs or not of_numbers or any(user not in nodes for user in source.users):
             continue
         nodes.add(source)

@@ -53,7 +53,7 @@ def norm_at(root: fx.Node, around: Surroundings) -> Written | None:
     found = softmax_at(root, around)
     if found is not None or called(root) not in _LAST or not _expands(root):
         return found
-    parameters = Parameters()
+    parameters = Parameters.around(around)
     refused: Written | None = None
     for span in reversed(list(spans(root, around.order, parameters, _expands))):
         if not any(called(node) in _DEVIATIONS for node in span.nodes) or not _keeps_dtype(span):

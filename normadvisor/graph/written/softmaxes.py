@@ -27,7 +27,7 @@ def softmax_at(root: fx.Node, around: Surroundings) -> Written | None:
     """
     if called(root) not in _LAST or not _expands(root):
         return None
-    for span in reversed(list(spans(root, around.order, Parameters(), _expands))):
+    for span in reversed(list(spans(root, around.order, Parameters.around(around), _expands))):
         shape = shape_of(span.source)
         if not shape or span.parameters or shape != shape_of(root) or dtype_of(root) != dtype_of(span.source):
             continue

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from torch import fx
 
 from normadvisor.graph.written.exact import called, is_cast, is_in_place, is_tensor
+from normadvisor.graph.written.model import Surroundings
 
 __all__ = ["Parameters", "Span", "numbers", "spans"]
 
@@ -37,26 +39,46 @@ class Span:
 
 
 class Parameters:
-    """Which nodes of a graph hang on parameters and numbers alone."""
+    """Which nodes of a graph hang on parameters and numbers alone.
 
-    def __init__(self) -> None:
-        self._known: dict[fx.Node, bool] = {}
+    Args:
+        nodes: of the graph, in its order.
+
+    """
+
+    def __init__(self, nodes: Iterable[fx.Node]) -> None:
+        self._all: set[fx.Node] = set()
+        self.of_numbers: set[fx.Node] = set()
+        """Those that hang on numbers in the source alone: ``torch.sqrt(torch.tensor(64.0))``."""
+        for node in nodes:
+            self._note(node)
+
+    @classmethod
+    def around(cls, around: Surroundings) -> Parameters:
+        """Those of a graph, looked for once."""
+        found = _known.get(around)
+        if found is None:
+            found = _known[around] = cls(around.graph.nodes)
+        return found
 
     def __contains__(self, node: fx.Node) -> bool:
-        if node not in self._known:
-            self._known[node] = self._decide(node)
-        return self._known[node]
+        return node in self._all
 
-    def _decide(self, node: fx.Node) -> bool:
-        if node.op == "get_attr":
-            return True
+    def _note(self, node: fx.Node) -> None:
         name = called(node)
-        if name in _MADE:
-            return not any(is_tensor(source) for source in node.all_input_nodes)
-        if name not in _OF_PARAMETERS or is_in_place(node) or not is_tensor(node):
-            return False
         tensors = [source for source in _operands(node) if is_tensor(source)]
-        return bool(tensors) and all(source in self for source in tensors)
+        if node.op == "get_attr":
+            self._all.add(node)
+        elif name in _MADE and not any(is_tensor(source) for source in node.all_input_nodes):
+            self._all.add(node)
+            self.of_numbers.add(node)
+        elif name in _OF_PARAMETERS and tensors and is_tensor(node) and not is_in_place(node):
+            for kind in (self._all, self.of_numbers):
+                if all(source in kind for source in tensors):
+                    kind.add(node)
+
+
+_known: WeakKeyDictionary[Surroundings, Parameters] = WeakKeyDictionary()
 
 
 def spans(root: fx.Node, order: Mapping[fx.Node, int], parameters: Parameters, expands: Callable[[fx.Node], bool]) -> Iterator[Span]:
