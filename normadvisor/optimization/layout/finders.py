@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
 from normadvisor.rewrite.model.refusal import CannotChange
@@ -51,7 +50,7 @@ def find_formats(model: nn.Module, graph: ModelGraph, setting: Setting) -> Itera
 
 
 def _weights(model: nn.Module, axes: int) -> list[nn.Parameter]:
-    return [value for value in model.parameters() if not is_lazy(value) and value.dim() == axes]
+    return [value for value in model.parameters() if value.dim() == axes]
 
 
 def with_format(axes: int, wanted: torch.memory_format) -> Callable[[nn.Module, Journal], tuple[StateStep, ...]]:

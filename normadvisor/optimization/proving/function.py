@@ -161,4 +161,7 @@ class FunctionProof:
 
 def _names(model: nn.Module) -> dict[int, str]:
     """The first key of every parameter, by its address."""
-    return {id(value): key for key, value in reversed(list(parameters(model).items()))}
+    found: dict[int, str] = {}
+    for key, value in parameters(model).items():
+        found.setdefault(id(value), key)
+    return found

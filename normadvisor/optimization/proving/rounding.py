@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +37,20 @@ _BATCH = 4
 """Samples of a batch that are looked at, since the reference in float64 is slow; as many as there are where the model wants that."""
 _DRAWS = 2
 """With the weights as they are, and with random weights and running statistics: fresh ones (mean 0, variance 1) say little."""
-_FLOOR = 1e-4
-"""Smallest scale of a gradient, as a share of the largest entry of all: one that is zero in exact arithmetic is noise throughout."""
+_FLOOR = 1e-2
+"""Smallest scale of a gradient, as a share of the largest entry of all gradients: one that is zero in exact arithmetic, such as that of a
+bias in front of a norm, is noise throughout, and would be the only error that is seen."""
 
 Tensors = list[torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """What a pass gave, in float64 on the CPU."""
+
+    outputs: Tensors
+    gradients: Tensors = field(default_factory=list)
+    """By the order of parameters."""
 
 
 def acceptable(errors: Errors, dtype: torch.dtype) -> bool:
@@ -58,9 +68,9 @@ class _Draw:
     """In the dtype and on the device of the model."""
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    exact: Tensors
-    """What float64 gives: outputs, in training gradients by the order of parameters as well."""
-    before: Tensors
+    exact: _Observed
+    """What float64 gives."""
+    before: _Observed
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,18 +169,17 @@ class Rounding:
     def _observed(
         self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], held: Sequence[nn.Parameter],
         device: torch.device | None = None,
-    ) -> Tensors:  # fmt: skip
+    ) -> _Observed:  # fmt: skip
         """Outputs of a pass, and in training the gradients of parameters."""
         training = self.setting.mode == "training"
         args, kwargs = map_tensors(args, torch.clone), map_tensors(kwargs, torch.clone)
         with without_chance(self.seed, device or self.setting.device), torch.set_grad_enabled(training):
             outputs = [tensor for tensor in tensors_in(model(*args, **kwargs)) if tensor.is_floating_point()]
             if not training:
-                return [output.detach().double().cpu() for output in outputs]
+                return _Observed(_plain(outputs))
             wanted = [output for output in outputs if output.requires_grad]
             torch.autograd.backward(wanted, [_factors(output, self.seed + number) for number, output in enumerate(wanted)])
-        gradients = [torch.zeros(()) if each.grad is None else each.grad for each in held]
-        return [tensor.detach().double().cpu() for tensor in (*outputs, *gradients)]
+        return _Observed(_plain(outputs), _plain(torch.zeros_like(each) if each.grad is None else each.grad for each in held))
 
 
 def _joint(found: Sequence[Errors], eps: float) -> Errors:
@@ -203,22 +212,24 @@ def _factors(output: torch.Tensor, seed: int) -> torch.Tensor:
     return drawn.to(output.device, output.dtype)
 
 
-def _error(found: Sequence[torch.Tensor], exact: Sequence[torch.Tensor]) -> float:
+def _plain(tensors: Iterable[torch.Tensor]) -> Tensors:
+    return [tensor.detach().double().cpu() for tensor in tensors]
+
+
+def _error(found: _Observed, exact: _Observed) -> float:
     """Largest difference of an entry, relative to the largest entry of its tensor; infinite where one side is finite alone."""
+    return max(_apart(found.outputs, exact.outputs, 0.0), _apart(found.gradients, exact.gradients, _FLOOR))
+
+
+def _apart(found: Tensors, exact: Tensors, floor: float) -> float:
     if len(found) != len(exact):
         return math.inf
-    largest = max((_peak(tensor) for tensor in exact), default=0.0)
+    least = floor * max((_peak(tensor) for tensor in exact), default=0.0)
     worst = 0.0
     for one, other in zip(found, exact, strict=True):
-        if one.shape != other.shape:
-            if one.numel() and other.numel() and 0 in {one.dim(), other.dim()}:
-                worst = max(worst, _peak(one - other) / max(_peak(other), _FLOOR * largest, torch.finfo(torch.float64).tiny))
-                continue
+        if one.shape != other.shape or not torch.equal(one.isfinite(), other.isfinite()):
             return math.inf
-        if not torch.equal(one.isfinite(), other.isfinite()):
-            return math.inf
-        scale = max(_peak(other), _FLOOR * largest)
-        apart = _peak((one - other)[other.isfinite()])
+        scale, apart = max(_peak(other), least), _peak((one - other)[other.isfinite()])
         worst = max(worst, apart / scale if scale else float(apart > 0))
     return worst
 
@@ -236,8 +247,8 @@ def errors_of_run(model: nn.Module, run: Callable[[], Any], setting: Setting) ->
 
     """
 
-    def outputs(result: Any) -> Tensors:
-        return [tensor.detach().double().cpu() for tensor in tensors_in(result) if tensor.is_floating_point()]
+    def outputs(result: Any) -> _Observed:
+        return _Observed(_plain(tensor for tensor in tensors_in(result) if tensor.is_floating_point()))
 
     args, kwargs = tuple(setting.inputs.args), dict(setting.inputs.kwargs)
     with torch.no_grad():
@@ -258,10 +269,10 @@ def kernel_errors(kernel: Kernel) -> Errors | None:
     if kernel.exact is None:
         return None
 
-    def results(run: Callable[..., Any], change: Callable[[torch.Tensor], torch.Tensor]) -> Tensors:
+    def results(run: Callable[..., Any], change: Callable[[torch.Tensor], torch.Tensor]) -> _Observed:
         with torch.no_grad():
             found = run(*map_tensors(kernel.arguments, change))
-        return [tensor.detach().double().cpu() for tensor in tensors_in(found) if tensor.is_floating_point()]
+        return _Observed(_plain(tensor for tensor in tensors_in(found) if tensor.is_floating_point()))
 
     exact = results(kernel.exact, lambda tensor: tensor.detach().double() if tensor.is_floating_point() else tensor.clone())
     before, after = (results(run, torch.clone) for run in (kernel.before, kernel.after))
