@@ -18,8 +18,8 @@ from normadvisor.optimization.fusing.forwards import Forwards
 
 __all__ = ["RowNorm", "row_norm"]
 
-_ROWS = 5
-"""Rows on which a hand-written norm is compared with torch's own."""
+_ROWS = 2
+"""Size of the first axis of what a hand-written norm is compared with torch's own on; the following are one larger each."""
 _CLOSE = 1e-5
 """Difference up to which two norms are the same: above the rounding of those that compute in float32 whatever they get, and far below what
 another ``eps`` makes of rows as small as those that are drawn."""
@@ -106,14 +106,14 @@ def _handwritten(layer: nn.Module, node: NodeInfo) -> RowNorm | None:
         return None
     names = [*parameters, "", ""]
     found = RowNorm(node.op, (node.in_shape[-1],), names[0], names[1], eps)
-    return found if _fits(found, layer) and _agrees(found, layer) else None
+    return found if _fits(found, layer) and _agrees(found, layer, rank) else None
 
 
 def _fits(norm: RowNorm, layer: nn.Module) -> bool:
     return all(held is None or tuple(held.shape) == norm.shape for held in norm.held(layer))
 
 
-def _agrees(norm: RowNorm, layer: nn.Module) -> bool:
+def _agrees(norm: RowNorm, layer: nn.Module, rank: int) -> bool:
     """Whether the layer gives what torch's own function gives, with parameters and rows drawn at random, in float64."""
     generator = torch.Generator().manual_seed(0)
     try:
@@ -121,7 +121,8 @@ def _agrees(norm: RowNorm, layer: nn.Module) -> bool:
         with torch.no_grad():
             for parameter in own.parameters():
                 parameter.copy_(torch.rand(parameter.shape, generator=generator) + 0.5)
-            rows = torch.randn(_ROWS, *norm.shape, dtype=torch.float64, generator=generator) * 1e-3  # So small that eps shows.
+            shape = (*range(_ROWS, _ROWS + rank - 1), *norm.shape)  # Sizes that differ tell axes apart.
+            rows = torch.randn(shape, dtype=torch.float64, generator=generator) * 1e-3  # So small that eps shows.
             found, wanted = own(rows), norm.plain(rows, *norm.held(own))
     except Exception:  # noqa: BLE001 -- a layer that cannot be run so is left alone
         return False
