@@ -92,6 +92,8 @@ class Compiled:
     spills: int
     """Bytes stored to and loaded from local memory."""
     shared: int
+    load: int
+    """Bytes of the widest load from global memory that a thread does."""
 
 
 @pytest.fixture
@@ -132,6 +134,71 @@ def compile_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     return run
 
 
+@dataclass(frozen=True)
+class Launched:
+    """One launch of a kernel, and what it was compiled to."""
+
+    kernel: str
+    constants: Mapping[str, Any]
+    num_warps: int
+    programs: int
+    compiled: Compiled
+
+
+@pytest.fixture
+def compile_launches(compile_ahead: Callable[..., Compiled], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Launched]]:
+    """Run a function on tensors of the meta device, as large as one likes, and compile every kernel that it launches as it is launched.
+
+    Arguments: the function; compute capability. Launch parameters are chosen as for a GPU of 132 multiprocessors, such as an H100.
+    """
+    from triton.runtime.jit import JITFunction
+
+    from normadvisor.fused.common import triton_support
+
+    monkeypatch.setattr(triton_support, "_INTERPRETED_MULTIPROCESSORS", 132)
+    calls: list[tuple[Any, dict[str, Any], dict[str, Any], tuple[int, ...]]] = []
+
+    def record(self: Any, *args: Any, grid: tuple[int, ...], warmup: bool, **kwargs: Any) -> None:
+        names = dict(zip(self.arg_names, args, strict=False))
+        names.update({name: value for name, value in kwargs.items() if name in self.arg_names})
+        calls.append((self, names, {name: value for name, value in kwargs.items() if name not in self.arg_names}, grid))
+
+    monkeypatch.setattr(JITFunction, "run", record)
+
+    def run(function: Callable[[], Any], capability: int = 90) -> list[Launched]:
+        calls.clear()
+        function()
+        return [_launched(compile_ahead, *call, capability) for call in calls]
+
+    return run
+
+
+def _launched(
+    compile_ahead: Callable[..., Compiled], kernel: Any, values: dict[str, Any], options: dict[str, Any], grid: tuple[int, ...], capability: int
+) -> Launched:
+    signature, constants, aligned = {}, {}, []
+    for parameter in kernel.params:
+        value = values[parameter.name]
+        # As Triton itself: no tensor and the number one are constants, multiples of 16 are known as such.
+        if parameter.is_constexpr or value is None or (type(value) is int and value == 1):
+            constants[parameter.name] = value
+        elif isinstance(value, torch.Tensor):
+            signature[parameter.name] = f"*{_TYPES[value.dtype]}"
+            aligned.append(parameter.name)
+        elif isinstance(value, int):
+            signature[parameter.name] = "i32" if -(2**31) <= value < 2**31 else "i64"
+            aligned += [parameter.name] if value % 16 == 0 else []
+        else:
+            signature[parameter.name] = "fp32"
+    warps, stages = options.get("num_warps", 4), options.get("num_stages", 3)
+    built = compile_ahead(kernel, signature, constants, capability=capability, num_warps=warps, num_stages=stages, aligned=tuple(aligned))
+    constexpr = {parameter.name: values[parameter.name] for parameter in kernel.params if parameter.is_constexpr}
+    return Launched(kernel.__name__, constexpr, warps, int(torch.tensor(grid).prod()), built)
+
+
+_TYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64", torch.int64: "i64", torch.int32: "i32"}
+
+
 def _assemble(ptx: str, shared: int, folder: Path) -> Compiled:
     target = re.search(r"\.target (sm_\w+)", ptx)
     assert target
@@ -146,7 +213,8 @@ def _assemble(ptx: str, shared: int, folder: Path) -> Compiled:
     registers = re.search(r"Used (\d+) registers", said)
     assert spills, said
     assert registers, said
-    return Compiled(int(registers[1]), int(spills[1]) + int(spills[2]), shared)
+    loads = [int(count or 1) * int(bits) // 8 for count, bits in re.findall(r"ld\.global\S*?(?:\.v(\d))?\.b(\d+)", ptx)]
+    return Compiled(int(registers[1]), int(spills[1]) + int(spills[2]), shared, max(loads, default=0))
 
 
 def _assembler() -> str:

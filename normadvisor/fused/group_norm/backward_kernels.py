@@ -75,9 +75,9 @@ def grouped_backward(
             dots = tl.zeros([R, BD], ACC)
             for s0 in range(0, S, BS):
                 mask = d_mask[:, :, None] & (s0 + s < S)[None, None, :]
-                at = base + tl.cast(d0, tl.int64) * d_stride + tl.cast(s0, tl.int64) * s_stride + inside
-                x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
-                e = tl.load(dy_ptr + at, mask=mask, other=0.0).to(ACC)
+                start = base + tl.cast(d0, tl.int64) * d_stride + tl.cast(s0, tl.int64) * s_stride
+                x = tl.load(x_ptr + start + inside, mask=mask, other=0.0).to(ACC)
+                e = tl.load(dy_ptr + start + inside, mask=mask, other=0.0).to(ACC)
                 n = (x - mean) * rstd
                 e = tl.where(mask, e * activation_derivative(n * weight[:, :, None] + bias[:, :, None], slope, ACT), 0.0)
                 sums += tl.sum(e, axis=2)
@@ -92,7 +92,7 @@ def grouped_backward(
         c2 /= size
         d_tiles = tl.cdiv(D, BD)
         s_tiles = tl.cdiv(S, BS)
-        for i in range(0, d_tiles):
+        for i in range(d_tiles):
             d0 = (d_tiles - 1 - i) * BD
             d_mask = keep[:, None] & (d0 + d < D)[None, :]
             channel = group[:, None] * D + d0 + d[None, :]
@@ -102,16 +102,16 @@ def grouped_backward(
                 weight = tl.load(weight_ptr + channel, mask=d_mask, other=0.0).to(ACC)
             if HAS_BIAS:
                 bias = tl.load(bias_ptr + channel, mask=d_mask, other=0.0).to(ACC)
-            for j in range(0, s_tiles):
+            for j in range(s_tiles):
                 s0 = (s_tiles - 1 - j) * BS
                 mask = d_mask[:, :, None] & (s0 + s < S)[None, None, :]
-                at = base + tl.cast(d0, tl.int64) * d_stride + tl.cast(s0, tl.int64) * s_stride + inside
-                x = tl.load(x_ptr + at, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
-                e = tl.load(dy_ptr + at, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
+                start = base + tl.cast(d0, tl.int64) * d_stride + tl.cast(s0, tl.int64) * s_stride
+                x = tl.load(x_ptr + start + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
+                e = tl.load(dy_ptr + start + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
                 n = (x - mean) * rstd
                 e *= activation_derivative(n * weight[:, :, None] + bias[:, :, None], slope, ACT) * weight[:, :, None]
                 dx = rstd * (e - c1[:, None, None] - n * c2[:, None, None])
-                tl.store(dx_ptr + at, dx.to(dx_ptr.dtype.element_ty), mask=mask)
+                tl.store(dx_ptr + start + inside, dx.to(dx_ptr.dtype.element_ty), mask=mask)
     else:
         d_mask = keep[:, None] & (d < D)[None, :]
         mask = d_mask[:, :, None] & (s < S)[None, None, :]
@@ -184,9 +184,9 @@ def split_sums(
     dots = tl.zeros([BC, BS], ACC)
     for t in tl.range(0, tiles_here, num_stages=STAGES):
         mask = c_mask[:, None] & (start + t * BS + s < S)[None, :]
-        at = base + tl.cast(t * BS, tl.int64) * s_stride + inside
-        x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
-        e = tl.load(dy_ptr + at, mask=mask, other=0.0).to(ACC)
+        here = base + tl.cast(t * BS, tl.int64) * s_stride
+        x = tl.load(x_ptr + here + inside, mask=mask, other=0.0).to(ACC)
+        e = tl.load(dy_ptr + here + inside, mask=mask, other=0.0).to(ACC)
         n = (x - mean) * rstd
         z = n
         if HAS_WEIGHT:
@@ -224,8 +224,10 @@ def finish_sums(
     BC: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """Join sums (samples, chunks, channels): with ``MEANS`` the first ``rows`` programs give mean(e * weight) and mean(e * weight * n) of a
-    group each, and with ``PARAMETERS`` those after them give the gradients of weight and bias of ``BC`` channels.
+    """Join sums (samples, chunks, channels).
+
+    With ``MEANS`` the first ``rows`` programs give mean(e * weight) and mean(e * weight * n) of a group each; with ``PARAMETERS`` those
+    after them give the gradients of weight and bias of ``BC`` channels.
     """
     program = tl.program_id(0)
     C = groups * D
@@ -254,7 +256,7 @@ def finish_sums(
             tl.store(c1_ptr + program, tl.sum(c1, axis=0) / size)
             tl.store(c2_ptr + program, tl.sum(c2, axis=0) / size)
         program -= rows
-    if PARAMETERS:
+    if PARAMETERS:  # noqa: SIM102 (known when compiling, what follows is not)
         if program >= 0:
             c = program * BC + tl.arange(0, BC)
             c_mask = c < C
@@ -318,9 +320,9 @@ def split_gradient(
         bias = tl.load(bias_ptr + first + c, mask=c_mask, other=0.0).to(ACC)[:, None]
     for t in tl.range(0, tiles_here, num_stages=STAGES):
         mask = c_mask[:, None] & (start + t * BS + s < S)[None, :]
-        at = base + tl.cast(t * BS, tl.int64) * s_stride + inside
-        x = tl.load(x_ptr + at, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
-        e = tl.load(dy_ptr + at, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
+        here = base + tl.cast(t * BS, tl.int64) * s_stride
+        x = tl.load(x_ptr + here + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
+        e = tl.load(dy_ptr + here + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
         n = (x - mean) * rstd
         z = n
         if HAS_WEIGHT:
@@ -330,4 +332,4 @@ def split_gradient(
         e *= activation_derivative(z, slope, ACT)
         if HAS_WEIGHT:
             e *= weight
-        tl.store(dx_ptr + at, (rstd * (e - c1 - n * c2)).to(dx_ptr.dtype.element_ty), mask=mask)
+        tl.store(dx_ptr + here + inside, (rstd * (e - c1 - n * c2)).to(dx_ptr.dtype.element_ty), mask=mask)

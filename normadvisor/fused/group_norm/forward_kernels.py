@@ -106,11 +106,11 @@ def grouped_forward(
         d_tiles = tl.cdiv(D, BD)
         s_tiles = tl.cdiv(S, BS)
         # Backwards: what was read last is still in the caches.
-        for i in range(0, d_tiles):
+        for i in range(d_tiles):
             d0 = (d_tiles - 1 - i) * BD
             d_mask = keep[:, None] & (d0 + d < D)[None, :]
             channel = group[:, None] * D + d0 + d[None, :]
-            for j in range(0, s_tiles):
+            for j in range(s_tiles):
                 s0 = (s_tiles - 1 - j) * BS
                 mask = d_mask[:, :, None] & (s0 + s < S)[None, None, :]
                 start = base + tl.cast(d0, tl.int64) * d_stride + tl.cast(s0, tl.int64) * s_stride
@@ -141,7 +141,7 @@ def grouped_forward(
 
 @triton.jit
 def split_place(C, S, chunks, tiles, CHANNELS_LAST: tl.constexpr, REVERSED: tl.constexpr, BC: tl.constexpr, BS: tl.constexpr):
-    """Give sample, first channel and chunk of a program; its first element and position, number of tiles, and the strides of a tile.
+    """Give sample, first channel and chunk of a program, its first element and position, its tiles, and the strides of a tile.
 
     Neighbouring programs take neighbouring memory. A kernel that reads what another has just read goes backwards, ``REVERSED``: the L2 cache
     holds what was read last.
@@ -197,7 +197,8 @@ def split_statistics(
     m2 = tl.zeros([BC, BS], ACC)
     for t in tl.range(0, tiles_here, num_stages=STAGES):
         mask = c_mask[:, None] & (start + t * BS + s < S)[None, :]
-        x = tl.load(x_ptr + base + tl.cast(t * BS, tl.int64) * s_stride + inside, mask=mask, other=0.0).to(ACC)
+        here = base + tl.cast(t * BS, tl.int64) * s_stride
+        x = tl.load(x_ptr + here + inside, mask=mask, other=0.0).to(ACC)
         # Only in its last tile can a lane be out of range, so all lanes that count have seen t values before.
         step = tl.where(mask, x - mean, 0.0)
         mean += step / (tl.cast(t, ACC) + 1.0)
@@ -297,9 +298,9 @@ def split_apply(
         bias = tl.load(bias_ptr + first + c, mask=c_mask, other=0.0).to(ACC)[:, None]
     for t in tl.range(0, tiles_here, num_stages=STAGES):
         mask = c_mask[:, None] & (start + t * BS + s < S)[None, :]
-        at = base + tl.cast(t * BS, tl.int64) * s_stride + inside
-        x = tl.load(x_ptr + at, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
+        here = base + tl.cast(t * BS, tl.int64) * s_stride
+        x = tl.load(x_ptr + here + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
         z = (x - mean) * scale
         if HAS_BIAS:
             z += bias
-        tl.store(y_ptr + at, activate(z, slope, ACT).to(y_ptr.dtype.element_ty), mask=mask)
+        tl.store(y_ptr + here + inside, activate(z, slope, ACT).to(y_ptr.dtype.element_ty), mask=mask)

@@ -65,12 +65,10 @@ def group_norm_act(
         # Backward of these reads their output, so that nothing is lost in place; without gradients nothing ever is.
         return activation(act, normed, negative_slope, inplace=act in {"relu", "relu6"} or not normed.requires_grad)
     # Imported late: it registers operations, and most who import this package have no GPU.
-    from normadvisor.fused.group_norm.ops import group_norm_act_op  # noqa: PLC0415
+    from normadvisor.fused.group_norm.ops import run  # noqa: PLC0415
 
-    device = input.device.type
-    widened = torch.float32 if torch.is_autocast_enabled(device) and device == "cuda" and input.dtype != torch.float64 else None
-    output: Tensor = group_norm_act_op(input, num_groups, weight, bias, eps, act, negative_slope, widened)[0]
-    return output
+    widened = input.device.type == "cuda" and torch.is_autocast_enabled("cuda") and input.dtype != torch.float64
+    return run(input, num_groups, weight, bias, eps, act, negative_slope, torch.float32 if widened else None)
 
 
 def _fits(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from math import ceil, gcd
 from typing import Any
 
@@ -14,10 +15,30 @@ from normadvisor.fused.common.memory_format import like, spatial_size
 from normadvisor.fused.common.triton_support import multiprocessors, on_device_of
 from normadvisor.fused.group_norm.plan import Grouped, Shape, Split, next_power, plan, split
 
-__all__ = ["grouped_arguments", "launch_backward", "launch_forward", "shape_of", "split_arguments"]
+__all__ = ["Norm", "constants_of", "grouped_arguments", "launch_backward", "launch_forward", "shape_of", "split_arguments"]
 
 _PARAMETER_COLUMNS = 16
 """Channels of a program that adds up the gradients of parameters: 64 bytes of float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Norm:
+    """What is computed."""
+
+    groups: int
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+    act: str
+    slope: float
+
+    def contiguous(self) -> Norm:
+        """Give the same with parameters that have no gaps."""
+        return replace(
+            self,
+            weight=None if self.weight is None else self.weight.contiguous(),
+            bias=None if self.bias is None else self.bias.contiguous(),
+        )
 
 
 def shape_of(x: Tensor, groups: int, *, channels_last: bool) -> Shape:
@@ -50,16 +71,12 @@ def split_arguments(shape: Shape, chosen: Split) -> tuple[tuple[int, ...], dict[
     return (shape.channels // c_unit, shape.positions // s_unit, chosen.chunks, chosen.tiles), tile
 
 
-def _options(num_warps: int) -> dict[str, Any]:
-    # Multiplications and additions are joined, as nvcc does for torch's own kernels; Triton 3.9 does so only when asked.
-    return {"num_warps": num_warps, "enable_fp_fusion": True}
-
-
-def _constants(x: Tensor, weight: Tensor | None, bias: Tensor | None, act: str, *, channels_last: bool) -> dict[str, Any]:
+def constants_of(norm: Norm, x: Tensor, *, channels_last: bool) -> dict[str, Any]:
+    """Give the constants that most kernels take."""
     return {
-        "ACT": act,
-        "HAS_WEIGHT": weight is not None,
-        "HAS_BIAS": bias is not None,
+        "ACT": norm.act,
+        "HAS_WEIGHT": norm.weight is not None,
+        "HAS_BIAS": norm.bias is not None,
         "CHANNELS_LAST": channels_last,
         "ACC": _accumulator(x.dtype),
     }
@@ -71,71 +88,62 @@ def _accumulator(dtype: torch.dtype) -> Any:
     return tl.float64 if dtype == torch.float64 else tl.float32
 
 
-def launch_forward(
-    x: Tensor,
-    groups: int,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    y: Tensor,
-    mean: Tensor,
-    rstd: Tensor,
-    *,
-    eps: float,
-    act: str,
-    slope: float,
-    channels_last: bool,
-) -> None:
-    """Write ``y`` (in the strides of ``x``) and the statistics (N * groups)."""
+def _options(num_warps: int) -> dict[str, Any]:
+    # Multiplications and additions are joined, as nvcc does for torch's own kernels; Triton 3.9 does so only when asked.
+    return {"num_warps": num_warps, "enable_fp_fusion": True}
+
+
+def launch_forward(x: Tensor, norm: Norm, y: Tensor, statistics: tuple[Tensor, Tensor], *, channels_last: bool) -> None:
+    """Write ``y`` (in the strides of ``x``), and mean and reciprocal standard deviation (N * groups)."""
     from normadvisor.fused.group_norm import forward_kernels as kernels  # noqa: PLC0415 (imports Triton)
 
     if x.numel() == 0:
-        mean.zero_()
-        rstd.zero_()
+        for tensor in statistics:
+            tensor.zero_()
         return
-    shape = shape_of(x, groups, channels_last=channels_last)
-    weight, bias = (None if tensor is None else tensor.contiguous() for tensor in (weight, bias))
-    constants = _constants(x, weight, bias, act, channels_last=channels_last)
+    shape = shape_of(x, norm.groups, channels_last=channels_last)
+    norm = norm.contiguous()
+    constants = constants_of(norm, x, channels_last=channels_last)
     grouped = plan(shape)
     with on_device_of(x):
         if grouped:
             sizes, tile = grouped_arguments(shape, grouped)
             kernels.grouped_forward[(grouped.programs,)](
-                x, weight, bias, y, mean, rstd, *sizes, slope, EPS=eps, **constants, **tile, **_options(grouped.num_warps)
+                x,
+                norm.weight,
+                norm.bias,
+                y,
+                *statistics,
+                *sizes,
+                norm.slope,
+                EPS=norm.eps,
+                **constants,
+                **tile,
+                **_options(grouped.num_warps),
             )
             return
-        _split_statistics(x, shape, mean, rstd, eps)
+        _split_statistics(x, shape, norm.eps, statistics)
         chosen = split(shape, "apply")
         sizes, tile = split_arguments(shape, chosen)
         kernels.split_apply[(chosen.programs,)](
-            x, weight, bias, mean, rstd, y, groups, *sizes, slope, **constants, **tile, **_options(chosen.num_warps)
+            x, norm.weight, norm.bias, *statistics, y, norm.groups, *sizes, norm.slope, **constants, **tile, **_options(chosen.num_warps)
         )
 
 
-def _split_statistics(x: Tensor, shape: Shape, mean: Tensor, rstd: Tensor, eps: float) -> None:
+def _split_statistics(x: Tensor, shape: Shape, eps: float, statistics: tuple[Tensor, Tensor]) -> None:
     from normadvisor.fused.group_norm import forward_kernels as kernels  # noqa: PLC0415 (imports Triton)
 
     chosen = split(shape, "statistics")
     sizes, tile = split_arguments(shape, chosen)
-    parts = buffers.empty((2, shape.samples, chosen.chunks, shape.channels), mean.dtype, x.device)
+    means, squares = buffers.empty((2, shape.samples, chosen.chunks, shape.channels), statistics[0].dtype, x.device)
     accumulator = _accumulator(x.dtype)
     kernels.split_statistics[(chosen.programs,)](
-        x, parts[0], parts[1], *sizes, CHANNELS_LAST=shape.channels_last, ACC=accumulator, **tile, **_options(chosen.num_warps)
+        x, means, squares, *sizes, CHANNELS_LAST=shape.channels_last, ACC=accumulator, **tile, **_options(chosen.num_warps)
     )
     block, warps = _joining(chosen.chunks * shape.depth)
+    counts = (shape.groups, shape.depth, shape.positions, chosen.chunks, chosen.tiles * chosen.s)
     kernels.combine_statistics[(shape.rows,)](
-        parts[0],
-        parts[1],
-        mean,
-        rstd,
-        shape.groups,
-        shape.depth,
-        shape.positions,
-        chosen.chunks,
-        chosen.tiles * chosen.s,
-        EPS=eps,
-        BLOCK=block,
-        ACC=accumulator,
-        **_options(warps),
+        means, squares, *statistics, *counts, EPS=eps, BLOCK=block, ACC=accumulator, **_options(warps)
     )
 
 
@@ -149,71 +157,85 @@ def _joining(entries: int) -> tuple[int, int]:
 def launch_backward(
     dy: Tensor,
     x: Tensor,
-    groups: int,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    mean: Tensor,
-    rstd: Tensor,
+    norm: Norm,
+    statistics: tuple[Tensor, Tensor],
     dx: Tensor,
     parameters: tuple[Tensor, Tensor] | None,
     *,
-    act: str,
-    slope: float,
     channels_last: bool,
 ) -> None:
     """Write ``dx`` (in the strides of ``x``) and, if wanted, the gradients of weight and bias (C)."""
-    from normadvisor.fused.group_norm import backward_kernels as kernels  # noqa: PLC0415 (imports Triton)
-
     if x.numel() == 0:
         for gradient in parameters or ():
             gradient.zero_()
         return
-    dy = like(dy, x)
-    shape = shape_of(x, groups, channels_last=channels_last)
-    weight, bias = (None if tensor is None else tensor.contiguous() for tensor in (weight, bias))
-    constants = _constants(x, weight, bias, act, channels_last=channels_last)
-    read = (dy, x, weight, bias, mean, rstd)
+    shape = shape_of(x, norm.groups, channels_last=channels_last)
+    norm = norm.contiguous()
     grouped = plan(shape, backward=True)
     with on_device_of(x):
+        read = (like(dy, x), x, norm.weight, norm.bias, *statistics)
         if grouped:
-            sums = buffers.empty((2, shape.samples, 1, shape.channels), mean.dtype, x.device) if parameters else None
-            sizes, tile = grouped_arguments(shape, grouped)
-            outputs = (dx, *(sums if sums is not None else (None, None)))
-            kernels.grouped_backward[(grouped.programs,)](
-                *read, *outputs, *sizes, slope, SUMS=sums is not None, **constants, **tile, **_options(grouped.num_warps)
-            )
-            if sums is not None:
-                _finish(sums, weight, None, parameters, shape)
-            return
-        chosen = split(shape, "sums")
-        sizes, tile = split_arguments(shape, chosen)
-        sums = buffers.empty((2, shape.samples, chosen.chunks, shape.channels), mean.dtype, x.device)
-        kernels.split_sums[(chosen.programs,)](
-            *read, sums[0], sums[1], groups, *sizes, slope, **constants, **tile, **_options(chosen.num_warps)
-        )
-        means = buffers.empty((2, shape.rows), mean.dtype, x.device)
-        _finish(sums, weight, means, parameters, shape)
-        chosen = split(shape, "gradient")
-        sizes, tile = split_arguments(shape, chosen)
-        kernels.split_gradient[(chosen.programs,)](
-            *read, means[0], means[1], dx, groups, *sizes, slope, **constants, **tile, **_options(chosen.num_warps)
-        )
+            _grouped_backward(read, norm, shape, grouped, dx, parameters)
+        else:
+            _split_backward(read, norm, shape, dx, parameters)
 
 
-def _finish(sums: Tensor, weight: Tensor | None, means: Tensor | None, parameters: tuple[Tensor, Tensor] | None, shape: Shape) -> None:
+Read = tuple[Tensor | None, ...]
+"""Gradient of the output, input, weight, bias, mean and reciprocal standard deviation."""
+
+
+def _grouped_backward(read: Read, norm: Norm, shape: Shape, chosen: Grouped, dx: Tensor, parameters: tuple[Tensor, Tensor] | None) -> None:
+    from normadvisor.fused.group_norm import backward_kernels as kernels  # noqa: PLC0415 (imports Triton)
+
+    dtype = torch.float64 if dx.dtype == torch.float64 else torch.float32
+    sums = buffers.empty((2, shape.samples, 1, shape.channels), dtype, dx.device) if parameters else None
+    sizes, tile = grouped_arguments(shape, chosen)
+    kernels.grouped_backward[(chosen.programs,)](
+        *read,
+        dx,
+        *((None, None) if sums is None else sums),
+        *sizes,
+        norm.slope,
+        SUMS=sums is not None,
+        **constants_of(norm, dx, channels_last=shape.channels_last),
+        **tile,
+        **_options(chosen.num_warps),
+    )
+    if sums is not None:
+        _finish(sums, norm, shape, None, parameters)
+
+
+def _split_backward(read: Read, norm: Norm, shape: Shape, dx: Tensor, parameters: tuple[Tensor, Tensor] | None) -> None:
+    from normadvisor.fused.group_norm import backward_kernels as kernels  # noqa: PLC0415 (imports Triton)
+
+    dtype = torch.float64 if dx.dtype == torch.float64 else torch.float32
+    constants = constants_of(norm, dx, channels_last=shape.channels_last)
+    chosen = split(shape, "sums")
+    sizes, tile = split_arguments(shape, chosen)
+    sums = buffers.empty((2, shape.samples, chosen.chunks, shape.channels), dtype, dx.device)
+    kernels.split_sums[(chosen.programs,)](*read, *sums, norm.groups, *sizes, norm.slope, **constants, **tile, **_options(chosen.num_warps))
+    means = buffers.empty((2, shape.rows), dtype, dx.device)
+    _finish(sums, norm, shape, means, parameters)
+    chosen = split(shape, "gradient")
+    sizes, tile = split_arguments(shape, chosen)
+    kernels.split_gradient[(chosen.programs,)](
+        *read, *means, dx, norm.groups, *sizes, norm.slope, **constants, **tile, **_options(chosen.num_warps)
+    )
+
+
+def _finish(sums: Tensor, norm: Norm, shape: Shape, means: Tensor | None, parameters: tuple[Tensor, Tensor] | None) -> None:
     """Join sums (2, samples, chunks, channels) to the means of the groups (2, rows), the gradients of the parameters, or both."""
     from normadvisor.fused.group_norm import backward_kernels as kernels  # noqa: PLC0415 (imports Triton)
 
     chunks = sums.shape[2]
+    limits = launch("group_norm.combine")
     block, warps = _joining(chunks * shape.depth)
-    together = max(1, min(next_power(shape.samples * chunks), launch("group_norm.combine").tile // _PARAMETER_COLUMNS))
+    together = min(next_power(shape.samples * chunks), max(1, limits.tile // _PARAMETER_COLUMNS))
     rows = shape.rows if means is not None else 0
-    programs = rows + (ceil(shape.channels / _PARAMETER_COLUMNS) if parameters else 0)
-    kernels.finish_sums[(programs,)](
-        sums[0],
-        sums[1],
-        weight,
-        *(means if means is not None else (None, None)),
+    kernels.finish_sums[(rows + (ceil(shape.channels / _PARAMETER_COLUMNS) if parameters else 0),)](
+        *sums,
+        norm.weight,
+        *((None, None) if means is None else means),
         *(parameters or (None, None)),
         rows,
         shape.samples,
@@ -221,12 +243,12 @@ def _finish(sums: Tensor, weight: Tensor | None, means: Tensor | None, parameter
         shape.depth,
         shape.positions,
         chunks,
-        HAS_WEIGHT=weight is not None,
+        HAS_WEIGHT=norm.weight is not None,
         MEANS=means is not None,
         PARAMETERS=parameters is not None,
         BLOCK=block,
         BP=together,
         BC=_PARAMETER_COLUMNS,
         ACC=_accumulator(sums.dtype),
-        **_options(max(warps, min(launch("group_norm.combine").num_warps, max(1, together * _PARAMETER_COLUMNS // 128)))),
+        **_options(max(warps, min(limits.num_warps, together * _PARAMETER_COLUMNS // 128))),
     )

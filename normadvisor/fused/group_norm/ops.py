@@ -15,16 +15,29 @@ from torch import Tensor
 from normadvisor.fused.common import buffers
 from normadvisor.fused.common.activations import activation
 from normadvisor.fused.common.double_backward import differentiate_again
+from normadvisor.fused.common.eager import plain
 from normadvisor.fused.common.memory_format import dense
-from normadvisor.fused.group_norm.launching import launch_backward, launch_forward
+from normadvisor.fused.group_norm.launching import Norm, launch_backward, launch_forward
 
-__all__ = ["group_norm_act_backward_op", "group_norm_act_op"]
+__all__ = ["group_norm_act_backward_op", "group_norm_act_op", "run"]
+
+
+def _forward(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    x, channels_last = dense(x)
+    y = buffers.empty_like(x, dtype or x.dtype)
+    mean, rstd = _statistics(x, groups)
+    norm = Norm(groups=groups, weight=weight, bias=bias, eps=eps, act=act, slope=slope)
+    launch_forward(x, norm, y, (mean, rstd), channels_last=channels_last)
+    return y, mean, rstd
 
 
 @torch.library.custom_op(
     "normadvisor::group_norm_act",
     mutates_args=(),
-    schema="(Tensor x, int groups, Tensor? weight, Tensor? bias, float eps, str act, float slope, ScalarType? dtype) -> (Tensor, Tensor, Tensor)",
+    schema="(Tensor x, int groups, Tensor? weight, Tensor? bias, float eps, str act, float slope, ScalarType? dtype)"
+    " -> (Tensor, Tensor, Tensor)",
 )
 def group_norm_act_op(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
@@ -42,11 +55,7 @@ def group_norm_act_op(
         dtype: of the output; that of ``x`` when none.
 
     """
-    x, channels_last = dense(x)
-    y = buffers.empty_like(x, dtype or x.dtype)
-    mean, rstd = _statistics(x, groups)
-    launch_forward(x, groups, weight, bias, y, mean, rstd, eps=eps, act=act, slope=slope, channels_last=channels_last)
-    return y, mean, rstd
+    return _forward(x, groups, weight, bias, eps, act, slope, dtype)
 
 
 def _statistics(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
@@ -64,11 +73,32 @@ def _group_norm_act_fake(
     return torch.empty_like(x, dtype=dtype or x.dtype), *_statistics(x, groups)
 
 
+def _gradients(
+    dy: Tensor,
+    x: Tensor,
+    groups: int,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    rstd: Tensor,
+    eps: float,
+    act: str,
+    slope: float,
+    parameters: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    x, channels_last = dense(x)
+    dx = buffers.empty_like(x)
+    dweight, dbias = _parameter_gradients(x, weight, bias, parameters=parameters)
+    norm = Norm(groups=groups, weight=weight, bias=bias, eps=eps, act=act, slope=slope)
+    launch_backward(dy, x, norm, (mean, rstd), dx, (dweight, dbias) if parameters else None, channels_last=channels_last)
+    return dx, dweight, dbias
+
+
 @torch.library.custom_op(
     "normadvisor::group_norm_act_backward",
     mutates_args=(),
-    schema="(Tensor dy, Tensor x, int groups, Tensor? weight, Tensor? bias, Tensor mean, Tensor rstd, float eps, str act, float slope, "
-    "bool parameters) -> (Tensor, Tensor, Tensor)",
+    schema="(Tensor dy, Tensor x, int groups, Tensor? weight, Tensor? bias, Tensor mean, Tensor rstd, float eps, str act, float slope,"
+    " bool parameters) -> (Tensor, Tensor, Tensor)",
 )
 def group_norm_act_backward_op(
     dy: Tensor,
@@ -81,28 +111,10 @@ def group_norm_act_backward_op(
     eps: float,
     act: str,
     slope: float,
-    parameters: bool,  # noqa: FBT001 (operations of torch take flags by position)
+    parameters: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Give the gradients of the input, the weight and the bias; without ``parameters`` the last two are empty."""
-    del eps  # It is in rstd; the second derivative needs it.
-    x, channels_last = dense(x)
-    dx = buffers.empty_like(x)
-    dweight, dbias = _parameter_gradients(x, weight, bias, parameters=parameters)
-    launch_backward(
-        dy,
-        x,
-        groups,
-        weight,
-        bias,
-        mean,
-        rstd,
-        dx,
-        (dweight, dbias) if parameters else None,
-        act=act,
-        slope=slope,
-        channels_last=channels_last,
-    )
-    return dx, dweight, dbias
+    return _gradients(dy, x, groups, weight, bias, mean, rstd, eps, act, slope, parameters)
 
 
 def _parameter_gradients(x: Tensor, weight: Tensor | None, bias: Tensor | None, *, parameters: bool) -> tuple[Tensor, Tensor]:
@@ -123,7 +135,7 @@ def _group_norm_act_backward_fake(
     eps: float,
     act: str,
     slope: float,
-    parameters: bool,  # noqa: FBT001 (as the operation)
+    parameters: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     del dy, groups, mean, rstd, eps, act, slope
     x, _ = dense(x)
@@ -145,9 +157,10 @@ def _backward(ctx: Any, dy: Tensor | None, *_: Tensor | None) -> tuple[Tensor | 
     if dy is None:
         return (None,) * 8
     wants_weight, wants_bias = ctx.needs_input_grad[2], ctx.needs_input_grad[3]
-    parameters = wants_weight or wants_bias
-    dx, dweight, dbias = group_norm_act_backward_op(dy, x, groups, weight, bias, mean, rstd, eps, act, slope, parameters)
-    return dx, None, dweight if wants_weight else None, dbias if wants_bias else None, None, None, None, None
+    # Where the backward is to be differentiated in turn it has to be an operation.
+    gradients = _gradients if plain(dy, x) and not torch.is_grad_enabled() else group_norm_act_backward_op
+    found = gradients(dy, x, groups, weight, bias, mean, rstd, eps, act, slope, wants_weight or wants_bias)
+    return found[0], None, found[1] if wants_weight else None, found[2] if wants_bias else None, None, None, None, None
 
 
 def _save_for_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -172,3 +185,33 @@ def _second_backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None
 
 group_norm_act_op.register_autograd(_backward, setup_context=_save)
 group_norm_act_backward_op.register_autograd(_second_backward, setup_context=_save_for_second)
+
+
+class _GroupNormAct(torch.autograd.Function):
+    """The same for calls that nothing but autograd has to see."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        output = _forward(*arguments)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(arguments[0], arguments[2], arguments[3], *output[1:])
+        ctx.settings = (arguments[1], *arguments[4:7])
+        return output[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return _backward(ctx, *gradients)
+
+
+def run(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
+) -> Tensor:
+    """Give the output of :func:`group_norm_act_op` the shortest way."""
+    arguments = (x, groups, weight, bias, eps, act, slope, dtype)
+    if not plain(x, weight, bias):
+        output: Tensor = group_norm_act_op(*arguments)[0]
+        return output
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)):
+        differentiable: Tensor = _GroupNormAct.apply(*arguments)
+        return differentiable
+    return _forward(*arguments)[0]
