@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from normadvisor.graph.record import note_of
 from normadvisor.graph.written import Written
 from normadvisor.rewrite.source.functions.walk import Walk
 from normadvisor.rewrite.source.place import Refused
@@ -43,9 +44,9 @@ def _settings(arguments: Mapping[str, Any]) -> list[str]:
 
 def _norm(written: Written, walk: Walk) -> list[str]:
     given: Mapping[str, Any] = written.arguments
-    axes, sizes = given.get("axes"), list(given.get("normalized_shape") or [])
-    last = axes is None or list(axes) == list(range(axes[-1] - len(axes) + 1, axes[-1] + 1))
-    if not sizes or not last or given.get("over_last") is False:
+    sizes = list(given.get("normalized_shape") or [])
+    rank = len(note_of(written.root).shape or ())
+    if not sizes or list(given.get("axes") or []) != list(range(rank - len(sizes), rank)):
         raise Refused("the function of torch takes the normalized axes last, and the tensor would have to be permuted")
     if given.get("widens"):
         raise Refused("in half precision the result would be single precision, which the function of torch does not give")

@@ -14,12 +14,16 @@ from normadvisor.graph.written.model import reads_only
 from normadvisor.rewrite.source.functions.definitions import Unclear, definition
 from normadvisor.rewrite.source.functions.found import Place, location_of
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
+from normadvisor.rewrite.source.statements import block_of
 from normadvisor.types import Location
 
 __all__ = ["Walk", "walked"]
 
-_PLAIN = (ast.Name, ast.Attribute, ast.Subscript, ast.Constant, ast.UnaryOp, ast.USub, ast.Slice, ast.Tuple, ast.expr_context)
-"""What computes nothing, so that it may be read at another place, and more than once."""
+_PLAIN = (
+    ast.Name, ast.Attribute, ast.Subscript, ast.Constant, ast.UnaryOp, ast.unaryop, ast.Slice, ast.Tuple, ast.Compare, ast.cmpop,
+    ast.expr_context,
+)  # fmt: skip
+"""What may be read at another place: it calls nothing."""
 
 
 @dataclass(slots=True)
@@ -240,7 +244,8 @@ class _Walker:
         statement = self._tree.statement(self.walk.root)
         moved = self._tree.statement(leaf) is not statement
         again = sum(ast.unparse(leaf) == ast.unparse(other) for other in self._leaves) > 1
-        if (moved or again) and not all(isinstance(node, _PLAIN) for node in ast.walk(leaf)):
+        computed = not all(isinstance(node, _PLAIN) for node in ast.walk(leaf))
+        if computed and (again or (moved and not self._leads_up(leaf, statement))):
             raise Refused(f"`{self.walk.segment(leaf)}` at {self._words(leaf)} is computed there, and would have to be elsewhere")
         if not moved:
             return
@@ -249,6 +254,16 @@ class _Walker:
             there = definition(self._tree, name, self.walk.root, self.walk.helpers)
             if here is not there or here is Unclear.SEVERAL:
                 raise Refused(f"`{name}` is another value at {self._words(self.walk.root)} than at {self._words(leaf)}")
+
+    def _leads_up(self, leaf: ast.expr, statement: ast.stmt) -> bool:
+        """Whether nothing but helpers stands between what computes a value and the result, so that it may be computed there."""
+        first = self._tree.statement(leaf)
+        block = block_of(self._tree, statement)
+        if not any(item is first for item in block):
+            return False
+        position = next(index for index, item in enumerate(block) if item is first)
+        end = next(index for index, item in enumerate(block) if item is statement)
+        return position < end and all(item in self.walk.helpers for item in block[position:end])
 
     def _words(self, node: ast.AST) -> str:
         place: Location = self._tree.module.location(node)

@@ -1,0 +1,36 @@
+# An RMS norm of a class and one of an expression, and a layer norm.
+import torch
+from torch import nn
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, dim, eps=1e-6):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.variance_epsilon = eps
+
+    def forward(self, hidden_states):
+        return nn.functional.rms_norm(hidden_states, self.weight.shape, weight=self.weight, eps=self.variance_epsilon)
+
+
+class Block(nn.Module):
+    def __init__(self, eps):
+        super().__init__()
+        self.norm = RMSNorm(8, eps)
+        self.fc = nn.Linear(8, 8)
+        self.scale = nn.Parameter(torch.ones(8))
+        self.shift = nn.Parameter(torch.zeros(8))
+
+    def forward(self, x):
+        x = x + self.fc(self.norm(x))
+        return nn.functional.layer_norm(x, self.scale.shape, weight=self.scale, bias=self.shift, eps=1e-5)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.Sequential(*[Block(1e-6 * number) for number in range(1, 4)])
+
+    def forward(self, x):
+        x = self.blocks(x)
+        return nn.functional.rms_norm(x, x.shape[-1:], eps=1e-6)
