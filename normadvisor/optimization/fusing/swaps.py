@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
+from normadvisor.fused.batch_norm.modules import FusedBatchNormAct1d, FusedBatchNormAct2d, FusedBatchNormAct3d
+from normadvisor.fused.group_norm.layer import FusedGroupNormAct
 from normadvisor.graph.leaves import foreign_hooks
 from normadvisor.graph.model import ModelGraph, NodeInfo
 from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
@@ -24,6 +26,12 @@ from normadvisor.rewrite.model.slots import Slots
 __all__ = ["Swap", "candidate", "fused_class", "hooked", "swaps"]
 
 _KINDS = ("group_norm", "batch_norm")
+_FUSED: dict[type[nn.Module], type[Any]] = {
+    nn.GroupNorm: FusedGroupNormAct,
+    nn.BatchNorm1d: FusedBatchNormAct1d,
+    nn.BatchNorm2d: FusedBatchNormAct2d,
+    nn.BatchNorm3d: FusedBatchNormAct3d,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +56,10 @@ def swaps(model: nn.Module, graph: ModelGraph) -> Iterator[Swap | Refused]:
 
 
 def fused_class(norm: nn.Module) -> type[Any] | None:
-    """The fused class for a norm; ``None`` where there is none."""
-    from normadvisor import fused  # noqa: PLC0415 -- loads what it is asked for
-
-    if isinstance(norm, nn.GroupNorm):
-        return cast("type[Any]", fused.FusedGroupNormAct)
-    for base in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
-        if isinstance(norm, base):
-            return cast("type[Any]", getattr(fused, f"FusedBatchNormAct{base.__name__[-2:]}"))
-    return None
+    """The fused class for a norm; ``None`` where there is none, and for what is fused already."""
+    if isinstance(norm, tuple(_FUSED.values())):
+        return None
+    return next((fused for base, fused in _FUSED.items() if isinstance(norm, base)), None)
 
 
 def hooked(layer: nn.Module) -> bool:

@@ -118,3 +118,9 @@ class Fusing:
 @pytest.fixture
 def fusing():
     return Fusing
+
+
+@pytest.fixture
+def zoo():
+    """Imports a package of models; where it is not installed, the test says what it did not check."""
+    return lambda name: pytest.importorskip(name, reason=f"NOT CHECKED: {name} is not installed, so nothing of it is fused (extra `zoo`)")

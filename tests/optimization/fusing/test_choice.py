@@ -44,7 +44,6 @@ def test_the_own_one_is_taken_where_there_is_no_other():
     [
         ([one("quick", fast)], "quick"),
         ([one("slower", lambda x: (slow(x), slow(x)))], "fused"),
-        ([one("same", slow)], "fused"),
         ([one("broken", broken), one("quick", fast)], "quick"),
         ([one("careful", fast, caution="writes over its input")], "fused"),
     ],

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from normadvisor.fused import FusedBatchNormAct2d
 from normadvisor.optimization.candidate import Refused
 from normadvisor.optimization.finders import finders
 from normadvisor.optimization.fusing.finders import find_fused
@@ -77,8 +78,8 @@ def test_what_is_left_says_why(fusing):
         ("mobilenetv3_small_050", {"batch_norm + relu": 5, "batch_norm + hardswish": 18}),
     ],
 )
-def test_timm_models(fusing, name, counts):
-    import timm
+def test_timm_models(fusing, zoo, name, counts):
+    timm = zoo("timm")
 
     size = {"img_size": 32} if "vit" in name else {}
     found = fusing(timm.create_model(name, num_classes=2, **size), torch.randn(2, 3, 32, 32))
@@ -87,8 +88,8 @@ def test_timm_models(fusing, name, counts):
     found.check()
 
 
-def test_every_place_of_the_graph_is_found_or_has_a_reason(fusing):
-    import timm
+def test_every_place_of_the_graph_is_found_or_has_a_reason(fusing, zoo):
+    timm = zoo("timm")
 
     from normadvisor.graph import trace
 
@@ -96,3 +97,10 @@ def test_every_place_of_the_graph_is_found_or_has_a_reason(fusing):
     graph = trace(found.model, found.inputs, target="model", sites={}, mode="train")
     shown = {(place.rule, place.modules[0]) for place in places(graph)}
     assert {(item.rule, item.modules[0]) for item in found.found} == shown
+
+
+def test_what_is_fused_stays_so(fusing):
+    fused = fusing(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.SiLU()), torch.randn(2, 3, 4, 4)).check().float()
+    assert [type(layer) for layer in fused] == [FusedBatchNormAct2d, nn.Identity, nn.SiLU]
+    assert fusing(fused, torch.randn(2, 3, 4, 4)).found == []
+    assert fusing(fused, torch.randn(2, 3, 4, 4), force=False).found == []

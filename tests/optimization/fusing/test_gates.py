@@ -144,7 +144,8 @@ def test_hooks_are_refused(fusing):
     assert found.left == [(NAMED, "hooks run around the activation, and would not any more")]
 
 
-def test_timm(fusing):
+def test_timm(fusing, zoo):
+    zoo("timm")
     from timm.layers import GluMlp, SwiGLU
 
     found = fusing(nn.Sequential(GluMlp(4, 12, act_layer=nn.GELU), SwiGLU(4, 6)), torch.randn(3, 2, 4))

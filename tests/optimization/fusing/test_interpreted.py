@@ -58,7 +58,7 @@ print(sorted(item.pattern for item in found))
 
 
 def test_kernels_in_models():
-    pytest.importorskip("triton")
+    pytest.importorskip("triton", reason="NOT CHECKED: Triton is not installed, so no kernel runs in a model")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, env={**os.environ, "TRITON_INTERPRET": "1"}, timeout=200
     )

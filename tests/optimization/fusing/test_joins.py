@@ -216,9 +216,8 @@ def test_what_cannot_be_traced_is_said_with_its_line(fusing):
     assert all(reason.startswith(f"the forward of 0 is out of reach: {__file__}:") for _, reason in found.left)
 
 
-def test_torchvision_and_timm_blocks(fusing):
-    import timm
-    import torchvision
+def test_torchvision_and_timm_blocks(fusing, zoo):
+    timm, torchvision = zoo("timm"), zoo("torchvision")
 
     found = fusing(torchvision.models.resnet18(), torch.randn(2, 3, 32, 32))
     assert [pattern for pattern, _ in found.places].count("batch_norm + add + relu") == 8

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import fx, nn
@@ -37,7 +39,7 @@ def test_of_nodes():
 
 class Inputs:
     args = (torch.randn(2, 3, 8, 8),)
-    kwargs: dict = {}
+    kwargs: ClassVar[dict] = {}
 
 
 def test_what_layers_get_is_recorded_and_nothing_changes():

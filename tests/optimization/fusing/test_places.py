@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -22,7 +24,7 @@ class Model(nn.Module):
 
 class Inputs:
     args = (torch.randn(2, 4, 5, 5),)
-    kwargs: dict = {}
+    kwargs: ClassVar[dict] = {}
     given = True
 
 

@@ -163,7 +163,8 @@ def test_sums_of_one_block_that_the_next_normalizes_are_said(fusing):
     found.check()
 
 
-def test_transformers(fusing):
+def test_transformers(fusing, zoo):
+    zoo("transformers")
     from transformers import AutoConfig, AutoModel
 
     words = torch.randint(0, 50, (2, 7))

@@ -117,7 +117,8 @@ def test_derived_classes(fusing):
     assert [type(layer) for layer in fused] == [FusedBatchNormAct2d, nn.Conv2d, FusedBatchNormAct2d, nn.Identity]
 
 
-def test_timm_norms_with_activations(fusing):
+def test_timm_norms_with_activations(fusing, zoo):
+    zoo("timm")
     from timm.layers import BatchNormAct2d, GroupNormAct
 
     model = nn.Sequential(BatchNormAct2d(4, act_layer="silu"), GroupNormAct(4, num_groups=2), BatchNormAct2d(4, apply_act=False), nn.Hardswish())

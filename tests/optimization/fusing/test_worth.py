@@ -16,6 +16,6 @@ def test_only_nvidia_gpus_gain():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT CHECKED: needs a CUDA device")
 def test_a_gpu_gains():
     assert pointless(setting("cuda")) == ""
