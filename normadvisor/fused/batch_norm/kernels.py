@@ -217,7 +217,7 @@ def apply_kernel(
         z = (x - mean) * scale + bias
         if residual_ptr is not None:
             z += tl.load(residual_ptr + offset + column[None, :], mask=inside, other=0.0, eviction_policy="evict_first").to(WIDE)
-        tl.store(y_ptr + offset + column[None, :], activate(z, SLOPE, ACT), mask=inside)
+        tl.store(y_ptr + offset + column[None, :], activate(z, tl.full((), SLOPE, WIDE), ACT), mask=inside)
 
 
 @triton.jit
@@ -266,7 +266,7 @@ def gradients_kernel(
             z = distance * scale + bias
             if residual_ptr is not None:
                 z += tl.load(residual_ptr + offset + column, mask=inside, other=0.0, eviction_policy="evict_first").to(WIDE)
-            dz *= activation_derivative(z, SLOPE, ACT)
+            dz *= activation_derivative(z, tl.full((), SLOPE, WIDE), ACT)
         if dz_ptr is not None:
             tl.store(dz_ptr + offset + column, dz, mask=inside)
         if dx_ptr is not None:
@@ -353,7 +353,7 @@ def input_gradient_kernel(
             z = distance * scale + bias
             if residual_ptr is not None:
                 z += tl.load(residual_ptr + offset + column[None, :], mask=inside, other=0.0, eviction_policy="evict_first").to(WIDE)
-            dz *= activation_derivative(z, SLOPE, ACT)
+            dz *= activation_derivative(z, tl.full((), SLOPE, WIDE), ACT)
         if dz_ptr is not None:
             tl.store(dz_ptr + offset + column[None, :], dz, mask=inside)
         if sums_ptr is not None:

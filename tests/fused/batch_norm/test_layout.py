@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from normadvisor.fused.batch_norm.layout import Layout, block, dense, layout_of, like
+
+
+@pytest.mark.parametrize(
+    ("tensor", "expected"),
+    [
+        (torch.empty(2, 6, 4, 4), Layout(batch=2, channels=6, spatial=16, channels_last=False)),
+        (torch.empty(2, 6, 4, 4).to(memory_format=torch.channels_last), Layout(batch=2, channels=6, spatial=16, channels_last=True)),
+        (torch.empty(2, 4, 6).transpose(1, 2), Layout(batch=2, channels=6, spatial=4, channels_last=True)),
+        (torch.empty(5, 6), Layout(batch=5, channels=6, spatial=1, channels_last=True)),
+        (torch.empty(5, 6, 1, 1), Layout(batch=5, channels=6, spatial=1, channels_last=True)),
+        (torch.empty(5, 1, 3), Layout(batch=1, channels=1, spatial=15, channels_last=False)),
+        (torch.empty(5, 1), Layout(batch=1, channels=1, spatial=5, channels_last=False)),
+    ],
+)
+def test_the_layout_of_dense_tensors(tensor, expected):
+    assert (dense(tensor) is tensor, layout_of(tensor)) == (True, expected)
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        (Layout(batch=2, channels=6, spatial=49, channels_last=False), (98, 12, 49, 1)),
+        (Layout(batch=2, channels=24, spatial=196, channels_last=False), (392, 48, 196, 4)),
+        (Layout(batch=2, channels=24, spatial=196, channels_last=True), (392, 392, 24, 8)),
+        (Layout(batch=3, channels=64, spatial=1, channels_last=True), (3, 3, 64, 16)),
+    ],
+)
+def test_what_follows_from_a_layout(layout, expected):
+    assert (layout.count, layout.rows, layout.columns, layout.alignment) == expected
+
+
+def test_a_tensor_with_gaps_becomes_dense_in_the_order_it_is_nearer_to():
+    first, last = torch.randn(2, 6, 4, 4), torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)
+    found = [dense(first[:, ::2]), dense(last[:, :4]), dense(last[:, :, 1:]), dense(first.transpose(2, 3))]
+    assert [tensor.stride() for tensor in found] == [(48, 16, 4, 1), (64, 1, 16, 4), (72, 1, 24, 6), (96, 16, 4, 1)]
+    assert [torch.equal(tensor, source) for tensor, source in zip(found, [first[:, ::2], last[:, :4], last[:, :, 1:], first.transpose(2, 3)], strict=True)] == [True] * 4
+
+
+def test_another_tensor_is_copied_only_into_another_order():
+    first, last = torch.randn(2, 6, 4, 4), torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)
+    assert like(first, torch.empty_like(first)) is first
+    assert like(last, torch.empty_like(last)) is last
+    moved = like(first, last)
+    assert (moved.stride(), torch.equal(moved, first)) == (last.stride(), True)
+
+
+@pytest.mark.parametrize(
+    ("extent", "largest", "smallest", "expected"),
+    [(3136, 1024, 128, 512), (12544, 1024, 128, 1024), (784, 1024, 128, 128), (49, 1024, 128, 64), (196, 1024, 128, 256), (1, 256, 32, 1), (96, 256, 32, 32), (24, 256, 32, 32), (2048, 256, 32, 256)],
+)
+def test_widths_of_tiles(extent, largest, smallest, expected):
+    assert block(extent, largest=largest, smallest=smallest) == expected
