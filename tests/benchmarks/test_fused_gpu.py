@@ -1,0 +1,197 @@
+import json
+import textwrap
+
+import pytest
+import torch
+
+from benchmarks.fused.gpu import __main__ as program
+from benchmarks.fused.gpu.clock import Clock, copy_bandwidth
+from benchmarks.fused.gpu.measure import error, measure
+from benchmarks.fused.gpu.networks import GPT, ResNet, UNet
+from benchmarks.fused.gpu.operations import OPERATIONS, draw
+from benchmarks.fused.gpu.peers import COMPILED
+from benchmarks.fused.gpu.shapes import CASES, SMALL, Case
+from benchmarks.fused.gpu.steps import SMALL_NETWORKS, fuse, measure_steps
+from benchmarks.fused.gpu.table import operations_table, shortfalls, steps_table
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: f"{case.operation} {case.words}")
+def test_operations_agree_with_eager(case):
+    operation = OPERATIONS[case.operation]
+    inputs = draw(case, operation, CPU)
+    assert len(inputs.data) == operation.data
+    assert all(tensor.shape == case.shape and tensor.dtype == getattr(torch, case.dtype) for tensor in inputs.data)
+    assert all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in inputs.data if case.channels_last)
+    wide = inputs.to(torch.float64)
+    assert all(tensor.requires_grad and tensor.dtype == torch.float64 for tensor in wide.differentiated)
+    for one, other in zip(_listed(operation.eager(wide)), _listed(operation.fused(wide)), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def _listed(found):
+    return found if isinstance(found, tuple) else (found,)
+
+
+def test_every_case_has_an_operation_and_sizes_that_fit():
+    assert {case.operation for case in (*CASES, *SMALL)} == set(OPERATIONS)
+    assert len(set(CASES)) == len(CASES)
+    assert all(case.shape[1] % 32 == 0 for case in CASES if case.operation.startswith("group_norm"))
+
+
+def test_a_case_is_measured_in_every_way():
+    row = measure(Case("group_norm + silu", (1, 32, 2, 2), "tiny", dtype="float32"), Clock(CPU), backend="eager", rounds=2)
+    assert list(row["ways"]) == ["eager", "fused", COMPILED]
+    assert {name: sorted(way) for name, way in row["ways"].items()} == {key: ["both", "error", "forward"] for key in row["ways"]}
+    assert all(len(way["both"]) == len(way["forward"]) == 2 and way["error"] <= 2 for way in row["ways"].values())
+    del row["ways"]
+    assert row == {
+        "operation": "group_norm + silu", "shape": "1x32x2x2", "dtype": "float32", "where": "tiny", "bytes": 512, "passes": {"forward": 3, "both": 8},
+    }  # fmt: skip
+
+
+def test_errors_are_in_times_of_eager_or_of_rounding():
+    exact = (torch.tensor([1.0, 100.0], dtype=torch.float64),)
+    eager, worse = (torch.tensor([1.0, 100.5]),), (torch.tensor([1.0, 102.0]),)
+    assert error(worse, eager, exact) == pytest.approx(4.0)
+    assert error(eager, worse, exact) == pytest.approx(0.25)
+    exactly = (torch.tensor([1.0, 100.0]),)
+    assert error(exactly, exactly, exact) == 0
+    assert error(eager, exactly, exact) == pytest.approx(0.005 / (4 * torch.finfo(torch.float32).eps))
+
+
+def test_clock():
+    clock = Clock(CPU)
+    calls = []
+    found = clock.rounds([lambda: calls.append(1), lambda: calls.append(2)], 2, each=2)
+    assert calls == [1, 1, 2, 2, 2, 2, 1, 1]
+    assert [len(times) for times in found] == [2, 2]
+    assert copy_bandwidth(clock, 2**16) > 0
+
+
+def test_networks():
+    x = torch.randn(2, 4, 8, 8)
+    assert UNet(32, (1, 2), 1, 4, 2)(x, torch.tensor([3, 500])).shape == x.shape
+    assert ResNet((1, 1), 8, 5)(torch.randn(2, 3, 32, 32)).shape == (2, 5)
+    assert GPT(32, 2, 2, 50, 8)(torch.zeros(2, 8, dtype=torch.long)).shape == (2, 8, 50)
+    with torch.device("meta"):
+        assert sum(parameter.numel() for parameter in ResNet().parameters()) == 25_557_032
+        assert sum(parameter.numel() for parameter in GPT().parameters()) == 124_439_808
+        assert sum(parameter.numel() for parameter in UNet().parameters()) > 300_000_000
+
+
+def test_steps_with_fused_operations_give_the_same_loss():
+    found = measure_steps(SMALL_NETWORKS["diffusion U-Net"], Clock(CPU), compiled=False, rounds=1, force=True)
+    assert found["places"] == {"group_norm + silu": {"fused": 15}, "add + layer_norm": {"fused": 3}, "gelu * up": {"fused": 3}}
+    assert found["losses"]["fused"] == pytest.approx(found["losses"]["eager"], rel=1e-2)
+    assert list(found["seconds"]) == ["eager", "fused"]
+
+
+def test_places_that_are_not_faster_are_left():
+    class Alike(Clock):
+        def rounds(self, runs, number, each=3):
+            return [[1.0] * number for _ in runs]
+
+    network = SMALL_NETWORKS["ResNet-50"]
+    model, inputs = network.build(CPU).train(), network.inputs(CPU)
+    assert fuse(model, inputs, Alike(CPU)) == {}  # On a CPU there is nothing to fuse.
+    assert fuse(model, inputs, Alike(CPU), force=True) == {"batch_norm + relu": {"fused": 5}, "batch_norm + add + relu": {"fused": 2}}
+
+
+def row(operation, size, fused, eager=None, compiled=None, error=1.0, **others):
+    ways = {"eager": {"error": 1.0, "forward": [eager or 1.0], "both": [eager or 1.0]}}
+    ways["fused"] = {"error": error, "forward": [fused / 2], "both": [fused]} if fused else {"failed": "RuntimeError: no"}
+    if compiled:
+        ways["torch.compile"] = {"error": 1.0, "forward": [compiled], "both": [compiled]}
+    ways |= {name: {"error": 1.0, "forward": [time], "both": [time]} for name, time in others.items()}
+    return {
+        "operation": operation, "shape": "2x3", "dtype": "bfloat16", "where": "here", "bytes": size, "passes": {"forward": 3, "both": 8}, "ways": ways,
+    }  # fmt: skip
+
+
+ROWS = [
+    row("group_norm + silu", 128 * 2**20, 1e-3, 4e-3, 2e-3, apex=1.1e-3),
+    row("group_norm + silu", 2**20, 1e-5, 1e-5),
+    row("batch_norm + relu", 128 * 2**20, 2e-3, 1e-3, 1e-3, error=3.0),
+    row("swiglu", 2**20, None),
+]
+
+
+def test_operations_table():
+    assert operations_table(ROWS, 2e12) == textwrap.dedent("""\
+        | operation | shape | dtype | where | MiB | forward µs | both µs | forward share | both share | to eager | to compile | to others | error |
+        | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+        | group_norm + silu | 2x3 | bfloat16 | here | 128 | 500.0 | 1000.0 | 40% | 54% | 4.00 | 2.00 | apex 1.10 | 1.00 |
+        | group_norm + silu | 2x3 | bfloat16 | here | 1 | 5.0 | 10.0 | 31% | 42% | 1.00 |  |  | 1.00 |
+        | batch_norm + relu | 2x3 | bfloat16 | here | 128 | 1000.0 | 2000.0 | 20% | 27% | 0.50 | 0.50 |  | 3.00 |
+        | swiglu | 2x3 | bfloat16 | here | 1 | fails: RuntimeError: no | | | | | | | |
+
+        | operation | cases | share of bandwidth over 64 MiB | to eager | to compile |
+        | --- | --- | --- | --- | --- |
+        | group_norm + silu | 2 | 54% | 2.00 | 2.00 |
+        | batch_norm + relu | 1 | 27% | 0.50 | 0.50 |
+        | swiglu | 1 |  |  |  |
+
+        What failed:
+
+        - swiglu, 2x3, bfloat16, fused: RuntimeError: no""")
+
+
+def test_shortfalls():
+    assert shortfalls(ROWS, 2e12) == [
+        "group_norm + silu, 2x3, bfloat16: 54% of the bandwidth of a copy, wanted 80%",
+        "batch_norm + relu, 2x3, bfloat16: the error is 3.0 times that of eager",
+        "batch_norm + relu, 2x3, bfloat16: 0.50 times the speed of eager",
+        "swiglu, 2x3, bfloat16: RuntimeError: no",
+        "batch_norm + relu: 0.50 times the speed of eager in geometric mean, wanted 1.3",
+        "batch_norm + relu: 0.50 times the speed of torch.compile in geometric mean, wanted 1.0",
+    ]
+    assert shortfalls([row("group_norm + silu", 128 * 2**20, 1e-3, 4e-3, 2e-3)], 1.2e12) == []
+
+
+def test_steps_table():
+    found = {
+        "net": {
+            "words": "2 images", "places": {"batch_norm + relu": {"fused": 3, "left": 1}}, "cold": 31.4,
+            "losses": {"eager": 1.25, "fused": 1.25, "torch.compile": 1.25}, "memory": {"eager": 2**20, "fused": 2**19, "torch.compile": None},
+            "seconds": {"eager": [0.2, 0.2, 0.2], "fused": [0.1, 0.2, 0.25], "torch.compile": [0.1, 0.1, 0.1]},
+        },
+        "other": {"failed": "OutOfMemoryError: no"},
+    }  # fmt: skip
+    assert steps_table(found) == textwrap.dedent("""\
+        | network | way | ms a step | times the speed of eager | peak MiB | places fused | loss | compiling s |
+        | --- | --- | --- | --- | --- | --- | --- | --- |
+        | net, 2 images | eager | 200.0 |  | 1 |  | 1.2500 |  |
+        | net, 2 images | fused | 200.0 | 1.000 (0.800 to 2.000) | 0 | 3 of 4 batch_norm + relu | 1.2500 |  |
+        | net, 2 images | torch.compile | 100.0 | 2.000 (2.000 to 2.000) |  |  | 1.2500 | 31 |
+        | other | fails: OutOfMemoryError: no | | | | | | |""")
+
+
+def test_without_a_gpu_nothing_is_measured(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert program.main([]) == 2
+    assert capsys.readouterr().err == "there is no CUDA device here; --smoke tries the program out on a CPU\n"
+
+
+def test_the_program_runs_and_writes(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    written = tmp_path / "table.md"
+    assert program.main(["--smoke", "--backend", "none", "--rounds", "1", "--out", str(written)]) == 0
+    text, kept = written.read_text(encoding="utf-8"), json.loads(written.with_suffix(".json").read_text(encoding="utf-8"))
+    assert text.startswith("# Fused operations on a GPU\n")
+    assert text.endswith(capsys.readouterr().out)
+    assert "**Tiny shapes to try the program out: the numbers mean nothing.**" in text
+    assert [row["operation"] for row in kept["operations"]] == [case.operation for case in SMALL]
+    assert all("failed" not in way for row in kept["operations"] for way in row["ways"].values())
+    assert {name: sorted(found["seconds"]) for name, found in kept["steps"].items()} == {key: ["eager", "fused"] for key in SMALL_NETWORKS}
+    assert kept["left_out"] == []
+
+
+def test_what_there_is_no_time_for_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert program.main(["--smoke", "--seconds", "0", "--only", "G", "--rounds", "1"]) == 0
+    assert program.main(["--smoke", "--seconds", "0", "--only", "swiglu", "--no-steps"]) == 0
+    told = capsys.readouterr().out
+    assert "There was no time left for:\n\n- GPT-2\n" in told
+    assert "There was no time left for:\n\n- swiglu, 2x3x16\n" in told
