@@ -85,5 +85,5 @@ def _unmeasured(report: Optimization) -> Iterator[Problem]:
     """That nothing could be measured, where there was something to measure."""
     reasons = [row.reason for row in report.replacements]
     if reasons and all(row.verdict == "not measured" for row in report.replacements):
-        hint = "try again when it is idle, or say --accept-busy" if any("is busy" in reason for reason in reasons) else None
+        hint = "try again when it is idle, or say --allow-busy" if any("is busy" in reason for reason in reasons) else None
         yield Problem(target=report.target, message=f"nothing could be measured: {reasons[0]}", hint=hint)

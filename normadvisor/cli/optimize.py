@@ -26,7 +26,7 @@ def optimize_command(  # noqa: PLR0913 - one parameter per flag; all are read by
     compile: p.Compile = False,  # noqa: A002 - the name of the flag
     budget: p.Budget = None,
     threads: p.Threads = None,
-    accept_busy: p.AcceptBusy = False,
+    allow_busy: p.AllowBusy = False,
     no_cache: p.NoCache = False,
     seed: Seed = None,
     save: p.Save = None,

@@ -30,8 +30,8 @@ Save = Annotated[
 Report = Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write the report: .md, .html or .json.")]
 Threads = Annotated[str | None, typer.Option(metavar="N", help="Threads that the model is measured with; one per core by default.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure everything anew, and keep nothing.")]
-AcceptBusy = Annotated[
-    bool, typer.Option("--accept-busy", help="Measure although other processes compute as well; else that is waited for, then given up.")
+AllowBusy = Annotated[
+    bool, typer.Option("--allow-busy", help="Measure although other processes compute as well; else that is waited for, then given up.")
 ]
 Only = Annotated[
     list[str] | None, typer.Option("--only", metavar="RULES", help="Rules whose replacements are tried: NA701, NA706 ...; else all.")
@@ -54,7 +54,7 @@ def optimize_options(given: Mapping[str, Any]) -> OptimizeOptions:
     """
     found: dict[str, Any] = {
         "mode": o.choice("--for", given["mode"], MODES), "compile": given["compile"], "cache": not given["no_cache"],
-        "channels_last": o.choice("--channels-last", given["channels_last"], CHANNELS_LAST), "accept_busy": given["accept_busy"],
+        "channels_last": o.choice("--channels-last", given["channels_last"], CHANNELS_LAST), "allow_busy": given["allow_busy"],
         "rules": o.words_of(given["only"]),
     }  # fmt: skip
     if given["device"] is not None:

@@ -85,8 +85,10 @@ def optimize_model(
     seconds = _BUDGET if options.budget is None else options.budget
     work = _Work(
         subject=subject, options=options, base=base, setting=setting, told=told,
-        selection=_selection(base, setting, options, Measurer.of(setting, cache, seconds=seconds, tolerant=options.accept_busy)),
+        selection=_selection(base, setting, options, Measurer.of(setting, cache, seconds=seconds, tolerant=options.allow_busy)),
     )  # fmt: skip
+    told("seeing whether the machine is idle", 0, len(STAGES))
+    work.selection.measurer.look()
     try:
         model = work.searched()
         return work.finished(model)
@@ -204,8 +206,8 @@ class _Work:
         return f"cpu ({name}, {torch.get_num_threads()} threads)" if device.type == "cpu" else f"{device.type} ({name})"
 
     def _remarks(self) -> Iterable[str]:
-        if self.options.accept_busy:
-            yield "measured although the machine may have been busy with other things, as was asked for"
+        if self.options.allow_busy:
+            yield "measured although the machine may have been busy with other things, as was asked for: spreads are wider than they need be"
         if self.options.mode == "training":
             yield "a pass is forward and backward; the optimizer's step is not in it"
 

@@ -65,7 +65,7 @@ class OptimizeOptions:
     seed: int = 0
     cache: bool = True
     """Whether what was measured on this machine before is used again."""
-    accept_busy: bool = False
+    allow_busy: bool = False
     """Whether to measure although other processes compute as well: ratios are paired, but their spread grows."""
     threads: int | None = None
 

@@ -16,7 +16,7 @@ from report_strategies import findings, reports, text
 
 from normadvisor.report import RenderOptions, format_names, render
 from normadvisor.report.clean import one_line
-from normadvisor.report.formats.markdown_format import _QUOTED, _code, _prose, _text
+from normadvisor.report.formats.markdown_format import _QUOTED, _prose, code_span, plain_text
 from normadvisor.types import Report, Severity
 
 OPTIONS = RenderOptions(root=Path("/project"), statistics=True, debug=True)
@@ -94,8 +94,8 @@ def shown(markdown: str) -> str:
 @settings(max_examples=500)
 def test_markdown_text_is_shown_as_it_is(words):
     if one_line(words):
-        assert shown(_text(words)) == one_line(words)
-        assert shown(f"Then {_text(words)}") == f"Then {one_line(words)}"
+        assert shown(plain_text(words)) == one_line(words)
+        assert shown(f"Then {plain_text(words)}") == f"Then {one_line(words)}"
 
 
 @given(text)
@@ -114,7 +114,7 @@ def test_markdown_prose():
 @settings(max_examples=300)
 def test_markdown_code_is_shown_as_it_is(words):
     if one_line(words):
-        assert shown(_code(words)) == one_line(words).replace("|", "\u2223")
+        assert shown(code_span(words)) == one_line(words).replace("|", "\u2223")
 
 
 @given(st.lists(findings(), min_size=1, max_size=4))

@@ -18,7 +18,7 @@ from normadvisor.optimization.measuring.cache import RatioCache
 from normadvisor.optimization.measuring.clock import clock_for
 from normadvisor.optimization.measuring.memory import peak_bytes
 from normadvisor.optimization.measuring.paired import Effort, paired
-from normadvisor.optimization.measuring.refusal import NotMeasured
+from normadvisor.optimization.measuring.refusal import Busy, NotMeasured
 from normadvisor.optimization.measuring.running import kernel_runs, model_run
 from normadvisor.rewrite.proof.words import told
 
@@ -38,6 +38,10 @@ _MODEL = 20.0
 """Seconds for one comparison of whole models, at most."""
 _SHARE = 0.25
 """Of the time that is left: what one comparison of whole models may take, or all places of one pattern."""
+_PATIENCE = 10.0
+"""Seconds that a busy machine is waited for, in all."""
+_NAP = 0.5
+"""Seconds over which it is seen what others compute."""
 _FEWEST = 0.3
 """Seconds that a comparison gets where the budget is spent: enough for some pairs of a small model."""
 
@@ -58,8 +62,10 @@ class Measurer:
     """For all measurements together; where it is spent, the fewest pairs are taken."""
     tolerant: bool = False
     """Whether a busy machine is measured on all the same."""
+    busy: str = ""
+    """Why nothing is measured at the moment; empty where the machine was idle when it was last looked at."""
     _begin: float = field(default_factory=time.monotonic)
-    _gpu: str | None = None
+    _waited: float = 0.0
 
     @classmethod
     def of(cls, setting: Setting, cache: RatioCache, *, seconds: float, tolerant: bool = False) -> Measurer:
@@ -71,12 +77,21 @@ class Measurer:
         """Seconds of the budget."""
         return max(0.0, self.seconds - (time.monotonic() - self._begin))
 
-    @property
-    def gpu(self) -> str:
-        """Why the GPU is too busy to measure on; empty where it is not. Asked for once."""
-        if self._gpu is None:
-            self._gpu = "" if self.tolerant else busy_gpu(self.setting.device)
-        return self._gpu
+    def look(self) -> None:
+        """See whether the machine is idle, and wait a little where it is not; for all measurements together no longer than ten seconds."""
+        while not self.tolerant:
+            self.busy = busy_gpu(self.setting.device) or self._foreign()
+            if not self.busy or self._waited >= _PATIENCE:
+                return
+            time.sleep(_NAP)
+            self._waited += 2 * _NAP
+
+    def _foreign(self) -> str:
+        """What others compute while this process does nothing, where it is too much."""
+        mark = self.watch.mark()
+        time.sleep(_NAP)
+        foreign = self.watch.foreign(mark)
+        return self.watch.words(foreign) if foreign > self.watch.allowed else ""
 
     def kernel(self, candidate: Candidate, others: int = 1) -> Ratio:
         """The operations of one place alone, before and after; from the cache where they were measured before.
@@ -130,11 +145,18 @@ class Measurer:
         return json.dumps(parts)
 
     def _paired(self, before: Callable[[], Any], after: Callable[[], Any], *, seconds: float, alone: bool) -> Ratio:
-        if self.gpu:
-            raise NotMeasured(self.gpu)
-        effort = Effort(seconds=seconds, tolerant=self.tolerant)
-        clock = clock_for(self.setting.device, alone=alone)
-        return _guarded(lambda: paired(before, after, clock, self.watch, effort))
+        if self.busy:
+            self.look()
+        if self.busy:
+            raise Busy(self.busy)
+        effort = Effort(seconds=seconds, patience=max(0.0, _PATIENCE - self._waited), tolerant=self.tolerant)
+        clock, begin = clock_for(self.setting.device, alone=alone), time.monotonic()
+        try:
+            return _guarded(lambda: paired(before, after, clock, self.watch, effort))
+        except Busy as refusal:
+            self.busy = refusal.reason
+            self._waited += max(0.0, time.monotonic() - begin - seconds)
+            raise
 
 
 def _guarded(run: Callable[[], T]) -> T:

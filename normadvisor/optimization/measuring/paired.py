@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from normadvisor.optimization.measuring.busy import Watch
 from normadvisor.optimization.measuring.clock import Clock
-from normadvisor.optimization.measuring.refusal import NotMeasured
+from normadvisor.optimization.measuring.refusal import Busy, NotMeasured
 from normadvisor.types.optimization import Ratio
 
 __all__ = ["Effort", "joined", "paired"]
@@ -34,6 +34,8 @@ class Effort:
     """Pairs without which there are no quartiles worth the name."""
     sample: float = 0.01
     """Seconds that a sample lasts at least: calls are repeated, so that the clock's own steps do not count."""
+    patience: float = 10.0
+    """Seconds beyond :attr:`seconds` that a busy machine is waited for."""
     tolerant: bool = False
     """Whether a machine that is busy with other things is measured on all the same."""
     decisive: float = 1.03
@@ -42,8 +44,6 @@ class Effort:
 
 _WARM = 3
 """Calls before anything is timed: the first allocates, chooses algorithms and fills caches."""
-_PATIENCE = 3.0
-"""How many times :attr:`Effort.seconds` a busy machine is waited for."""
 _WINDOW = 0.3
 """Seconds after which it is asked what others computed: the counters of the system move in steps of 10 ms a core."""
 _SPREAD = 0.25
@@ -64,7 +64,8 @@ def paired(before: Run, after: Run, clock: Clock, watch: Watch, effort: Effort |
         effort: how much to do.
 
     Raises:
-        NotMeasured: the machine is busy, or the times vary too much to say anything.
+        Busy: other processes compute too much.
+        NotMeasured: the times vary too much to say anything.
         Exception: whatever the calls raise.
 
     """
@@ -75,8 +76,9 @@ def paired(before: Run, after: Run, clock: Clock, watch: Watch, effort: Effort |
         rounds.warm_up()
         while not rounds.enough(time.monotonic() - begin):
             rounds.window(watch)
-            if len(rounds.ratios) < effort.least and time.monotonic() - begin > _PATIENCE * effort.seconds + rounds.longest * effort.least:
-                raise NotMeasured(watch.words(rounds.foreign))
+            longest = effort.seconds + effort.patience + rounds.longest * effort.least
+            if len(rounds.ratios) < effort.least and time.monotonic() - begin > longest:
+                raise Busy(watch.words(rounds.foreign))
     found = rounds.ratio()
     if (found.high - found.low) > _SPREAD * found.median and found.low < effort.decisive <= found.high and not effort.tolerant:
         raise NotMeasured(f"times vary too much: half of the ratios lie between {found.low:.2f} and {found.high:.2f}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from normadvisor.errors import NormAdvisorError
 
-__all__ = ["NotMeasured"]
+__all__ = ["Busy", "NotMeasured"]
 
 
 class NotMeasured(NormAdvisorError):  # noqa: N818 - it says what is the case
@@ -19,3 +19,7 @@ class NotMeasured(NormAdvisorError):  # noqa: N818 - it says what is the case
     def reason(self) -> str:
         """The sentence."""
         return self.message
+
+
+class Busy(NotMeasured):
+    """The machine computes too much for others."""

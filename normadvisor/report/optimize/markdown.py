@@ -41,7 +41,7 @@ def _table(sheet: Sheet) -> Iterator[str]:
     yield "| --- | --- | --- |" + " ---: |" * (len(COLUMNS) - 1) + " --- |"
     for row in sheet.rows:
         numbers = " | ".join(map(plain_text, row.cells[:-1]))
-        reason = "" if row.kept and row.meaning.startswith("equal") else f": {plain_text(row.meaning)}"
+        reason = "" if row.plain else f": {plain_text(row.meaning)}"
         verdict = f"**{plain_text(row.verdict)}**" if row.kept else plain_text(row.verdict)
         yield f"| {plain_text(row.rule)} | {plain_text(row.what)} | {code_span(row.where)} | {numbers} | {verdict}{reason} |"
 

@@ -62,6 +62,11 @@ class Row:
     proof: str
 
     @property
+    def plain(self) -> bool:
+        """Whether the verdict says everything."""
+        return not self.meaning or (self.kept and self.meaning == VERDICTS["kept"])
+
+    @property
     def cells(self) -> tuple[str, ...]:
         """In the order of :data:`COLUMNS`."""
         return self.alone, self.whole, self.memory, self.error, self.verdict
@@ -109,6 +114,7 @@ class Sheet:
 def sheet_of(found: Optimization) -> Sheet:
     """What came of a model, in words."""
     kept = found.kept
+    common = _common(found.replacements)
     ratios = [ratio for row in found.replacements for ratio in (row.kernel, row.end_to_end) if ratio is not None]
     scale = _Scale.of(ratios)
     inputs = f"inputs {found.inputs}" if found.inputs else ""
@@ -118,7 +124,7 @@ def sheet_of(found: Optimization) -> Sheet:
         gained=found.end_to_end is not None and found.end_to_end.median > 1,
         headline=_headline(found),
         detail=_detail(found) if kept else "",
-        rows=tuple(_row(row, scale) for row in found.replacements),
+        rows=tuple(_row(row, scale, common=bool(common)) for row in found.replacements),
         left=tuple(LeftRow(one_line(each.rule), listed(each.modules), one_line(each.reason)) for each in found.left),
         variants=tuple(map(_variant, found.variants)),
         keys=_keys(found),
@@ -145,9 +151,15 @@ def _nothing(rows: Sequence[Replacement]) -> str:
     """Why nothing was kept."""
     if not rows:
         return "There is nothing to replace."
-    if all(row.verdict == "not measured" for row in rows):
-        return "Nothing could be measured, so nothing was kept."
+    if _common(rows):
+        return f"Nothing could be measured, so nothing was kept: {one_line(_common(rows))}."
     return f"Nothing was kept of {counted(len(rows), 'replacement')}."
+
+
+def _common(rows: Sequence[Replacement]) -> str:
+    """The one reason for which nothing could be measured; empty where there are several, or something was."""
+    reasons = {row.reason.partition(":")[0] if row.verdict == "not measured" else "" for row in rows}
+    return rows[0].reason if len(reasons) == 1 and "" not in reasons else ""
 
 
 def _detail(found: Optimization) -> str:
@@ -165,13 +177,13 @@ def _detail(found: Optimization) -> str:
     return "; ".join(words)
 
 
-def _row(row: Replacement, scale: _Scale) -> Row:
+def _row(row: Replacement, scale: _Scale, *, common: bool) -> Row:
     places = len(row.modules)
     count = f"{places} x " if places > 1 else ""
     where = _where(row.modules)
     if row.left_out:
         where += f"; without {listed(row.left_out)}, slower at their shapes"
-    meaning = VERDICTS.get(row.verdict, "") if not row.reason else row.reason
+    meaning = "" if common else row.reason or VERDICTS.get(row.verdict, "")
     return Row(
         rule=one_line(row.rule), what=f"{count}{one_line(row.pattern)} -> {one_line(row.replacement)}", where=where,
         alone=_times(row.kernel), whole=_times(row.end_to_end), spread=", ".join(_spreads(row)),

@@ -70,7 +70,7 @@ def _table(rows: Sequence[Row], paper: Paper) -> Iterator[Text]:
         else:
             yield from paper.wrapped(Text(f"{head}{row.what}", style="bold" if row.kept else ""))
             yield _colored(Text(" " * (_INDENT + name) + numbers_line), row)
-        words = row.where + ("" if row.kept and row.meaning.startswith("equal") else f": {row.meaning}")
+        words = row.where + ("" if row.plain else f": {row.meaning}")
         for text in (words, row.spread):
             if text:
                 yield from paper.wrapped(Text(text, style=style or "dim"), _INDENT)

@@ -100,7 +100,7 @@ def test_short_calls_are_repeated():
 
 def test_a_busy_machine_is_waited_for_and_then_given_up():
     with pytest.raises(NotMeasured) as refusal:
-        paired(before, after, Clock(before=steady(0.02), after=steady(0.01)), busy(2.5), Effort(seconds=0.01))
+        paired(before, after, Clock(before=steady(0.02), after=steady(0.01)), busy(2.5), Effort(seconds=0.01, patience=0.05))
     assert refusal.value.reason == "the machine is busy: other processes use 2.5 of its 4 cores"
 
 
