@@ -66,7 +66,7 @@ def _gpt2(device: torch.device) -> nn.Module:
         from transformers import GPT2Config, GPT2LMHeadModel  # noqa: PLC0415 - only where it is installed
     except ImportError:
         return GPT().to(device)
-    model: nn.Module = GPT2LMHeadModel(GPT2Config(use_cache=False)).to(device)
+    model: nn.Module = GPT2LMHeadModel(GPT2Config(use_cache=False, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)).to(device)
     return model
 
 
