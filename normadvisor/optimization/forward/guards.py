@@ -90,7 +90,7 @@ class Guards:
         elif value != value:  # noqa: PLR0124 -- only nan differs from itself
             self.add(f"{place} != {place}")
         elif isinstance(value, _ATOMS) and type(value) in _ATOMS:
-            self.add(f"{place}.__class__ is {type(value).__name__} and {place} == {written(value)}")
+            self.add(f"type({place}) is {type(value).__name__} and {place} == {written(value)}")
         else:
             self.add(f"{place} == {written(value)}")
 

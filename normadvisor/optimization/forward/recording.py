@@ -12,6 +12,7 @@ from torch import nn
 
 from normadvisor.graph.canonical import module_op
 from normadvisor.graph.frames import Frames, is_user_file
+from normadvisor.graph.light import without_compiler
 from normadvisor.graph.values import swapped, tensors_in
 from normadvisor.optimization.forward.local import LocalGraph, Untraced
 from normadvisor.optimization.forward.patches import patched
@@ -109,7 +110,7 @@ def _traced(name: str, call: Call, frames: Frames) -> LocalGraph | Untraced:
     module = call.module
     tracer = Tracer(call, frames)
     try:
-        with torch.set_grad_enabled(call.grad), patched(tracer):
+        with torch.set_grad_enabled(call.grad), without_compiler(), patched(tracer):
             graph = tracer.trace()
     except NotTraceable as error:
         return Untraced(name, f"{_place(error)}{error}")

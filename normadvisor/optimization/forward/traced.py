@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dis
 import operator
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +55,8 @@ class Traced:
         return self._tracer.refuse("calls an object that was computed")
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([self[index] for index in range(len(self))])
+        count = len(self._value) if isinstance(self._value, torch.Tensor) and _is_unpacked(len(self._value)) else len(self)
+        return iter([self[index] for index in range(count)])
 
     def __len__(self) -> int:
         return self._tracer.length(self)
@@ -88,6 +91,13 @@ class Traced:
                 return tracer.refuse(f"uses {name} of a property of tensors")
             return tracer.call("call_method", name, args, kwargs or {})
         return tracer.call("call_function", func, args, kwargs or {})
+
+
+def _is_unpacked(count: int) -> bool:
+    """Whether the caller of ``__iter__`` writes ``a, b = value``, which takes that many values and no others."""
+    frame = sys._getframe(2)  # noqa: SLF001 -- the documented way to look at the caller
+    instruction = next((each for each in dis.get_instructions(frame.f_code) if each.offset == frame.f_lasti), None)
+    return instruction is not None and instruction.opname == "UNPACK_SEQUENCE" and instruction.argval == count
 
 
 def _tracers(value: Any) -> Iterator[Tracer]:

@@ -133,16 +133,16 @@ class Tracer:
             self.guards.constant(place, value)
             return value
         if type(value) in {tuple, list}:
-            self.guards.add(f"{place}.__class__ is {type(value).__name__} and len({place}) == {len(value)}")
+            self.guards.add(f"type({place}) is {type(value).__name__} and len({place}) == {len(value)}")
             return type(value)(self._taken_in(item, f"{place}[{index}]", f"{name}_{index}") for index, item in enumerate(value))
         if type(value) is dict and all(isinstance(key, str) for key in value):
-            self.guards.add(f"{place}.__class__ is dict and {place}.keys() == {_set(value)}" if value else f"{place} == {{}}")
+            self.guards.add(f"type({place}) is dict and {place}.keys() == {_set(value)}" if value else f"{place} == {{}}")
             return {key: self._taken_in(item, f"{place}[{key!r}]", f"{name}_{key}") for key, item in value.items()}
         if isinstance(value, (type, nn.Module)) or callable(value):
             self.guards.add(f"{place} is {self.guards.name(value)}")
             return value
         cls = value.cls if isinstance(value, Opaque) else type(value)
-        self.guards.add(f"{place}.__class__ is {self.guards.name(cls)}")
+        self.guards.add(f"isinstance({place}, {self.guards.name(cls)})")
         return self._placeholder(value, place, name)
 
     def _placeholder(self, value: Any, place: str, name: str) -> Traced:
@@ -221,6 +221,8 @@ class Tracer:
         path = self._paths.get(id(module))
         if path is None or module is self.module:
             self.refuse(f"calls a {type(module).__name__} that is no part of it")
+        if isinstance(module, torch.jit.ScriptModule):
+            self.refuse(f"calls {path}, which is scripted")
         ran, value = next(self._children, (None, None))
         if ran is not module:
             self.refuse(f"calls {path} otherwise than it did before")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import fx, nn
 
+from normadvisor.graph.canonical import function_op
 from normadvisor.graph.written import Written, written_in
 from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
 from normadvisor.optimization.forward import LocalGraph, Untraced, find, install, local_graphs, replace
@@ -43,6 +44,8 @@ def find_upgrades(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iter
             else:
                 groups[written.op, told(written)].append(written)
             told_of.add(local.name)
+        if any(_calls_norm(node) for node in local.graph.nodes):
+            told_of.add(local.name)  # it calls the function already, whatever else it does
         for places in groups.values():
             yield _candidate(local, places, setting)
     yield from _left(model, graph, untraced, told_of)
@@ -87,6 +90,10 @@ def _unchangeable(module: nn.Module) -> str:
     if module._compiled_call_impl is not None:  # noqa: SLF001 -- nn.Module has no public word for it
         return "it is compiled; change the model before it is compiled"
     return ""
+
+
+def _calls_norm(node: fx.Node) -> bool:
+    return node.op == "call_function" and function_op(node.target)[0] in _NORMS
 
 
 def _left(model: nn.Module, graph: ModelGraph, untraced: list[Untraced], told_of: set[str]) -> Iterator[Refused]:
