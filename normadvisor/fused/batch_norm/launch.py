@@ -33,7 +33,7 @@ _VECTOR_BYTES = 16
 
 _BYTES = {"statistics": 8192, "apply": 8192, "gradients": 4096, "input_gradient": 4096}
 """Bytes of one tensor that a program holds at a time: with four warps two to four loads of 16 bytes for each thread, without spilling."""
-_NARROW = {"statistics": 2048, "apply": 1024, "gradients": 1024, "input_gradient": 1024}
+_NARROW = 1024
 """Entries instead, where rows are not aligned to 16 bytes: a thread then holds entries of several rows, and their parameters."""
 
 
@@ -43,7 +43,7 @@ def _table() -> dict[str, Launch]:
         for order in _ORDERS.values():
             for size in (2, 4, 8):
                 table[f"{kernel}.{order}.{size}"] = Launch(tile=held // size, num_warps=4, programs=8)
-                table[f"{kernel}.{order}.{size}.narrow"] = Launch(tile=min(_NARROW[kernel], held // size), num_warps=4, programs=8)
+                table[f"{kernel}.{order}.{size}.narrow"] = Launch(tile=min(_NARROW, held // size), num_warps=4, programs=8)
     return table
 
 

@@ -42,13 +42,18 @@ def test_any_shape_in_any_order(draw, compare, canary, shape, order, training):
     assert {found["y"].stride(), found["dx"].stride()} == {batch.x.stride()}
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("act", ACTIVATIONS)
-def test_any_activation_in_any_dtype(draw, compare, dtype, act):
-    number = ACTIVATIONS.index(act)
-    for residual, training in itertools.product((False, True), (False, True)):
-        order = ("first", "last")[(number + residual + training) % 2]
-        compare(draw((3, 5, 6, 4), order=order, dtype=dtype, act=act, residual=residual, training=training))
+def test_any_activation(draw, compare, dtype, act):
+    order = ("first", "last")[ACTIVATIONS.index(act) % 2]
+    compare(draw((3, 5, 6, 4), order=order, dtype=dtype, act=act, residual=True, training=True))
+    compare(draw((3, 5, 6, 4), order=order, dtype=dtype, act=act, residual=False, training=False))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_any_dtype(draw, compare, dtype):
+    for order, residual, training in itertools.product(("first", "last"), (False, True), (False, True)):
+        compare(draw((3, 5, 6, 4), order=order, dtype=dtype, act="leaky_relu" if residual else "gelu", residual=residual, training=training))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)

@@ -1,0 +1,80 @@
+"""All kernels, compiled for GPUs that need not be there, in the sizes in which layers of a ResNet would launch them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from normadvisor.fused.batch_norm import launch
+from normadvisor.fused.batch_norm.layout import dense, layout_of
+
+pytest.importorskip("triton", reason="Triton is not installed: kernels were NOT compiled")
+
+TYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64"}
+LIKE_X = ("x_ptr", "y_ptr", "residual_ptr", "dy_ptr", "dz_ptr", "dx_ptr")
+TARGETS = [(90, torch.float32), (90, torch.float16), (90, torch.bfloat16), (90, torch.float64), (80, torch.bfloat16), (100, torch.bfloat16)]
+ALIGNED, NARROW = (32, 256, 56, 56), (32, 509, 7, 7)
+
+
+def signature(kernel, dtype, constants):
+    wide = "fp64" if dtype == torch.float64 else "fp32"
+    types = {}
+    for name in kernel.arg_names:
+        if name in constants:
+            continue
+        if name.endswith("_ptr"):
+            types[name] = "*i64" if name == "batches_ptr" else f"*{TYPES[dtype] if name in LIKE_X else wide}"
+        else:
+            types[name] = "fp32" if name.startswith("momentum") else "i32"
+    return types
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "shape"),
+    [*((*target, ALIGNED) for target in TARGETS), (90, torch.float32, NARROW), (90, torch.bfloat16, NARROW), (100, torch.bfloat16, NARROW)],
+    ids=lambda value: str(value).removeprefix("torch."),
+)
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_nothing_spills(compile_ahead, capability, dtype, order, shape):
+    from normadvisor.fused.batch_norm import kernels
+
+    x = dense(torch.empty(shape, dtype=dtype, device="meta"))
+    if order == "last":
+        x = x.to(memory_format=torch.channels_last)
+    layout = layout_of(x)
+    end = {"EPS": 1e-5, "SLOPE": 0.01, "ACT": "gelu"}
+    sums, (passed, steps, _) = launch._reduction("gradients", x, layout), launch._pass("input_gradient", x, layout)
+    seen, (applied, first_steps, _) = launch._reduction("statistics", x, layout), launch._pass("apply", x, layout)
+    kept = {"mean_ptr": None, "var_ptr": None, "running_mean_ptr": None, "running_var_ptr": None, "batches_ptr": None}
+    given = {"sums_ptr": None, "dweight_ptr": None, "dbias_ptr": None}
+    jobs = [
+        (kernels.statistics_kernel, seen, {"SPLIT": True, **kept}),
+        (kernels.statistics_kernel, seen, {"SPLIT": False, "partial_ptr": None, "batches_ptr": None}),
+        (kernels.apply_kernel, applied, {"STEPS": first_steps, **end}),
+        (kernels.gradients_kernel, sums, {"SPLIT": True, "dx_ptr": None, **given, **end}),
+        (kernels.input_gradient_kernel, passed, {"STEPS": steps, "dz_ptr": None, **end}),
+    ]
+
+    spills = {}
+    for kernel, tiling, more in jobs:
+        constants = {**launch._constants(x, layout, tiling), **more}
+        types = signature(kernel, dtype, constants)
+        aligned = tuple(name for name in types if name.endswith("_ptr"))
+        built = compile_ahead(
+            kernel, types, constants, capability=capability, num_warps=tiling.parameters.num_warps, num_stages=tiling.parameters.num_stages, aligned=aligned
+        )
+        spills[kernel.__name__, built.registers] = built.spills
+
+    assert {name: spilled for name, spilled in spills.items() if spilled} == {}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("splits", [2, 256])
+def test_nothing_spills_where_splits_are_combined(compile_ahead, dtype, splits):
+    from normadvisor.fused.batch_norm import kernels
+
+    spills = []
+    for kernel in (kernels.combine_statistics_kernel, kernels.combine_gradients_kernel):
+        constants = {"BLOCK_SPLITS": splits, "BLOCK_CHANNELS": launch._COMBINED_CHANNELS}
+        spills.append(compile_ahead(kernel, signature(kernel, dtype, constants), constants).spills)
+    assert spills == [0, 0]
