@@ -138,6 +138,7 @@ class _Sample:
         rows = [1 if axis in axes else size for axis, size in enumerate(shape)]
         low, high = scales
         factors = 10 ** (torch.rand(rows, generator=generator, dtype=torch.float64) * (high - low) + low)
+        factors.view(-1)[0] = 10**low
         self.x = (torch.randn(shape, generator=generator, dtype=torch.float64) + 0.3) * factors
         self.given: dict[fx.Node, torch.Tensor] = {}
         for node in span.parameters:
