@@ -18,6 +18,14 @@ def _sigmoid(z):
 
 
 @triton.jit
+def _sigmoid_and_rest(z):
+    # sigmoid(z) and 1 - sigmoid(z), which would cancel for large z; from one exponential that cannot overflow.
+    e = tl.exp(-tl.abs(z))
+    r = 1.0 / (1.0 + e)
+    return tl.where(z < 0.0, e * r, r), tl.where(z < 0.0, r, e * r)
+
+
+@triton.jit
 def _gelu_tanh_argument(z):
     # tanh(u) = 2 sigmoid(2u) - 1, so gelu_tanh(z) = z sigmoid(2u) with 2u = 2 sqrt(2/pi) (z + 0.044715 z^3).
     return 1.5957691216057308 * z * (1.0 + 0.044715 * z * z)
@@ -63,16 +71,16 @@ def activation_derivative(z, slope, ACT: tl.constexpr):
     elif ACT == "relu6":
         d = tl.where(z <= 0.0, 0.0, tl.where(z >= 6.0, 0.0, 1.0))
     elif ACT == "leaky_relu":
-        d = tl.where(z > 0.0, 1.0, slope)
+        d = tl.where(z > 0.0, tl.full(z.shape, 1.0, z.dtype), slope)
     elif ACT == "silu":
-        s = _sigmoid(z)
-        d = s * (1.0 + z * (1.0 - s))
+        s, rest = _sigmoid_and_rest(z)
+        d = s * (1.0 + z * rest)
     elif ACT == "gelu":
         # 0.3989... = 1 / sqrt(2 pi)
         d = 0.5 * (1.0 + tl.erf(z * 0.7071067811865476)) + z * 0.3989422804014327 * tl.exp(-0.5 * z * z)
     elif ACT == "gelu_tanh":
-        s = _sigmoid(_gelu_tanh_argument(z))
-        d = s * (1.0 + z * (1.0 - s) * 1.5957691216057308 * (1.0 + 0.134145 * z * z))
+        s, rest = _sigmoid_and_rest(_gelu_tanh_argument(z))
+        d = s * (1.0 + z * rest * 1.5957691216057308 * (1.0 + 0.134145 * z * z))
     elif ACT == "hardswish":
         d = tl.where(z <= -3.0, 0.0, tl.where(z >= 3.0, 1.0, z * (1.0 / 3.0) + 0.5))
     elif ACT == "mish":

@@ -143,8 +143,8 @@ def grouped_forward(
 def split_place(C, S, chunks, tiles, CHANNELS_LAST: tl.constexpr, REVERSED: tl.constexpr, BC: tl.constexpr, BS: tl.constexpr):
     """Give sample, first channel and chunk of a program, its first element and position, its tiles, and the strides of a tile.
 
-    Neighbouring programs take neighbouring memory. A kernel that reads what another has just read goes backwards, ``REVERSED``: the L2 cache
-    holds what was read last.
+    Neighbouring programs take neighbouring memory. A kernel that reads what another has just read goes backwards, ``REVERSED``: the L2
+    cache holds what was read last.
     """
     program = tl.program_id(0)
     if REVERSED:

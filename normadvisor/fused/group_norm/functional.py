@@ -61,14 +61,19 @@ def group_norm_act(
     """
     check_activation(act)
     if group_norm_supported(input, weight, bias) or not _fits(input, num_groups, weight, bias):
-        normed = F.group_norm(input, num_groups, weight, bias, eps)
-        # Backward of these reads their output, so that nothing is lost in place; without gradients nothing ever is.
-        return activation(act, normed, negative_slope, inplace=act in {"relu", "relu6"} or not normed.requires_grad)
+        return _in_torch(F.group_norm(input, num_groups, weight, bias, eps), act, negative_slope)
     # Imported late: it registers operations, and most who import this package have no GPU.
     from normadvisor.fused.group_norm.ops import run  # noqa: PLC0415
 
     widened = input.device.type == "cuda" and torch.is_autocast_enabled("cuda") and input.dtype != torch.float64
     return run(input, num_groups, weight, bias, eps, act, negative_slope, torch.float32 if widened else None)
+
+
+def _in_torch(normed: Tensor, act: str, slope: float) -> Tensor:
+    # Backward of these two reads their output, so that nothing is lost in place; without gradients nothing ever is. What torch.jit traces
+    # is run with and without gradients and has to be the same both times.
+    tracing = torch._C._get_tracing_state() is not None  # noqa: SLF001 (what torch.jit.is_tracing asks)
+    return activation(act, normed, slope, inplace=act in {"relu", "relu6"} or not (normed.requires_grad or tracing))
 
 
 def _fits(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None) -> bool:

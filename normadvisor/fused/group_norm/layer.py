@@ -41,6 +41,7 @@ class FusedGroupNormAct(nn.GroupNorm):
         affine: whether there are a weight and a bias, (C) each.
         device: of the parameters.
         dtype: of the parameters.
+        bias: whether there is a bias beside the weight.
         act: one of :data:`normadvisor.fused.ACTIVATIONS`.
         negative_slope: of ``leaky_relu``.
 
@@ -54,14 +55,17 @@ class FusedGroupNormAct(nn.GroupNorm):
         num_groups: int,
         num_channels: int,
         eps: float = 1e-5,
-        affine: bool = True,  # noqa: FBT001, FBT002 (as torch.nn.GroupNorm)
+        affine: bool = True,  # noqa: FBT002 (as torch.nn.GroupNorm)
         device: Any = None,
         dtype: Any = None,
         *,
+        bias: bool = True,
         act: str = "none",
         negative_slope: float = DEFAULT_SLOPE,
     ) -> None:
         super().__init__(num_groups, num_channels, eps, affine, device, dtype)
+        if not bias:
+            self.register_parameter("bias", None)  # Older versions of torch do not have the argument.
         self.act = check_activation(act)
         self.negative_slope = negative_slope
 

@@ -11,7 +11,7 @@ multiprocessor:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, gcd
 
 from normadvisor.fused.common.launch import Launch, launch, register_launches
@@ -42,8 +42,8 @@ _RUN = 64
 """Neighbouring bytes that a tile of channels-last groups should have: fewer cost more instructions than they are worth."""
 _WASTE = 1.15
 """Share of lanes, in times of the positions, up to which a longer tile is taken without looking for one that fits better."""
-_NARROWEST = 256
-"""Shortest run of positions that a tile is cut to for a better fit: a warp of 32 threads that load 8 elements each."""
+_NARROWEST = 128
+"""Shortest run of positions that a tile is cut to for a better fit: still several lines of 128 bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,20 @@ def plan(shape: Shape, *, backward: bool = False) -> Grouped | None:
 
     """
     suffix = "_backward" if backward else ""
-    return _whole(shape, launch(f"group_norm.whole{suffix}")) or _streamed(shape, launch(f"group_norm.streamed{suffix}"), 1 + backward)
+    whole = _parameters(f"whole{suffix}", shape)
+    if shape.itemsize == _DOUBLE:
+        whole = replace(whole, limit=whole.limit // 2)
+    return _whole(shape, whole) or _streamed(shape, _parameters(f"streamed{suffix}", shape), 1 + backward)
+
+
+def _parameters(name: str, shape: Shape) -> Launch:
+    """Launch parameters of a regime; float64 takes two registers, so that half of a tile fits."""
+    found = launch(f"group_norm.{name}")
+    return replace(found, tile=max(1, found.tile // 2)) if shape.itemsize == _DOUBLE else found
+
+
+_DOUBLE = 8
+"""Bytes of a float64."""
 
 
 def _whole(shape: Shape, parameters: Launch) -> Grouped | None:
@@ -164,7 +177,7 @@ def split(shape: Shape, name: str) -> Split:
         name: regime: ``statistics``, ``apply``, ``sums`` or ``gradient``.
 
     """
-    parameters = launch(f"group_norm.{name}")
+    parameters = _parameters(name, shape)
     if shape.channels_last:
         c = min(_channels_tile(shape.channels, shape.itemsize), parameters.tile)
         s = min(parameters.tile // c, next_power(shape.positions))

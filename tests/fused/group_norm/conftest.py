@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from normadvisor.fused.common.launch import overridden
+
+if TYPE_CHECKING:
+    import torch
 
 _NO_WHOLE = {"group_norm.whole": {"limit": 0}, "group_norm.whole_backward": {"limit": 0}}
 _STREAMED = {"tile": 64, "programs": 0}

@@ -130,8 +130,8 @@ def test_parameters_in_float32_beside_a_narrow_input(way, device):
 def test_strides_with_gaps_and_expanded_gradients(way, device):
     wide = torch.randn(2, 8, 4, 6, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(device)
     weight, bias = (torch.randn(16, 2, generator=torch.Generator().manual_seed(6), dtype=torch.float64).to(device)[::2, 0] for _ in range(2))
-    for x in (wide[:, :, ::2, 1:5], wide.permute(3, 1, 2, 0)[:2], wide[:1].expand(2, 8, 4, 6)):
-        x = x.detach().requires_grad_()
+    for gapped in (wide[:, :, ::2, 1:5], wide.permute(3, 1, 2, 0)[:2], wide[:1].expand(2, 8, 4, 6)):
+        x = gapped.detach().requires_grad_()
         y = group_norm_act(x, 4, weight, bias, act="silu")
         expected = F.silu(F.group_norm(x, 4, weight, bias))
         torch.testing.assert_close(y, expected, rtol=1e-11, atol=1e-11)
