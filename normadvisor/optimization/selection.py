@@ -123,16 +123,21 @@ class Selection:
         row.group = [candidate for candidate in row.group if id(candidate) not in failed]
         if not row.group:
             return row.chosen("not proven", row.refused[0][1])
-        problem = self._unequal(row)
-        if problem is not None:
-            return row.chosen(*problem)
+        proof = self.proof.of(self.change(row.group))
+        if not proof.equal:
+            return row.chosen("not equal" if proof.provable else "not proven", proof.reason)
+        row.proof = str(proof)
+        worse = self._rounds_worse(row)
+        if worse is not None and not forced:
+            return row.chosen(*worse)
         try:
             row.end_to_end = self.measurer.models(model, trial)
             row.memory = self.measurer.memory(model, trial)
         except NotMeasured as refusal:
             return row.chosen("kept" if forced else "not measured", refusal.reason, trial)
-        verdict, reason = ("kept", "it was asked for") if forced else judged(row.kernel, row.end_to_end, self.gain)
-        return row.chosen(verdict, reason, trial)
+        if forced:
+            return row.chosen("kept", "it was asked for" + (f", though {worse[1]}" if worse else ""), trial)
+        return row.chosen(*judged(row.kernel, row.end_to_end, self.gain), trial)
 
     def take(self, chosen: Chosen) -> None:
         """Count what was kept among what everything later comes after."""
@@ -155,12 +160,8 @@ class Selection:
         row.left_out = [each for each in row.group if each.shape_key in losers]
         row.group = [each for each in row.group if each.shape_key not in losers]
 
-    def _unequal(self, row: _Row) -> tuple[str, str] | None:
-        """The verdict where a group does not compute the same, and why; ``None`` where it does."""
-        proof = self.proof.of(self.change(row.group))
-        if not proof.equal:
-            return ("not equal" if proof.provable else "not proven"), proof.reason
-        row.proof = str(proof)
+    def _rounds_worse(self, row: _Row) -> tuple[str, str] | None:
+        """The verdict where a group rounds worse than what it replaces, and why; ``None`` where it does not."""
         dtype = self.measurer.setting.dtype
         try:
             row.error = self.rounding.errors(self.change(row.group))

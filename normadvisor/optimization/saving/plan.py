@@ -97,7 +97,7 @@ class Plan:
             data: dict[str, Any] = json.loads(text)
             kind, version = data.pop("format"), data.pop("version")
             plan = cls._of_data(data) if (kind, version) == (FORMAT, _VERSION) else None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CannotLoad(f"{where} holds no optimized model", hint="it was not written by normadvisor optimize --save") from error
         if plan is None:
             message = f"{where} was written by another version of normadvisor ({data.get('normadvisor')})"

@@ -1,0 +1,184 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from normadvisor.optimization.measuring.measurer import Measurer
+from normadvisor.optimization.prepared import Given, Subject
+from normadvisor.optimization.run import optimize_model
+from normadvisor.types.optimization import Left, OptimizeOptions
+
+pytestmark = pytest.mark.usefixtures("operation_clock")
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(8)
+        self.conv2 = nn.Conv2d(8, 8, 3, bias=False)
+        self.bn2 = nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))
+        x = torch.relu(self.bn2(self.conv2(x)))
+        return self.head(x.mean((2, 3)))
+
+
+def network():
+    torch.manual_seed(0)
+    model = Net()
+    with torch.no_grad():
+        for norm in (model.bn1, model.bn2):
+            norm.weight.normal_()
+            norm.bias.normal_()
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+    return model
+
+
+def optimized(model, **options):
+    told = []
+    subject = Subject(model=model, inputs=Given((torch.randn(2, 3, 12, 12),)), target="net.py:Net", spec="2x3x12x12")
+    options.setdefault("rules", ("NA701", "NA706"))
+    result = optimize_model(subject, OptimizeOptions(**options), told=lambda what, done, total: told.append(what))
+    return result, told
+
+
+def rows(result):
+    return [(row.rule, row.stage, row.pattern, row.replacement, row.modules, row.verdict) for row in result.optimization.replacements]
+
+
+def test_a_model_in_train_mode_is_optimized_on_a_copy():
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    result, told = optimized(model)
+    assert rows(result) == [
+        ("NA701", "fold", "conv2d + batch_norm", "conv2d", ("conv1", "conv2"), "kept"),
+        ("NA706", "layout", "contiguous maps", "channels_last maps", ("",), "no gain"),
+    ]
+    assert model.training
+    assert not result.model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    x = torch.randn(4, 3, 20, 20)
+    assert torch.allclose(result.model(x), model.eval()(x), atol=1e-6)
+    report = result.optimization
+    assert (report.target, report.mode, report.dtype, report.inputs) == ("net.py:Net", "inference", "float32", "2x3x12x12")
+    assert report.device == f"cpu (Test CPU, {torch.get_num_threads()} threads)"
+    assert report.end_to_end.median > 1.1
+    assert report.error.after < 1e-5
+    assert told[0] == "seeing whether the machine is idle"
+    assert told[-1] == "measuring all that is kept"
+
+
+def test_keys_say_what_became_of_them():
+    result, _ = optimized(network())
+    folded = "from conv1.weight, bn1.weight, bn1.bias, bn1.running_mean, bn1.running_var"
+    assert {key: words for key, words in result.optimization.keys.items() if "1" in key} == {
+        "conv1.weight": folded, "conv1.bias": folded,
+        **{f"bn1.{name}": "dropped" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")},
+    }  # fmt: skip
+
+
+def test_everything_can_be_taken_back():
+    model = network()
+    result, _ = optimized(model)
+    result.journal.undo()
+    x = torch.randn(2, 3, 12, 12)
+    assert result.model.state_dict().keys() == model.state_dict().keys()
+    assert torch.equal(result.model(x), model.eval()(x))
+
+
+def test_what_is_asked_for_is_kept_and_what_is_not_wanted_not_tried():
+    on, _ = optimized(network(), channels_last="on")
+    off, _ = optimized(network(), channels_last="off")
+    assert [row[-1] for row in rows(on)] == ["kept", "kept"]
+    assert [row[0] for row in rows(off)] == ["NA701"]
+    assert on.model(torch.randn(2, 3, 12, 12)).shape == (2, 4)
+    assert on.model.conv2.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_for_training_the_model_itself_is_changed():
+    model = network()
+    parameters = dict(model.named_parameters())
+    result, _ = optimized(model, mode="training", channels_last="on")
+    assert result.model is model
+    assert all(value is parameters[key] for key, value in model.named_parameters())
+    assert rows(result) == [("NA706", "layout", "contiguous maps", "channels_last maps", ("",), "kept")]
+    assert model.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    assert all(value.grad is None for value in model.parameters())
+    assert "a pass is forward and backward; the optimizer's step is not in it" in result.optimization.notes
+    result.journal.undo()
+    assert model.conv1.weight.is_contiguous()
+
+
+def test_statistics_of_a_model_that_trains_stay_as_they_were():
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    optimized(model, mode="training")
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_nothing_to_replace_is_an_empty_table():
+    subject = Subject(model=nn.Linear(4, 4), inputs=Given((torch.randn(2, 4),)), target="net", spec="2x4")
+    result = optimize_model(subject, OptimizeOptions())
+    assert (result.optimization.replacements, result.optimization.end_to_end, result.taken, result.steps) == ((), None, (), ())
+
+
+def test_places_that_stay_are_joined_by_reason():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3)
+            self.bn = nn.BatchNorm2d(8)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.bn(x) + x
+
+    subject = Subject(model=Shared(), inputs=Given((torch.randn(2, 3, 8, 8),)), target="net", spec="2x3x8x8")
+    result = optimize_model(subject, OptimizeOptions(rules=("NA701",)))
+    assert result.optimization.replacements == ()
+    [left] = result.optimization.left
+    assert isinstance(left, Left)
+    assert (left.rule, len(left.modules)) == ("NA701", 1)
+
+
+def test_ratios_are_kept_for_the_next_run(monkeypatch):
+    first, _ = optimized(network())
+    measured = []
+    pair = Measurer.pair
+    monkeypatch.setattr(Measurer, "pair", lambda self, *args: measured.append(args) or pair(self, *args))
+    second, _ = optimized(network())
+    assert (first.optimization.replacements[0].kernel.cached, second.optimization.replacements[0].kernel.cached) == (False, True)
+    assert measured == []
+    third, _ = optimized(network(), cache=False)
+    assert (third.optimization.replacements[0].kernel.cached, len(measured)) == (False, 2)
+
+
+def test_a_machine_that_stays_busy_is_said_once_and_nothing_is_kept(monkeypatch):
+    naps = []
+    monkeypatch.setattr("normadvisor.optimization.measuring.measurer.time.sleep", naps.append)
+    monkeypatch.setattr("normadvisor.optimization.measuring.measurer.Measurer._foreign", lambda self: "the machine is busy")
+    result, _ = optimized(network(), cache=False)
+    assert [(row.verdict, row.reason) for row in result.optimization.replacements] == [("not measured", "the machine is busy")] * 2
+    assert len(naps) == 10
+
+
+def test_the_second_run_of_a_stage_sees_what_the_first_left():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.bn1, self.bn2 = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+
+        def forward(self, x):
+            return self.bn2(self.bn1(self.conv(x)))
+
+    model = Twice().eval()
+    subject = Subject(model=model, inputs=Given((torch.randn(2, 3, 8, 8),)), target="net", spec="2x3x8x8")
+    result = optimize_model(subject, OptimizeOptions(rules=("NA701",)))
+    x = torch.randn(2, 3, 8, 8)
+    assert torch.allclose(result.model(x), model(x), atol=1e-6)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in result.model.modules())
