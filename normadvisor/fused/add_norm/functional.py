@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from normadvisor.fused.add_norm import ops
 from normadvisor.fused.add_norm.layout import readable
-from normadvisor.fused.add_norm.ops import add_norm
 from normadvisor.fused.common.triton_support import why_not_triton
 
 __all__ = ["add_layer_norm", "add_norm_in_torch", "add_rms_norm", "supported"]
@@ -143,7 +143,7 @@ def _add_norm(
     number = torch.finfo(dtype).eps if eps is None else eps
     tensors = [tensor for tensor in (x, residual, weight, bias) if tensor is not None]
     store = return_sum or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
-    out, total, _, _ = add_norm(x, residual, list(normalized_shape), weight, bias, number, center, dtype, store)
+    out, total = ops.run(x, residual, list(normalized_shape), weight, bias, number, center, dtype, store)
     # As torch's: it may be the input of `view`.
     return out.contiguous(), total
 

@@ -104,7 +104,8 @@ def _whole_rows(
 
 def _in_parts(name: str, columns: int, accumulator: torch.dtype) -> RowLaunch:
     parameters = launch(f"add_norm.{name}")
-    return RowLaunch(launch=parameters, whole=False, block=min(parameters.tile // _width(accumulator), _power_of_two(columns)))
+    # What is kept for every lane, and 64-bit addresses: float64 gets a quarter.
+    return RowLaunch(launch=parameters, whole=False, block=min(parameters.tile // _width(accumulator) ** 2, _power_of_two(columns)))
 
 
 def _width(accumulator: torch.dtype) -> int:

@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from normadvisor.fused.add_norm.implementations import implementation as find_implementation
+from normadvisor.fused.add_norm.registry import implementation as find_implementation
 
 __all__ = ["FusedAddLayerNorm", "FusedAddRMSNorm", "run_add_norm"]
+
+
+# torch.fx records the call instead of following it: what it decides depends on devices and shapes.
+torch.fx.wrap("_compute")
+
+
+def _compute(kind: str, implementation: str, *arguments: Any) -> tuple[Tensor, Tensor]:
+    result: tuple[Tensor, Tensor] = find_implementation(kind, implementation).run(*arguments)
+    return result
 
 
 def run_add_norm(
@@ -24,14 +34,12 @@ def run_add_norm(
         x: ``(*, *normalized_shape)``.
         residual: of the same shape.
         return_sum: whether the sum is used.
-        implementation: name of one of :func:`~normadvisor.fused.add_norm.implementations.implementations`.
+        implementation: name of one of :func:`~normadvisor.fused.add_norm.registry.implementations`.
 
     """
     layer_norm = isinstance(module, nn.LayerNorm)
-    chosen = find_implementation("add_layer_norm" if layer_norm else "add_rms_norm", implementation)
-    bias = module.bias if layer_norm else None
-    result: tuple[Tensor, Tensor] = chosen.run(x, residual, module.normalized_shape, module.weight, bias, module.eps, return_sum)
-    return result
+    kind, bias = ("add_layer_norm", module.bias) if layer_norm else ("add_rms_norm", None)
+    return _compute(kind, implementation, x, residual, tuple(module.normalized_shape), module.weight, bias, module.eps, return_sum)
 
 
 class _AddNorm(nn.Module):
@@ -47,7 +55,7 @@ class _AddNorm(nn.Module):
         Args:
             original: the norm of torch that this layer is named after, or a subclass that computes the same.
             return_sum: whether the sum is used.
-            implementation: name of one of :func:`~normadvisor.fused.add_norm.implementations.implementations`.
+            implementation: name of one of :func:`~normadvisor.fused.add_norm.registry.implementations`.
 
         Raises:
             ValueError: ``original`` is parametrized.
@@ -76,8 +84,8 @@ class _AddNorm(nn.Module):
         """
         if residual is None:
             return super().forward(input), input if self.return_sum else None
-        out, total = run_add_norm(self, input, residual, return_sum=self.return_sum, implementation=self.implementation)  # type: ignore[arg-type]
-        return out, total if self.return_sum else None
+        both = run_add_norm(self, input, residual, return_sum=self.return_sum, implementation=self.implementation)  # type: ignore[arg-type]
+        return both[0], both[1] if self.return_sum else None
 
     def extra_repr(self) -> str:
         """Show what torch shows, and what is unusual."""
@@ -101,7 +109,7 @@ class FusedAddLayerNorm(_AddNorm, nn.LayerNorm):  # type: ignore[misc]  # forwar
         device: of the parameters.
         dtype: of the parameters.
         return_sum: off where the sum is used for nothing else: the second result is then ``None``; what is not stored costs no time.
-        implementation: name of one of :func:`~normadvisor.fused.add_norm.implementations.implementations`.
+        implementation: name of one of :func:`~normadvisor.fused.add_norm.registry.implementations`.
 
     """
 
@@ -109,8 +117,8 @@ class FusedAddLayerNorm(_AddNorm, nn.LayerNorm):  # type: ignore[misc]  # forwar
         self,
         normalized_shape: int | Sequence[int],
         eps: float = 1e-5,
-        elementwise_affine: bool = True,  # noqa: FBT001, FBT002 (as torch)
-        bias: bool = True,  # noqa: FBT001, FBT002 (as torch)
+        elementwise_affine: bool = True,  # noqa: FBT002 (as torch)
+        bias: bool = True,  # noqa: FBT002 (as torch)
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
@@ -136,7 +144,7 @@ class FusedAddRMSNorm(_AddNorm, nn.RMSNorm):  # type: ignore[misc]  # as above
         device: of the parameters.
         dtype: of the parameters.
         return_sum: off where the sum is used for nothing else: the second result is then ``None``; what is not stored costs no time.
-        implementation: name of one of :func:`~normadvisor.fused.add_norm.implementations.implementations`.
+        implementation: name of one of :func:`~normadvisor.fused.add_norm.registry.implementations`.
 
     """
 
@@ -144,7 +152,7 @@ class FusedAddRMSNorm(_AddNorm, nn.RMSNorm):  # type: ignore[misc]  # as above
         self,
         normalized_shape: int | Sequence[int],
         eps: float | None = None,
-        elementwise_affine: bool = True,  # noqa: FBT001, FBT002 (as torch)
+        elementwise_affine: bool = True,  # noqa: FBT002 (as torch)
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,

@@ -16,12 +16,13 @@ from normadvisor.fused.add_norm.layout import like, rows_of
 from normadvisor.fused.common import buffers
 from normadvisor.fused.common.activations import promoted
 from normadvisor.fused.common.double_backward import differentiate_again
+from normadvisor.fused.common.eager import plain
+from normadvisor.fused.common.rows import product
 
-__all__ = ["add_norm", "add_norm_backward"]
+__all__ = ["add_norm", "add_norm_backward", "run"]
 
 
-@torch.library.custom_op("normadvisor::add_norm", mutates_args=())
-def add_norm(
+def _forward(
     x: Tensor,
     residual: Tensor,
     normalized_shape: Sequence[int],
@@ -50,7 +51,7 @@ def add_norm(
         deviation of every row, in float32, for float64 in float64.
 
     """
-    columns = _columns(normalized_shape)
+    columns = product(normalized_shape)
     rows = rows_of(x, residual, len(normalized_shape))
     out, total, mean, rstd = _outputs(rows[0], residual, columns, center=center, out_dtype=out_dtype, store_total=store_total)
     if out.numel():
@@ -60,11 +61,7 @@ def add_norm(
     return out, total, mean, rstd
 
 
-def _columns(normalized_shape: Sequence[int]) -> int:
-    columns = 1
-    for length in normalized_shape:
-        columns *= length
-    return columns
+add_norm = torch.library.custom_op("normadvisor::add_norm", _forward, mutates_args=())
 
 
 def _contiguous(parameter: Tensor | None) -> Tensor | None:
@@ -96,11 +93,10 @@ def _(
     store_total: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rows = rows_of(x, residual, len(normalized_shape))
-    return _outputs(rows[0], residual, _columns(normalized_shape), center=center, out_dtype=out_dtype, store_total=store_total)
+    return _outputs(rows[0], residual, product(normalized_shape), center=center, out_dtype=out_dtype, store_total=store_total)
 
 
-@torch.library.custom_op("normadvisor::add_norm_backward", mutates_args=())
-def add_norm_backward(
+def _backward(
     d_out: Tensor,
     d_total: Tensor | None,
     total: Tensor,
@@ -113,7 +109,7 @@ def add_norm_backward(
     weight_dtype: torch.dtype | None,
     bias_dtype: torch.dtype | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of :func:`add_norm`.
+    """Compute the gradients of :func:`_forward`.
 
     Args:
         d_out: gradient of the normalized sum.
@@ -132,7 +128,7 @@ def add_norm_backward(
         Gradient of the sum, which is that of both inputs; of the weight; of the bias. Empty what is not wanted.
 
     """
-    columns = _columns(normalized_shape)
+    columns = product(normalized_shape)
     d_input, d_weight, d_bias = _gradients(total, normalized_shape, weight_dtype, bias_dtype)
     if total.numel() == 0:
         d_weight.zero_()
@@ -144,6 +140,9 @@ def add_norm_backward(
     outputs = d_input, None if weight_dtype is None else d_weight, None if bias_dtype is None else d_bias
     run_backward((*gradients, total, _contiguous(weight), mean if center else None, rstd), outputs, columns)
     return d_input, d_weight, d_bias
+
+
+add_norm_backward = torch.library.custom_op("normadvisor::add_norm_backward", _backward, mutates_args=())
 
 
 def _gradients(
@@ -171,7 +170,7 @@ def _(
     return _gradients(total, normalized_shape, weight_dtype, bias_dtype)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     x, residual, normalized_shape, weight, bias, eps, center, _, _ = inputs
     _, total, mean, rstd = output
     ctx.mark_non_differentiable(mean, rstd)
@@ -191,7 +190,9 @@ def _differentiate(ctx: Any, d_out: Tensor | None, d_total: Tensor | None, *_: T
         if total.numel() < d_out.numel():
             raise RuntimeError("normadvisor::add_norm was called with store_total=False: without the sum its gradient cannot be computed")
         settings = ctx.normalized_shape, ctx.eps, ctx.center, ctx.weight_dtype, ctx.bias_dtype
-        d_input, d_weight, d_bias = add_norm_backward(d_out, d_total, total, weight, mean, rstd, *settings)
+        # Where backward is to be differentiated in turn it has to be an operation.
+        backward = _backward if plain(d_out, d_total, total) and not torch.is_grad_enabled() else add_norm_backward
+        d_input, d_weight, d_bias = backward(d_out, d_total, total, weight, mean, rstd, *settings)
     wanted = zip(ctx.dtypes, ctx.needs_input_grad[:2], strict=True)
     d_x, d_residual = (d_input.to(dtype) if d_input is not None and needed else None for dtype, needed in wanted)
     return d_x, d_residual, None, d_weight if ctx.weight_dtype else None, d_bias if ctx.bias_dtype else None, None, None, None, None
@@ -226,3 +227,27 @@ def _differentiate_again(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | 
 
 
 add_norm_backward.register_autograd(_differentiate_again, setup_context=_save_again)
+
+
+class _AddNorm(torch.autograd.Function):
+    """The same for calls that nothing but autograd has to see."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
+        output = _forward(*inputs)
+        _save(ctx, inputs, output)
+        return output
+
+    backward = staticmethod(_differentiate)
+
+
+def run(*inputs: Any) -> tuple[Tensor, Tensor]:
+    """Call :data:`add_norm` with its inputs, past the dispatcher where that makes no difference; give the normalized sum and the sum."""
+    tensors = inputs[0], inputs[1], inputs[3], inputs[4]
+    if not plain(*tensors):
+        out, total, _, _ = add_norm(*inputs)
+    elif torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
+        out, total, _, _ = _AddNorm.apply(*inputs)
+    else:
+        out, total, _, _ = _forward(*inputs)
+    return out, total

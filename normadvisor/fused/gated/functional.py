@@ -102,8 +102,7 @@ def gated(gate: Tensor, up: Tensor, act: str) -> Tensor:
     check_activation(act)
     if supported(gate, up, act):
         return gated_in_torch(gate, up, act)
-    result: Tensor = ops.gated(gate, up, act)
-    return result
+    return ops.run(gate, up, act)
 
 
 def gated_packed(x: Tensor, act: str, dim: int = -1, *, gate_last: bool = False) -> Tensor:
@@ -124,8 +123,7 @@ def gated_packed(x: Tensor, act: str, dim: int = -1, *, gate_last: bool = False)
         raise ValueError(f"dimension {dim} of a tensor of shape {tuple(x.shape)} cannot be halved")
     if supported_packed(x, act, dim, gate_last=gate_last):
         return packed_in_torch(x, act, dim, gate_last=gate_last)
-    result: Tensor = ops.gated_packed(x, act, dim % x.dim(), gate_last)
-    return result
+    return ops.run_packed(x, act, dim % x.dim(), gate_last=gate_last)
 
 
 def supported(gate: Tensor, up: Tensor, act: str) -> str:  # noqa: ARG001 (all activations are)

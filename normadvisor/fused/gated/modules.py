@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import torch.fx
 from torch import Tensor, nn
 
 from normadvisor.fused.common.activations import DEFAULT_SLOPE, activation_of, check_activation
 from normadvisor.fused.gated.functional import gelu_name
-from normadvisor.fused.gated.implementations import implementation as find_implementation
+from normadvisor.fused.gated.registry import implementation as find_implementation
 
 __all__ = ["FusedGEGLU", "FusedGatedActivation", "FusedSwiGLU"]
+
+
+# torch.fx records the call instead of following it: what it decides depends on devices and shapes.
+torch.fx.wrap("_compute")
+torch.fx.wrap("_compute_packed")
+
+
+def _compute(gate: Tensor, up: Tensor, act: str, implementation: str) -> Tensor:
+    result: Tensor = find_implementation("gated", implementation).run(gate, up, act)
+    return result
+
+
+def _compute_packed(x: Tensor, act: str, dim: int, gate_last: bool, implementation: str) -> Tensor:
+    # Liger takes two tensors.
+    run = find_implementation("gated_packed", "torch" if implementation == "torch" else "fused").run
+    result: Tensor = run(x, act, dim, gate_last=gate_last)
+    return result
 
 
 class FusedGatedActivation(nn.Module):
@@ -20,7 +38,7 @@ class FusedGatedActivation(nn.Module):
         act: one of :data:`~normadvisor.fused.common.activations.ACTIVATIONS`.
         dim: dimension that holds both halves.
         gate_last: whether the second half is the gate.
-        implementation: name of one of :func:`~normadvisor.fused.gated.implementations.implementations`, for two tensors.
+        implementation: name of one of :func:`~normadvisor.fused.gated.registry.implementations`, for two tensors.
 
     """
 
@@ -39,7 +57,7 @@ class FusedGatedActivation(nn.Module):
             original: :class:`torch.nn.SiLU`, :class:`torch.nn.GELU` ...
             dim: dimension that holds both halves.
             gate_last: whether the second half is the gate.
-            implementation: name of one of :func:`~normadvisor.fused.gated.implementations.implementations`, for two tensors.
+            implementation: name of one of :func:`~normadvisor.fused.gated.registry.implementations`, for two tensors.
 
         Raises:
             ValueError: the kernels do not know the activation.
@@ -60,11 +78,8 @@ class FusedGatedActivation(nn.Module):
 
         """
         if up is None:
-            name = "torch" if self.implementation == "torch" else "fused"
-            halves: Tensor = find_implementation("gated_packed", name).run(input, self.act, self.dim, gate_last=self.gate_last)
-            return halves
-        result: Tensor = find_implementation("gated", self.implementation).run(input, up, self.act)
-        return result
+            return _compute_packed(input, self.act, self.dim, self.gate_last, self.implementation)
+        return _compute(input, up, self.act, self.implementation)
 
     def extra_repr(self) -> str:
         """Show the arguments, those that are unusual."""
@@ -82,7 +97,7 @@ class FusedSwiGLU(FusedGatedActivation):
     Args:
         dim: dimension that holds both halves.
         gate_last: whether the second half is the gate.
-        implementation: name of one of :func:`~normadvisor.fused.gated.implementations.implementations`, for two tensors.
+        implementation: name of one of :func:`~normadvisor.fused.gated.registry.implementations`, for two tensors.
 
     """
 
@@ -97,7 +112,7 @@ class FusedGEGLU(FusedGatedActivation):
         approximate: ``none`` or ``tanh``, as for :class:`torch.nn.GELU`.
         dim: dimension that holds both halves.
         gate_last: whether the second half is the gate.
-        implementation: name of one of :func:`~normadvisor.fused.gated.implementations.implementations`, for two tensors.
+        implementation: name of one of :func:`~normadvisor.fused.gated.registry.implementations`, for two tensors.
 
     """
 

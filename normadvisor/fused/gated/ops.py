@@ -12,14 +12,14 @@ from torch import Tensor
 
 from normadvisor.fused.common.activations import activation
 from normadvisor.fused.common.double_backward import differentiate_again
+from normadvisor.fused.common.eager import plain
 from normadvisor.fused.gated.layout import Matrix, Split, matrix_of, split_of
 
-__all__ = ["gated", "gated_backward", "gated_packed", "gated_packed_backward"]
+__all__ = ["gated", "gated_backward", "gated_packed", "gated_packed_backward", "run", "run_packed"]
 
 
-@torch.library.custom_op("normadvisor::gated", mutates_args=())
-def gated(gate: Tensor, up: Tensor, act: str) -> Tensor:
-    """``act(gate) * up``.
+def _forward(gate: Tensor, up: Tensor, act: str) -> Tensor:
+    """Compute ``act(gate) * up``.
 
     Args:
         gate: of any shape.
@@ -39,6 +39,9 @@ def gated(gate: Tensor, up: Tensor, act: str) -> Tensor:
     return out
 
 
+gated = torch.library.custom_op("normadvisor::gated", _forward, mutates_args=())
+
+
 def _readable(gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor, Matrix]:
     matrix = matrix_of(gate, up)
     if matrix is None:
@@ -54,13 +57,12 @@ def _(gate: Tensor, up: Tensor, act: str) -> Tensor:  # noqa: ARG001
     return matrix.empty(gate, torch.promote_types(gate.dtype, up.dtype))
 
 
-@torch.library.custom_op("normadvisor::gated_backward", mutates_args=())
-def gated_backward(d_out: Tensor, gate: Tensor, up: Tensor, act: str) -> tuple[Tensor, Tensor]:
-    """Gradients of :func:`gated` with respect to ``gate`` and ``up``, without gaps.
+def _backward(d_out: Tensor, gate: Tensor, up: Tensor, act: str) -> tuple[Tensor, Tensor]:
+    """Compute the gradients of :func:`_forward` with respect to ``gate`` and ``up``, without gaps.
 
     Args:
         d_out: gradient of the result.
-        gate: as in :func:`gated`.
+        gate: as in :func:`_forward`.
         up: as there.
         act: as there.
 
@@ -75,6 +77,9 @@ def gated_backward(d_out: Tensor, gate: Tensor, up: Tensor, act: str) -> tuple[T
     return d_gate, d_up
 
 
+gated_backward = torch.library.custom_op("normadvisor::gated_backward", _backward, mutates_args=())
+
+
 @gated_backward.register_fake
 def _(d_out: Tensor, gate: Tensor, up: Tensor, act: str) -> tuple[Tensor, Tensor]:  # noqa: ARG001
     gate, up, matrix = _readable(gate, up)
@@ -87,7 +92,10 @@ def _save(ctx: Any, inputs: tuple[Tensor, Tensor, str], output: Tensor) -> None:
 
 
 def _differentiate(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor, None]:
-    d_gate, d_up = gated_backward(d_out, *ctx.saved_tensors, ctx.act)
+    # Where backward is to be differentiated in turn it has to be an operation.
+    gate, up = ctx.saved_tensors
+    backward = _backward if plain(d_out, gate, up) and not torch.is_grad_enabled() else gated_backward
+    d_gate, d_up = backward(d_out, gate, up, ctx.act)
     return d_gate, d_up, None
 
 
@@ -113,9 +121,31 @@ def _differentiate_again(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | 
 gated_backward.register_autograd(_differentiate_again, setup_context=_save_again)
 
 
-@torch.library.custom_op("normadvisor::gated_packed", mutates_args=())
-def gated_packed(x: Tensor, act: str, dim: int, gate_last: bool) -> Tensor:
-    """``act(gate) * up`` of the halves of ``x``.
+class _Gated(torch.autograd.Function):
+    """The same for calls that nothing but autograd has to see."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor, act: str) -> Tensor:
+        output = _forward(gate, up, act)
+        _save(ctx, (gate, up, act), output)
+        return output
+
+    backward = staticmethod(_differentiate)
+
+
+def run(gate: Tensor, up: Tensor, act: str) -> Tensor:
+    """Call :data:`gated`, past the dispatcher where that makes no difference."""
+    if not plain(gate, up):
+        result: Tensor = gated(gate, up, act)
+    elif torch.is_grad_enabled() and (gate.requires_grad or up.requires_grad):
+        result = _Gated.apply(gate, up, act)
+    else:
+        result = _forward(gate, up, act)
+    return result
+
+
+def _forward_packed(x: Tensor, act: str, dim: int, gate_last: bool) -> Tensor:
+    """Compute ``act(gate) * up`` of the halves of ``x``.
 
     Args:
         x: an even number of elements along ``dim``.
@@ -136,6 +166,9 @@ def gated_packed(x: Tensor, act: str, dim: int, gate_last: bool) -> Tensor:
     return out
 
 
+gated_packed = torch.library.custom_op("normadvisor::gated_packed", _forward_packed, mutates_args=())
+
+
 def _splittable(x: Tensor, dim: int) -> tuple[Tensor, Split]:
     split = split_of(x, dim)
     if split is None:
@@ -151,13 +184,12 @@ def _(x: Tensor, act: str, dim: int, gate_last: bool) -> Tensor:  # noqa: ARG001
     return split.empty(x, dim)
 
 
-@torch.library.custom_op("normadvisor::gated_packed_backward", mutates_args=())
-def gated_packed_backward(d_out: Tensor, x: Tensor, act: str, dim: int, gate_last: bool) -> Tensor:
-    """Gradient of :func:`gated_packed` with respect to ``x``: both halves in one tensor.
+def _backward_packed(d_out: Tensor, x: Tensor, act: str, dim: int, gate_last: bool) -> Tensor:
+    """Compute the gradient of :func:`_forward_packed` with respect to ``x``: both halves in one tensor.
 
     Args:
         d_out: gradient of the result.
-        x: as in :func:`gated_packed`.
+        x: as in :func:`_forward_packed`.
         act: as there.
         dim: as there.
         gate_last: as there.
@@ -175,6 +207,9 @@ def gated_packed_backward(d_out: Tensor, x: Tensor, act: str, dim: int, gate_las
     return d_x
 
 
+gated_packed_backward = torch.library.custom_op("normadvisor::gated_packed_backward", _backward_packed, mutates_args=())
+
+
 @gated_packed_backward.register_fake
 def _(d_out: Tensor, x: Tensor, act: str, dim: int, gate_last: bool) -> Tensor:  # noqa: ARG001
     x, split = _splittable(x, dim)
@@ -187,7 +222,8 @@ def _save_packed(ctx: Any, inputs: tuple[Tensor, str, int, bool], output: Tensor
 
 
 def _differentiate_packed(ctx: Any, d_out: Tensor) -> tuple[Tensor, None, None, None]:
-    return gated_packed_backward(d_out, *ctx.saved_tensors, *ctx.settings), None, None, None
+    backward = _backward_packed if plain(d_out, *ctx.saved_tensors) and not torch.is_grad_enabled() else gated_packed_backward
+    return backward(d_out, *ctx.saved_tensors, *ctx.settings), None, None, None
 
 
 gated_packed.register_autograd(_differentiate_packed, setup_context=_save_packed)
@@ -212,3 +248,26 @@ def _differentiate_packed_again(ctx: Any, gradient: Tensor) -> tuple[Tensor | No
 
 
 gated_packed_backward.register_autograd(_differentiate_packed_again, setup_context=_save_packed_again)
+
+
+class _GatedPacked(torch.autograd.Function):
+    """The same for calls that nothing but autograd has to see."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, act: str, dim: int, gate_last: bool) -> Tensor:
+        output = _forward_packed(x, act, dim, gate_last)
+        _save_packed(ctx, (x, act, dim, gate_last), output)
+        return output
+
+    backward = staticmethod(_differentiate_packed)
+
+
+def run_packed(x: Tensor, act: str, dim: int, *, gate_last: bool) -> Tensor:
+    """Call :data:`gated_packed`, past the dispatcher where that makes no difference."""
+    if not plain(x):
+        result: Tensor = gated_packed(x, act, dim, gate_last)
+    elif torch.is_grad_enabled() and x.requires_grad:
+        result = _GatedPacked.apply(x, act, dim, gate_last)
+    else:
+        result = _forward_packed(x, act, dim, gate_last)
+    return result

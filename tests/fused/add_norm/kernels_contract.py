@@ -47,12 +47,11 @@ def test_backward_operation_keeps_its_contract(center, device):
 @pytest.mark.parametrize("center", [True, False])
 def test_gradients_and_their_gradients(center, device):
     x, residual, weight, bias = tensors(device, shape=(3, 5))
-    if center:
-        arguments = (x, residual, weight, bias)
-        function = lambda x, r, w, b: add_layer_norm(x, r, (5,), w, b)
-    else:
-        arguments = (x, residual, weight)
-        function = lambda x, r, w: add_rms_norm(x, r, (5,), w, 1e-5)
+    arguments = (x, residual, weight, bias) if center else (x, residual, weight)
+
+    def function(x, residual, *parameters):
+        return add_layer_norm(x, residual, (5,), *parameters) if center else add_rms_norm(x, residual, (5,), *parameters, 1e-5)
+
     assert torch.autograd.gradcheck(function, arguments)
     assert torch.autograd.gradgradcheck(function, arguments)
 

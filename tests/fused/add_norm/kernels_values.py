@@ -188,13 +188,14 @@ def test_several_normalized_dimensions(device):
     torch.testing.assert_close(found, expected)
 
 
-def test_without_parameters(device):
+@pytest.mark.parametrize("center", [True, False])
+def test_without_parameters(center, device):
     x, residual, _, _ = make((5, 48), torch.float32, device)
     seeds = [torch.randn(5, 48, device=device)] * 2
-    for center, function in ((True, add_layer_norm), (False, add_rms_norm)):
-        found = gradients(lambda a, b: function(a, b, (48,), eps=1e-5), [x, residual], seeds)
-        expected = gradients(lambda a, b: add_norm_in_torch(a, b, (48,), (None, None), 1e-5, center=center), [x, residual], seeds)
-        torch.testing.assert_close(found, expected)
+    function = add_layer_norm if center else add_rms_norm
+    found = gradients(lambda a, b: function(a, b, (48,), eps=1e-5), [x, residual], seeds)
+    expected = gradients(lambda a, b: add_norm_in_torch(a, b, (48,), (None, None), 1e-5, center=center), [x, residual], seeds)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

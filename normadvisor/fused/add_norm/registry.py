@@ -20,6 +20,7 @@ __all__ = ["IMPLEMENTATIONS", "implementation", "implementations"]
 
 Shape = Sequence[int]
 Result = tuple[Tensor, Tensor]
+_LIGER_COLUMNS = 65536
 
 
 def implementations(kind: str) -> tuple[Implementation, ...]:
@@ -103,10 +104,24 @@ def _refuses_others(  # noqa: PLR0917
     return ""
 
 
+def _refuses_quack(  # noqa: PLR0917
+    x: Tensor, residual: Tensor, shape: Shape, weight: Tensor | None, bias: Tensor | None, eps: float | None, return_sum: bool  # noqa: FBT001
+) -> str:
+    reason = _refuses_others(x, residual, shape, weight, bias, eps, return_sum)
+    return reason or ("" if torch.cuda.get_device_capability(x.device) >= (9, 0) else "needs compute capability 9.0")
+
+
+def _refuses_liger(  # noqa: PLR0917
+    x: Tensor, residual: Tensor, shape: Shape, weight: Tensor | None, bias: Tensor | None, eps: float | None, return_sum: bool  # noqa: FBT001
+) -> str:
+    reason = _refuses_others(x, residual, shape, weight, bias, eps, return_sum)
+    return reason or ("" if shape[0] <= _LIGER_COLUMNS else f"takes rows of at most {_LIGER_COLUMNS} elements")
+
+
 def _quack_rms_norm(  # noqa: PLR0917
     x: Tensor, residual: Tensor, shape: Shape, weight: Tensor | None, bias: Tensor | None, eps: float | None, return_sum: bool  # noqa: FBT001
 ) -> Result:
-    if _refuses_others(x, residual, shape, weight, bias, eps, return_sum) or x.numel() == 0:
+    if _refuses_quack(x, residual, shape, weight, bias, eps, return_sum) or x.numel() == 0:
         return _torch_rms_norm(x, residual, shape, weight, bias, eps, return_sum)
     # prenorm: the sum is given back, too.
     result: Result = import_module("quack").rmsnorm(x, weight, residual=residual, eps=eps, prenorm=True)
@@ -116,7 +131,7 @@ def _quack_rms_norm(  # noqa: PLR0917
 def _liger_rms_norm(  # noqa: PLR0917
     x: Tensor, residual: Tensor, shape: Shape, weight: Tensor | None, bias: Tensor | None, eps: float | None, return_sum: bool  # noqa: FBT001
 ) -> Result:
-    if _refuses_others(x, residual, shape, weight, bias, eps, return_sum) or x.numel() == 0:
+    if _refuses_liger(x, residual, shape, weight, bias, eps, return_sum) or x.numel() == 0:
         return _torch_rms_norm(x, residual, shape, weight, bias, eps, return_sum)
     function = import_module("liger_kernel.ops.fused_add_rms_norm").LigerFusedAddRMSNormFunction
     # `gemma`: everything in float32, as in torch; offset 0: the weight is not 1 + weight; and gradients are not overwritten.
@@ -125,8 +140,8 @@ def _liger_rms_norm(  # noqa: PLR0917
 
 
 _PACKAGES = {
-    "quack": Implementation(name="quack", run=_quack_rms_norm, refuses=_refuses_others, package="quack"),
-    "liger": Implementation(name="liger", run=_liger_rms_norm, refuses=_refuses_others, package="liger_kernel"),
+    "quack": Implementation(name="quack", run=_quack_rms_norm, refuses=_refuses_quack, package="quack"),
+    "liger": Implementation(name="liger", run=_liger_rms_norm, refuses=_refuses_liger, package="liger_kernel"),
 }
 IMPLEMENTATIONS: Mapping[str, tuple[Implementation, ...]] = {
     "add_layer_norm": (
