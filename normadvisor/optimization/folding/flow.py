@@ -61,6 +61,16 @@ class Flow:
         call = self.fx(node)
         return note_of(call).path if call is not None else node.module
 
+    def given(self, node: NodeInfo) -> tuple[int, ...] | None:
+        """Shape of what the module is given whose forward makes a call, where that is padded or reshaped before the call."""
+        own = self.same(node.module)
+        while not node.cls:
+            operands = self.operands(node)
+            if len(operands) != 1 or self.path(operands[0]) not in own or operands[0].cls:
+                break
+            node = operands[0]
+        return node.in_shape
+
     def tensor(self, key: str) -> torch.Tensor | None:
         """A parameter or buffer by its key."""
         owner, _, attribute = key.rpartition(".")

@@ -215,11 +215,12 @@ def _kernel(flow: Flow, fold: Fold, setting: Setting) -> Any:
     share, call = fold.shares[0], flow.graph.nodes[fold.calls[0]]
     run = flow.graph.nodes[share.call]
     first, second = (run, call) if fold.kind == "behind" else (call, run)
-    if first.shape is None or second.in_shape is None or first.in_shape is None:
+    given = flow.given(first)
+    if first.shape is None or second.in_shape is None or given is None:
         return None
     if torch.Size(first.shape).numel() != torch.Size(second.in_shape).numel():
         return None
-    given, between = first.in_shape, second.in_shape
+    between = second.in_shape
     layer, norm = Held(flow.modules[share.layer.name]), Held(_norm_alone(flow, fold.affine))
     names = {role: f"norm.{_ATTRIBUTES[role] if fold.affine.inline else key.rpartition('.')[2]}" for role, key in fold.affine.roles.items()}
     alone = replace(

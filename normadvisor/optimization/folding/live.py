@@ -19,7 +19,7 @@ from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.refusal import CannotChange
 from normadvisor.rewrite.model.slots import Slots
 
-__all__ = ["Held", "Live", "chained"]
+__all__ = ["Held", "Live", "chained", "shell_of"]
 
 
 class Live:
@@ -143,12 +143,24 @@ def chained(layers: Sequence[tuple[str, nn.Module]]) -> nn.Module:
     return nn.Sequential(OrderedDict(kept))
 
 
+def shell_of(module: nn.Module) -> nn.Module:
+    """The same layer, with the same tensors, in an object with dictionaries of its own.
+
+    ``copy.copy`` refuses parametrized layers, and hooks of ``torch.nn.utils`` leave a weight behind that is part of a graph.
+    """
+    shell = type(module).__new__(type(module))
+    held = {name: value.detach() if isinstance(value, torch.Tensor) else value for name, value in vars(module).items()}
+    vars(shell).update(held)
+    for key in ("_parameters", "_buffers", "_modules"):
+        vars(shell)[key] = dict(vars(module)[key])
+    return shell
+
+
 class Held:
     """A module as it is now, to be copied later, without keeping its tensors alive once the model has let go of them."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._shell = copy.copy(module)
-        vars(self._shell)["_modules"] = dict(module._modules)  # noqa: SLF001
+        self._shell = shell_of(module)
         self._tensors: dict[tuple[str, str], Any] = {}
         for kind in ("_parameters", "_buffers"):
             held = dict(vars(module)[kind])
@@ -162,7 +174,7 @@ class Held:
             CannotChange: the model has been changed since, and the tensors are gone.
 
         """
-        shell = copy.copy(self._shell)
+        shell = shell_of(self._shell)
         tensors = {place: None if held is None else held() for place, held in self._tensors.items()}
         if any(value is None for place, value in tensors.items() if self._tensors[place] is not None):
             raise CannotChange("the layer has been changed since it was found")
