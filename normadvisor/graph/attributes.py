@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from normadvisor.graph.canonical import NORMS
 
@@ -156,6 +157,9 @@ def module_attrs(op: str, module: nn.Module) -> Attrs:
     if op in {"conv", "conv_transpose", "linear"}:
         attrs["bias"] = getattr(module, "bias", None) is not None
         _widths(op, attrs)
+        weight = getattr(module, "weight", None)
+        if op != "linear" and isinstance(weight, torch.Tensor) and not is_lazy(weight) and _is_channels_last(weight):
+            attrs["channels_last"] = True
         if "kernel_size" in attrs:
             attrs["dims"] = len(attrs["kernel_size"]) if isinstance(attrs["kernel_size"], list) else 1
     if op == "dropout" or op.endswith("_dropout"):
@@ -174,6 +178,11 @@ def module_attrs(op: str, module: nn.Module) -> Attrs:
     if held:
         attrs["requires_grad"] = any(held)
     return attrs
+
+
+def _is_channels_last(weight: torch.Tensor) -> bool:
+    known = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.dim())
+    return known is not None and weight.is_contiguous(memory_format=known) and not weight.is_contiguous()
 
 
 def call_attrs(op: str, arguments: Mapping[str, Any], weight: tuple[int, ...] | None) -> Attrs:

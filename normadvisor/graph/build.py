@@ -47,6 +47,7 @@ class _Builder:
         self._latest: dict[fx.Node, fx.Node] = {}
         self._shown: set[fx.Node] = set()
         self._mode, self._symbolic = mode, symbolic
+        self._fused = {name for name, module in self._modules.items() if type(module).__module__.startswith("normadvisor.fused.")}
 
     # -- one fx node -------------------------------------------------------------------------------------------------------
 
@@ -220,6 +221,8 @@ class _Builder:
     ) -> int:
         attrs = attrs if attrs is not None else {}
         in_shape = self._in_shape(node)
+        if note.path in self._fused:
+            attrs["fused"] = True
         if op in NORMS:
             self._norm(node, note, op, attrs, in_shape)
             flag = note.training if cls else training

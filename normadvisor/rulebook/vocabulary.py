@@ -30,9 +30,10 @@ ATTRIBUTES: dict[str, str] = {
     "requires_grad": "any of its parameters is trained",
     # what is written out by hand, on the operation or layer that gives the result
     "computes": "what it and operations before it compute by hand, though torch has one function for it: `silu`, `rms_norm`, `attention`",
+    "fused": "computed inside a layer of `normadvisor.fused`",
     "function": "that function, as `torch.nn.functional.silu`",
     "operations": "how many calls the function takes the place of",
-    "refused": "why the function cannot take their place",
+    "obstacle": "why the function cannot take their place all the same",
     # norms
     "affine": "has a learned scale (and shift)",
     "axes": "sorted axes that one statistic is taken over",
@@ -53,6 +54,7 @@ ATTRIBUTES: dict[str, str] = {
     "uses_running_stats": "hand-written batch norm: other samples do not matter in eval mode",
     # linear maps
     "bias": "has a bias",
+    "channels_last": "the weight of a convolution lies in memory with its channels last",
     "dilation": "dilation per axis",
     "dims": "spatial axes of a convolution; axes of a reduction",
     "groups": "groups of a convolution",
@@ -291,6 +293,7 @@ CHANGES: dict[str, str] = {
     "insert_layer": "run `layer`, built with `arguments`, on what `of` gives",
     "separate_layers": "build a layer of its own for every place where a shared one runs",
     "wrap_layer": "put the function or layer `layer` around the layer as it is built",
+    "use_function": "call the function `layer` in place of the operations that compute the same by hand, of which the node is the last",
 }
 """Kinds of changes that a fix may make."""
 

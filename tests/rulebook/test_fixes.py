@@ -37,6 +37,7 @@ alternatives:
       - {kind: insert_layer, of: conv, layer: torch.nn.ReLU, arguments: {inplace: true}}
       - {kind: separate_layers, of: bn}
       - {kind: wrap_layer, of: conv, layer: torch.nn.utils.parametrizations.weight_norm}
+      - {kind: use_function, of: bn, layer: torch.nn.functional.silu}
   - {applicability: display, description: Leave it.}
 """
 
@@ -67,6 +68,7 @@ Use GroupNorm.
 - Runs `torch.nn.ReLU(inplace=True)` on what `conv` gives.
 - Builds a layer of its own for every place where `bn` runs.
 - Puts `torch.nn.utils.parametrizations.weight_norm()` around `conv`.
+- Calls `torch.nn.functional.silu` in place of the operations that end in `bn`.
 
 **By hand**: nothing is changed automatically.
 

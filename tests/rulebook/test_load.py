@@ -135,7 +135,7 @@ def test_a_module_pattern_is_told_from_a_node_pattern(rule_text):
     module = rule_text[:start] + "pattern:\n  module: layer\n  op: norm\n  where: not layer.ran\n" + rule_text[end:]
     module = module.replace("{conv.module} stands before {bn.module}", "{layer.name}")
     assert load_text(module, "").rule.pattern.module == "layer"
-    assert errors_of(module.replace("layer.ran", "layer.name.x or layer.use")) == ["r.yaml:12:36: 'layer' has no attribute 'use' (did you mean 'size'?)"]
+    assert errors_of(module.replace("layer.ran", "layer.name.x or layer.use")) == ["r.yaml:12:36: 'layer' has no attribute 'use' (did you mean 'fused'?)"]
     assert errors_of(module.replace("  op: norm", "  op: norm\n  precedes: {node: a, op: relu}")) == [
         "r.yaml:12:3: unknown key 'precedes' (known here: module, op, where)"
     ]

@@ -30,7 +30,8 @@ _ARITHMETIC = frozenset({
 })  # fmt: skip
 _CURVED = frozenset({
     "pow", "rpow", "square", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "sigmoid", "expit", "tanh", "erf", "erfc",
-    "softplus", "relu", "relu6", "clamp", "clip", "clamp_min", "clamp_max", "hardtanh", "hardsigmoid", "abs", "absolute", "maximum", "minimum", "where",
+    "softplus", "relu", "relu6", "clamp", "clip", "clamp_min", "clamp_max",
+    "hardtanh", "hardsigmoid", "abs", "absolute", "maximum", "minimum", "where",
     "gt", "ge", "lt", "le", "sign", "logsigmoid", "logaddexp", "sinh", "cosh", "elu", "leaky_relu", "silu", "hardswish",
 })  # fmt: skip
 ELEMENTWISE = _ARITHMETIC | _CURVED

@@ -60,5 +60,5 @@ def _note(node: NodeInfo, found: Written) -> None:
     shown: Mapping[str, JSONValue] = {name: value for name, value in found.arguments.items() if name in _SHOWN}
     extra: dict[str, JSONValue] = {"computes": found.op, "function": found.function, "operations": found.operations}
     if found.refused:
-        extra["refused"] = found.refused
+        extra["obstacle"] = found.refused
     node.attrs = {**shown, **node.attrs, **extra}

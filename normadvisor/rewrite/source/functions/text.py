@@ -76,6 +76,7 @@ def _eps(eps: Any, walk: Walk) -> str:
 
 def _attention(written: Written, walk: Walk) -> list[str]:
     given: Mapping[str, Any] = written.arguments
+    _demand_plain(given)
     found = [walk.segment(walk.operands[role]) for role in ("query", "key", "value")]
     mask = walk.operands.get("attn_mask")
     if mask is not None:
@@ -86,6 +87,19 @@ def _attention(written: Written, walk: Walk) -> list[str]:
     if isinstance(scale, float):
         found.append(f"scale={_scale(scale, walk)}")
     return found
+
+
+def _demand_plain(given: Mapping[str, Any]) -> None:
+    """Refuse what takes more than the one call."""
+    kinds, fills = str(given.get("mask", "")), given.get("fill") or []
+    if "factor" in given:
+        raise Refused("the scores are multiplied with a tensor, which would have to go into the queries")
+    if any(f"{name}_axes" in given for name in ("query", "key", "value", "output")):
+        raise Refused("queries, keys or values would have to be permuted")
+    if kinds not in {"", "add", "drop", "keep"}:
+        raise Refused("there is more than one mask, or one that is subtracted")
+    if kinds in {"drop", "keep"} and list(fills) not in ([], ["-inf"]):
+        raise Refused("masked scores become a finite number, which is not the same where a whole row is masked")
 
 
 def _kept(mask: ast.expr, walk: Walk) -> str:

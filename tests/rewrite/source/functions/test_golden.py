@@ -40,7 +40,7 @@ class Subject:
         """One fix for every line that computes by hand what torch has a function for, with its edits."""
         groups: dict[Any, list[Operation]] = {}
         for node in self.graph.nodes:
-            if "computes" in node.attrs and "refused" not in node.attrs:
+            if "computes" in node.attrs and "obstacle" not in node.attrs:
                 part = Part(node.module, node.name, node.op, is_layer=bool(node.cls))
                 operation = Operation(kind=OperationKind.USE_FUNCTION, part=part, layer=str(node.attrs["function"]))
                 groups.setdefault((part.is_layer, type(self.model.get_submodule(part.module)) if part.is_layer else node.call_site), []).append(operation)
