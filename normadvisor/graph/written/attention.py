@@ -100,7 +100,8 @@ def _judged(
             return None
         arguments["scale"] = scale
     inside = set(nodes)
-    closed = all(user in inside or (not is_tensor(user) and user.op != "output") for node in nodes if node is not root for user in node.users)
+    users = [user for node in nodes if node is not root for user in node.users]
+    closed = all(user in inside or (not is_tensor(user) and user.op != "output") for user in users)
     return Written(
         op="attention",
         function="torch.nn.functional.scaled_dot_product_attention",

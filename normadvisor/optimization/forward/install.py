@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 import linecache
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
-
-from torch import fx, nn
 
 from normadvisor.optimization.forward.guards import Guards, Reference, resolved
 from normadvisor.optimization.forward.local import LocalGraph
 from normadvisor.optimization.forward.source import Text, globals_of, text_of
-from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.refusal import CannotChange
+
+if TYPE_CHECKING:
+    from torch import fx, nn
+
+    from normadvisor.rewrite.model.journal import Journal
 
 __all__ = ["install"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -67,11 +68,25 @@ def find(graph: fx.Graph, name: str) -> fx.Node:
     raise CannotChange(f"{name} is no part of the forward any more: another change has taken its place")
 
 
-def replace(graph: fx.Graph, old: fx.Node, new: fx.Node) -> None:
-    """Let everything that reads ``old`` read ``new``, which is found by the name of ``old`` from now on; erase what nothing reads any more."""
+def replace(graph: fx.Graph, old: fx.Node, new: fx.Node, inside: Iterable[fx.Node] = ()) -> None:
+    """Let everything that reads ``old`` read ``new``, found by the name of ``old`` from now on, and erase what nothing reads any more.
+
+    Args:
+        graph: of both.
+        old: what is replaced.
+        new: what takes its place.
+        inside: further nodes that only ``old`` hangs on, calls of modules among them, which are erased without being asked what else they do.
+
+    """
     new.meta = {**old.meta, _STANDS_FOR: (old.name, *old.meta.get(_STANDS_FOR, ()), *new.meta.get(_STANDS_FOR, ()))}
     old.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
-    drop_unused(graph, old)
+    for node in reversed([node for node in graph.nodes if node in {*inside}]):
+        if not node.users:
+            sources = node.all_input_nodes
+            graph.erase_node(node)
+            drop_unused(graph, *sources)
+    if not old._erased:  # noqa: SLF001 -- fx has no public word for it
+        drop_unused(graph, old)
 
 
 def drop_unused(graph: fx.Graph, *nodes: fx.Node) -> None:

@@ -89,8 +89,8 @@ def _recorded(model: nn.Module, inputs: Arguments) -> dict[int, Call]:
 @contextmanager
 def _as_it_was(model: nn.Module) -> Iterator[None]:
     """Buffers, attributes and random states as they were afterwards."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    with torch.random.fork_rng(devices=list(devices)), swapped(model, lambda held: held if isinstance(held, nn.Parameter) else held.clone()):
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices), swapped(model, lambda held: held if isinstance(held, nn.Parameter) else held.clone()):
         yield
 
 

@@ -180,9 +180,9 @@ class Tracer:
     def _recorded(self, kind: str, target: Any, args: Any, kwargs: Any, value: Any) -> Any:
         node = self.graph.create_node(kind, target, args, kwargs)
         self._note(node, value)
-        if value is None:
-            return None
-        return Traced(node, self)
+        if isinstance(value, str):
+            self._demand(node, value, "")
+        return value if value is None or isinstance(value, str) else Traced(node, self)
 
     def _note(self, node: fx.Node, value: Any) -> None:
         is_tensor = isinstance(value, torch.Tensor)

@@ -80,7 +80,8 @@ def _apply(model: nn.Module, journal: Journal, *, local: LocalGraph, places: lis
             inputs = {name: find(graph, node.name) for name, node in written.inputs.items()}
             with graph.inserting_before(root):
                 new = put(graph, written, inputs)
-            replace(graph, root, new)
+            names = {node.name for node in written.nodes}
+            replace(graph, root, new, [node for node in graph.nodes if node.name in names])
 
     install(model, local.name, edit, local, journal, demands=[demand for written in places for demand in demands(local, written)])
     return ()

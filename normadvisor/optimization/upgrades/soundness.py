@@ -26,6 +26,9 @@ def why_not(local: LocalGraph, written: Written) -> str:
         return "in half precision it gives single precision, and torch's function does not"
     if _is_disturbed(local, written):
         return "what it reads is written over before it is done"
+    hooked = next((str(node.target) for node in written.nodes if node.op == "call_module" and _has_hooks(local, node)), None)
+    if hooked is not None:
+        return f"{hooked}, which would not be called any more, has hooks"
     if any(_drops(local, node) for node in written.nodes):
         return "its dropout draws other random numbers than that of torch's function"
     return ""
@@ -66,6 +69,11 @@ def _is_dropout(local: LocalGraph, node: fx.Node) -> bool:
     if node.op == "call_module":
         return isinstance(local.module.get_submodule(str(node.target)), nn.Dropout)
     return _name(node) == "dropout"
+
+
+def _has_hooks(local: LocalGraph, node: fx.Node) -> bool:
+    layer = local.module.get_submodule(str(node.target))
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)  # noqa: SLF001
 
 
 def _drops(local: LocalGraph, node: fx.Node) -> bool:
