@@ -69,7 +69,7 @@ def find(graph: fx.Graph, name: str) -> fx.Node:
 
 
 def replace(graph: fx.Graph, old: fx.Node, new: fx.Node, inside: Iterable[fx.Node] = ()) -> None:
-    """Let everything that reads ``old`` read ``new``, found by the name of ``old`` from now on, and erase what nothing reads any more.
+    """Let all that reads ``old`` read ``new``, found by the name of ``old`` from now on, and erase what nothing reads any more.
 
     Args:
         graph: of both.
