@@ -48,7 +48,7 @@ def peers(case: Case, *, backend: str = "inductor") -> Iterator[tuple[str, Way]]
 
 def _registered(key: str) -> Iterator[Implementation]:
     for home in ("add_norm", "gated"):
-        known = import_module(f"normadvisor.fused.{home}.implementations").IMPLEMENTATIONS.get(key, ())
+        known = import_module(f"normadvisor.fused.{home}.registry").IMPLEMENTATIONS.get(key, ())
         yield from (one for one in known if one.name not in {"fused", "torch"} and not one.missing)
 
 

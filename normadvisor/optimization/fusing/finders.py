@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from normadvisor import fused
 from normadvisor.optimization.candidate import Candidate, Refused, Setting
 from normadvisor.optimization.forward import Untraced, local_graphs
 from normadvisor.optimization.fusing import gates, joins, sums, swaps
@@ -27,7 +26,7 @@ def find_fused(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterato
     """All places of both rules; what cannot gain anything on the device is one refusal a rule."""
     reason = pointless(setting)
     if reason:
-        yield from _left(model, graph, reason)
+        yield from _left(graph, reason)
         return
     untraced: list[Untraced] = []
     forwards = Forwards(local_graphs(model, setting.inputs, untraced))
@@ -62,7 +61,7 @@ def _out_of_reach(
     told = {(item.rule, item.modules[0]) for item in found}
     why = {each.name: each.reason for each in untraced}
     for place in places(graph):
-        if (place.rule, place.modules[0]) in told or _is_fused(model, place):
+        if (place.rule, place.modules[0]) in told:
             continue
         around = (name for module in place.modules for name in _around(module))
         reason = next((f"the forward of {name or 'the model'} is out of reach: {why[name]}" for name in around if name in why), "")
@@ -84,15 +83,10 @@ def _why_not(model: nn.Module, place: Place) -> str:
     return "the operations stand in the forwards of different modules, or a value between them is read elsewhere"
 
 
-def _is_fused(model: nn.Module, place: Place) -> bool:
-    return type(model.get_submodule(place.modules[0])).__module__.startswith(f"{fused.__name__}.")
-
-
-def _left(model: nn.Module, graph: ModelGraph, reason: str) -> Iterator[Refused]:
+def _left(graph: ModelGraph, reason: str) -> Iterator[Refused]:
     by_rule: dict[str, dict[str, None]] = defaultdict(dict)
     for place in places(graph):
-        if not _is_fused(model, place):
-            by_rule[place.rule][place.modules[0]] = None
+        by_rule[place.rule][place.modules[0]] = None
     for rule, modules in by_rule.items():
         yield Refused(rule=rule, modules=tuple(modules), reason=reason)
 

@@ -16,6 +16,7 @@ from normadvisor.graph.canonical import base_name, spelling
 from normadvisor.graph.signatures import bind
 from normadvisor.optimization.candidate import Candidate, Kernel, Refused, Setting, StateStep
 from normadvisor.optimization.forward import LocalGraph, drop_unused, find, install
+from normadvisor.optimization.fusing.calls import fused_gate, fused_packed_gate
 from normadvisor.optimization.fusing.forwards import Forwards, View, alike
 from normadvisor.optimization.fusing.layouts import Layout
 from normadvisor.optimization.fusing.places import GATES
@@ -147,9 +148,9 @@ def _apply(
         gate = act.all_input_nodes[0]
         with graph.inserting_before(product):
             if names[3]:
-                fused = graph.call_function(gated_packed, (find(graph, names[3]), activation, -1), {"gate_last": gate_last})
+                fused = graph.call_function(fused_packed_gate, (find(graph, names[3]), activation, gate_last))
             else:
-                fused = graph.call_function(gated, (gate, up, activation))
+                fused = graph.call_function(fused_gate, (gate, up, activation))
         fused.meta = dict(product.meta)
         product.replace_all_uses_with(fused)
         for node in (product, act):

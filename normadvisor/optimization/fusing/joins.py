@@ -9,11 +9,10 @@ from typing import Any
 
 from torch import fx, nn
 
-from normadvisor.fused.batch_norm.functional import run_batch_norm
-from normadvisor.fused.group_norm.layer import run_group_norm
 from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
 from normadvisor.optimization.forward import LocalGraph, find, install
 from normadvisor.optimization.fusing.activations import Activation
+from normadvisor.optimization.fusing.calls import fused_batch_norm, fused_group_norm
 from normadvisor.optimization.fusing.forwards import Forwards, View, alike, is_add
 from normadvisor.optimization.fusing.kernels import Chain, norm_kernel
 from normadvisor.optimization.fusing.layouts import Layout
@@ -24,7 +23,7 @@ from normadvisor.rewrite.model.refusal import CannotChange
 
 __all__ = ["Join", "candidate", "joins"]
 
-_CALLS: dict[str, Callable[..., Any]] = {"batch_norm": run_batch_norm, "group_norm": run_group_norm}
+_CALLS: dict[str, Callable[..., Any]] = {"batch_norm": fused_batch_norm, "group_norm": fused_group_norm}
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,10 @@ class Place:
 
 
 def places(graph: ModelGraph) -> Iterator[Place]:
-    """All of them, in the order of the graph."""
+    """All of them, in the order of the graph; what is computed inside of fused layers is none."""
     for node in graph.nodes:
+        if node.attrs.get("fused") is True:
+            continue
         if node.op in _ACTIVATED:
             yield from _activated(node, graph)
         elif node.op in _ROW_NORMS:

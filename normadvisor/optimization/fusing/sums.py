@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import fx, nn
 
-from normadvisor.fused.add_norm.implementations import implementations
+from normadvisor.fused.add_norm.registry import implementations
 from normadvisor.optimization.candidate import Candidate, Kernel, Refused, Setting, StateStep
 from normadvisor.optimization.forward import LocalGraph, find, install
+from normadvisor.optimization.fusing.calls import fused_add_norm
 from normadvisor.optimization.fusing.choice import fastest
 from normadvisor.optimization.fusing.forwards import Forwards, View, is_add
 from normadvisor.optimization.fusing.layouts import Layout
@@ -97,13 +98,13 @@ def candidate(found: Sum, setting: Setting) -> Candidate:
         replacement=f"fused add_{kind.kind}",
         modules=(view.name(found.norm),),
         shape_key=f"{told} over {'x'.join(map(str, kind.shape))}{'' if found.alone else ', sum kept'}",
-        apply=partial(_apply, view.local, (found.add.name, found.norm.name), kind, chosen),
+        apply=partial(_apply, view.local, (found.add.name, found.norm.name), kind, chosen.name),
         kernel=partial(work.kernel, chosen),
     )
 
 
 def _apply(
-    local: LocalGraph, names: tuple[str, str], kind: RowNorm, chosen: Implementation, model: nn.Module, journal: Journal
+    local: LocalGraph, names: tuple[str, str], kind: RowNorm, chosen: str, model: nn.Module, journal: Journal
 ) -> tuple[StateStep, ...]:
     def edit(graph: fx.Graph, module: nn.Module) -> None:
         del module
@@ -111,7 +112,7 @@ def _apply(
         keeps = set(total.users) != {normed}
         with graph.inserting_before(total):
             held = [graph.get_attr(f"{normed.target}.{name}") if name else None for name in (kind.weight, kind.bias)]
-            both = graph.call_function(chosen.run, (*total.args, kind.shape, *held, kind.eps, keeps))
+            both = graph.call_function(fused_add_norm, ((f"add_{kind.kind}", chosen), *total.args, kind.shape, *held, kind.eps, keeps))
             parts = [graph.call_function(operator.getitem, (both, index)) for index in (0, 1)]
         for part, old in zip(parts, (normed, total), strict=True):
             part.meta = dict(old.meta)

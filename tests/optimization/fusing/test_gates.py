@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from normadvisor.fused.gated.functional import gated, gated_packed
+from normadvisor.optimization.fusing.calls import fused_gate, fused_packed_gate
 
 
 class Mlp(nn.Module):
@@ -108,7 +108,7 @@ def test_gated_units(fusing, model, place, key, mode):
     assert found.left == []
     fused = found.check()
     names = set(vars(type(fused))["_normadvisor_text"].names.values())
-    assert (gated_packed if "packed" in key else gated) in names
+    assert (fused_packed_gate if "packed" in key else fused_gate) in names
     found.check_kernels()
 
 
