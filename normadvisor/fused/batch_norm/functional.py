@@ -85,11 +85,7 @@ def normalize(
     training, mean, var = statistics.training, statistics.running_mean, statistics.running_var
     if batch_norm_supported(input, mean, var, weight, bias, training, residual=residual):
         return reference.with_torch(input, residual, weight, bias, statistics, epilogue)
-    if training:
-        moved = 0.0 if statistics.momentum is None else statistics.momentum
-        mean, var = ops.batch_norm_statistics(input.detach(), mean, var, statistics.batches, moved)
-    result: Tensor = ops.batch_norm_act(input, residual, mean, var, weight, bias, epilogue.eps, epilogue.act, epilogue.slope, training)
-    return result
+    return ops.run(input, residual, weight, bias, statistics, epilogue)
 
 
 def batch_norm_act(

@@ -49,12 +49,16 @@ def is_channels_last(tensor: torch.Tensor) -> bool:
 
     True for (N, C) and (N, C, 1, 1), where both orders are the same one and a row of channels is the longer one; never for one channel.
     """
-    return tensor.shape[1] != 1 and tensor.movedim(1, -1).is_contiguous()
+    if tensor.shape[1] == 1:
+        return False
+    if tensor.dim() == 4:
+        return tensor.is_contiguous(memory_format=torch.channels_last)
+    return tensor.movedim(1, -1).is_contiguous()
 
 
 def dense(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor of shape (N, C, *spatial) in one of the two dense orders, the one it is nearer to; itself where it is in one of them."""
-    if is_channels_last(tensor) or tensor.is_contiguous():
+    if tensor.is_contiguous() or is_channels_last(tensor):
         return tensor
     if tensor.dim() > 2 and tensor.shape[1] != 1 and tensor.stride(1) == 1:
         return tensor.movedim(1, -1).contiguous().movedim(-1, 1)
@@ -63,6 +67,8 @@ def dense(tensor: torch.Tensor) -> torch.Tensor:
 
 def like(tensor: torch.Tensor, model: torch.Tensor) -> torch.Tensor:
     """The tensor in the order of ``model``, which is dense and of the same shape; a copy only where its order is another one."""
+    if tensor.stride() == model.stride():
+        return tensor
     if is_channels_last(model) == is_channels_last(tensor) and (is_channels_last(tensor) or tensor.is_contiguous()):
         return tensor
     return torch.empty_like(model, dtype=tensor.dtype).copy_(tensor)

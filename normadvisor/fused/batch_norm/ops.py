@@ -11,16 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
-from normadvisor.fused.batch_norm import launch, reference
-from normadvisor.fused.batch_norm.layout import dense, like
+from normadvisor.fused.batch_norm import reference
+from normadvisor.fused.batch_norm.compute import Saved, compute_gradients, compute_output, compute_statistics, places
+from normadvisor.fused.batch_norm.layout import dense
 from normadvisor.fused.batch_norm.plan import Epilogue, Statistics
-from normadvisor.fused.common import buffers
 from normadvisor.fused.common.activations import promoted
 from normadvisor.fused.common.double_backward import differentiate_again
-from normadvisor.fused.common.triton_support import why_not_triton
+from normadvisor.fused.common.eager import plain
 
-__all__ = ["batch_norm_act", "batch_norm_act_backward", "batch_norm_statistics"]
+__all__ = ["batch_norm_act", "batch_norm_act_backward", "batch_norm_statistics", "run"]
 
 _STATISTICS = "(Tensor x, Tensor(a!)? running_mean, Tensor(b!)? running_var, Tensor? batches, float momentum) -> (Tensor, Tensor)"
 _FORWARD = (
@@ -33,30 +34,35 @@ _BACKWARD = (
 )
 
 
-def _runs(x: Tensor) -> bool:
-    """Whether kernels run; that they can run on all other arguments is what :func:`normadvisor.fused.batch_norm_supported` looks at."""
-    return x.numel() > 0 and not why_not_triton(x)
-
-
 @torch.library.custom_op("normadvisor::batch_norm_statistics", mutates_args=("running_mean", "running_var"), schema=_STATISTICS)
 def batch_norm_statistics(
     x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, batches: Tensor | None, momentum: float
 ) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel of x (N, C, \\*spatial), in float32 (float64 for float64); has no gradients.
+    r"""Mean and biased variance of each channel of x (N, C, \*spatial), in float32 (float64 for float64); has no gradients.
 
     ``running_mean`` and ``running_var`` (C,) are moved as torch moves them: by ``momentum``, or by 1 / ``batches`` (a tensor of one integer).
     """
     moved = None if batches is not None else momentum
-    kept = Statistics(running_mean=running_mean, running_var=running_var, training=True, momentum=moved, counter=batches)
-    if _runs(x):
-        return launch.statistics(dense(x), kept)
-    return reference.statistics(x, kept)
+    return compute_statistics(
+        x, Statistics(running_mean=running_mean, running_var=running_var, training=True, momentum=moved, counter=batches)
+    )
 
 
 @batch_norm_statistics.register_fake
-def _(x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, batches: Tensor | None, momentum: float) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+def _statistics_fake(
+    x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, batches: Tensor | None, momentum: float
+) -> tuple[Tensor, Tensor]:
+    del running_mean, running_var, batches, momentum
     wide = promoted(x)
     return x.new_empty(x.shape[1], dtype=wide), x.new_empty(x.shape[1], dtype=wide)
+
+
+def _saved(tensors: Sequence[Any], eps: float, act: str, slope: float, batch_statistics: bool) -> Saved:
+    x, residual, mean, var, weight, bias = tensors
+    epilogue = Epilogue(eps=eps, act=act, slope=slope)
+    return Saved(
+        x=x, residual=residual, mean=mean, var=var, weight=weight, bias=bias, epilogue=epilogue, batch_statistics=batch_statistics
+    )
 
 
 @torch.library.custom_op("normadvisor::batch_norm_act", mutates_args=(), schema=_FORWARD)
@@ -70,22 +76,17 @@ def batch_norm_act(
     eps: float,
     act: str,
     slope: float,
-    batch_statistics: bool,  # noqa: FBT001 (operations take positions)
+    batch_statistics: bool,
 ) -> Tensor:
     """``act((x - mean) / sqrt(var + eps) * weight + bias + residual)``; see :func:`normadvisor.fused.batch_norm_act`.
 
     ``batch_statistics``: whether mean and var are those of x, so that gradients go through them; else they are constants.
     """
-    x = dense(x)
-    epilogue = Epilogue(eps=eps, act=act, slope=slope)
-    if _runs(x):
-        return launch.apply(x, None if residual is None else like(residual, x), mean, var, weight, bias, epilogue)
-    out = reference.forward(x, residual, mean, var, weight, bias, epilogue, batch_statistics=batch_statistics)
-    return like(out, x)
+    return compute_output(_saved((x, residual, mean, var, weight, bias), eps, act, slope, batch_statistics))
 
 
 @batch_norm_act.register_fake
-def _(x: Tensor, *_: object) -> Tensor:
+def _forward_fake(x: Tensor, *_: object) -> Tensor:
     return torch.empty_like(dense(x))
 
 
@@ -101,119 +102,136 @@ def batch_norm_act_backward(
     eps: float,
     act: str,
     slope: float,
-    batch_statistics: bool,  # noqa: FBT001 (operations take positions)
+    batch_statistics: bool,
     wanted: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, residual, weight and bias; those that are not ``wanted`` are empty."""
-    x = dense(x)
-    epilogue = Epilogue(eps=eps, act=act, slope=slope)
-    results = _results(x, residual, weight, bias, wanted)
-    places = [result if needed else None for result, needed in zip(results, wanted, strict=True)]
-    if not _runs(x):
-        found = reference.backward(dy, x, residual, mean, var, weight, bias, epilogue, batch_statistics=batch_statistics)
-        for place, value in zip(places, found, strict=True):
-            if place is not None:
-                place.copy_(value)
-        return results
-    sources = launch.Sources(
-        x=x,
-        residual=None if residual is None else like(residual, x),
-        dy=like(dy, x),
-        mean=mean,
-        var=var,
-        weight=weight,
-        bias=bias,
-        epilogue=epilogue,
-    )
-    _run_backward(sources, *places, batch_statistics=batch_statistics)
-    return results
-
-
-def _results(x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, wanted: Sequence[bool]) -> tuple[Tensor, ...]:
-    nothing = (0,)
-    dx = buffers.empty_like(x) if wanted[0] else buffers.empty(nothing, x.dtype, x.device)
-    dz = buffers.empty_like(x, residual.dtype) if wanted[1] and residual is not None else buffers.empty(nothing, x.dtype, x.device)
-    parameters = (
-        buffers.empty((x.shape[1],) if needed and parameter is not None else nothing, (x if parameter is None else parameter).dtype, x.device)
-        for parameter, needed in zip((weight, bias), wanted[2:], strict=True)
-    )
-    return dx, dz, *parameters
-
-
-def _run_backward(
-    sources: launch.Sources, dx: Tensor | None, dz: Tensor | None, dweight: Tensor | None, dbias: Tensor | None, *, batch_statistics: bool
-) -> None:
-    """Write the gradients that have a place."""
-    x = sources.x
-    if not batch_statistics:
-        if dweight is not None or dbias is not None:
-            launch.parameter_gradients(sources, sums=None, dweight=dweight, dbias=dbias, dz=dz, dx=dx)
-        elif dx is not None or dz is not None:
-            launch.input_gradient(sources, sums=None, dz=dz, dx=buffers.empty_like(x) if dx is None else dx)
-        return
-    sums = None if dx is None else buffers.empty((2, x.shape[1]), promoted(x), x.device)
-    if sources.residual is not None and dz is None and dx is not None:
-        # Read again instead of x's residual and dy: one tensor less in the second pass, one more in the first.
-        dz = buffers.empty_like(x)
-    launch.parameter_gradients(sources, sums=sums, dweight=dweight, dbias=dbias, dz=dz, dx=None)
-    if dx is not None:
-        launch.input_gradient(sources if dz is None else sources.activated(dz), sums=sums, dz=None, dx=dx)
+    return compute_gradients(dy, _saved((x, residual, mean, var, weight, bias), eps, act, slope, batch_statistics), wanted)
 
 
 @batch_norm_act_backward.register_fake
-def _(  # noqa: PLR0913, PLR0917 (as the operation)
-    dy: Tensor,  # noqa: ARG001
+def _backward_fake(
+    dy: Tensor,
     x: Tensor,
     residual: Tensor | None,
-    mean: Tensor,  # noqa: ARG001
-    var: Tensor,  # noqa: ARG001
+    mean: Tensor,
+    var: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
-    eps: float,  # noqa: ARG001
-    act: str,  # noqa: ARG001
-    slope: float,  # noqa: ARG001
-    batch_statistics: bool,  # noqa: ARG001, FBT001
+    eps: float,
+    act: str,
+    slope: float,
+    batch_statistics: bool,
     wanted: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    return _results(dense(x), residual, weight, bias, wanted)
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    del dy, mean, var, eps, act, slope, batch_statistics
+    return places(x, residual, weight, bias, wanted)
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 (torch's signature)
-    x, residual, mean, var, weight, bias, *rest = inputs
+def _remember(ctx: Any, given: Saved) -> None:
+    ctx.set_materialize_grads(False)
     # Without an activation the gradients do not depend on what was added.
-    ctx.save_for_backward(x, None if rest[1] == "none" else residual, mean, var, weight, bias)
-    ctx.rest = tuple(rest)
+    residual = None if given.epilogue.act == "none" else given.residual
+    ctx.save_for_backward(given.x, residual, given.mean, given.var, given.weight, given.bias)
+    ctx.settings = (given.epilogue.eps, given.epilogue.act, given.epilogue.slope, given.batch_statistics)
 
 
-def _differentiate(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
-    x, residual, mean, var, weight, bias = ctx.saved_tensors
-    needs_x, needs_residual, _, _, needs_weight, needs_bias = ctx.needs_input_grad[:6]
-    added = needs_residual and residual is None
-    wanted = [needs_x, needs_residual and not added, needs_weight, needs_bias]
-    found = batch_norm_act_backward(dy, x, residual, mean, var, weight, bias, *ctx.rest, wanted) if any(wanted) else (None,) * 4
-    dx, dresidual, dweight, dbias = (value if needed else None for value, needed in zip(found, wanted, strict=True))
-    return dx, dy if added else dresidual, None, None, dweight, dbias, None, None, None, None
+def _differentiate(ctx: Any, dy: Tensor | None, needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    """Gradients of x, residual, weight and bias."""
+    if dy is None or not any(needed):
+        return (None,) * 4
+    tensors = ctx.saved_tensors
+    as_it_is = needed[1] and tensors[1] is None
+    wanted = [needed[0], needed[1] and not as_it_is, needed[2], needed[3]]
+    if not any(wanted):
+        return None, dy, None, None
+    # Where the backward pass is to be differentiated in turn it has to be an operation.
+    if plain(dy, tensors[0]) and not torch.is_grad_enabled():
+        found = compute_gradients(dy, _saved(tensors, *ctx.settings), wanted)
+    else:
+        found = batch_norm_act_backward(dy, *tensors, *ctx.settings, wanted)
+    dx, dresidual, dweight, dbias = (value if keep else None for value, keep in zip(found, wanted, strict=True))
+    return dx, dy if as_it_is else dresidual, dweight, dbias
 
 
-batch_norm_act.register_autograd(_differentiate, setup_context=_remember)
+def _remember_forward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    del output
+    _remember(ctx, _saved(inputs[:6], *inputs[6:]))
 
 
-def _remember_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ARG001 (torch's signature)
-    dy, x, residual, mean, var, weight, bias, eps, act, slope, batch_statistics, wanted = inputs
-    ctx.save_for_backward(dy, x, residual, mean, var, weight, bias)
-    ctx.epilogue, ctx.batch_statistics = Epilogue(eps=eps, act=act, slope=slope), batch_statistics
-    ctx.wanted = tuple(wanted)
+def _differentiate_forward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
+    x, residual, _, _, weight, bias = ctx.needs_input_grad[:6]
+    dx, dresidual, dweight, dbias = _differentiate(ctx, dy, (x, residual, weight, bias))
+    return dx, dresidual, None, None, dweight, dbias, None, None, None, None
 
 
-def _differentiate_again(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-    dy, x, residual, mean, var, weight, bias = ctx.saved_tensors
+def _remember_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    del output
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*inputs[:7])
+    ctx.settings, ctx.wanted = inputs[7:11], tuple(inputs[11])
+
+
+def _differentiate_backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+    dy, *tensors = ctx.saved_tensors
+    given = _saved(tensors, *ctx.settings)
 
     def forward(x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor]:
-        return (reference.forward(x, residual, mean, var, weight, bias, ctx.epilogue, batch_statistics=ctx.batch_statistics),)
+        return (
+            reference.forward(x, residual, given.mean, given.var, weight, bias, given.epilogue, batch_statistics=given.batch_statistics),
+        )
 
-    given = tuple(gradient if needed else None for gradient, needed in zip(gradients, ctx.wanted, strict=True))
-    (dx, dresidual, dweight, dbias), (ddy,) = differentiate_again(forward, (x, residual, weight, bias), (dy,), given)
+    seeds = tuple(gradient if kept else None for gradient, kept in zip(gradients, ctx.wanted, strict=True))
+    (dx, dresidual, dweight, dbias), (ddy,) = differentiate_again(forward, (given.x, given.residual, given.weight, given.bias), (dy,), seeds)
     return ddy, dx, dresidual, None, None, dweight, dbias, None, None, None, None, None
 
 
-batch_norm_act_backward.register_autograd(_differentiate_again, setup_context=_remember_backward)
+batch_norm_act.register_autograd(_differentiate_forward, setup_context=_remember_forward)
+batch_norm_act_backward.register_autograd(_differentiate_backward, setup_context=_remember_backward)
+
+
+class _Direct(torch.autograd.Function):
+    """The same for calls that nothing but autograd has to see."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, given: Saved) -> Tensor:
+        del x, residual, weight, bias  # they are in ``given``; autograd sees them as arguments
+        _remember(ctx, given)
+        return compute_output(given)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return *_differentiate(ctx, gradients[0], ctx.needs_input_grad[:4]), None
+
+
+def run(x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, kept: Statistics, epilogue: Epilogue) -> Tensor:
+    """Normalize, add and activate the shortest way, and move the running statistics in training."""
+    if not plain(x, residual, weight, bias, kept.running_mean, kept.running_var):
+        return _run_operations(x, residual, weight, bias, kept, epilogue)
+    mean, var = kept.running_mean, kept.running_var
+    if kept.training:
+        mean, var = compute_statistics(x.detach(), kept)
+        if kept.running_mean is not None and kept.running_var is not None:
+            # Kernels write past autograd, which has to know where an earlier call keeps them for its gradients.
+            increment_version((kept.running_mean, kept.running_var))
+    assert mean is not None  # noqa: S101 (it is supported)
+    assert var is not None  # noqa: S101 (as above)
+    given = Saved(
+        x=x, residual=residual, mean=mean, var=var, weight=weight, bias=bias, epilogue=epilogue, batch_statistics=kept.training
+    )
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in (x, residual, weight, bias)):
+        differentiable: Tensor = _Direct.apply(x, residual, weight, bias, given)
+        return differentiable
+    return compute_output(given)
+
+
+def _run_operations(
+    x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, kept: Statistics, epilogue: Epilogue
+) -> Tensor:
+    mean, var = kept.running_mean, kept.running_var
+    if kept.training:
+        moved = 0.0 if kept.momentum is None else kept.momentum
+        mean, var = batch_norm_statistics(x.detach(), mean, var, kept.batches, moved)
+    settings = (epilogue.eps, epilogue.act, epilogue.slope, kept.training)
+    result: Tensor = batch_norm_act(x, residual, mean, var, weight, bias, *settings)
+    return result

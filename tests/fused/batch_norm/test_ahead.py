@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from normadvisor.fused.batch_norm import launch
-from normadvisor.fused.batch_norm.layout import dense, layout_of
+from normadvisor.fused.batch_norm.tiling import tiling
 
 pytest.importorskip("triton", reason="Triton is not installed: kernels were NOT compiled")
 
@@ -38,31 +37,27 @@ def signature(kernel, dtype, constants):
 def test_nothing_spills(compile_ahead, capability, dtype, order, shape):
     from normadvisor.fused.batch_norm import kernels
 
-    x = dense(torch.empty(shape, dtype=dtype, device="meta"))
+    x = torch.empty(shape, dtype=dtype, device="meta")
     if order == "last":
         x = x.to(memory_format=torch.channels_last)
-    layout = layout_of(x)
     end = {"EPS": 1e-5, "SLOPE": 0.01, "ACT": "gelu"}
-    sums, (passed, steps, _) = launch._reduction("gradients", x, layout), launch._pass("input_gradient", x, layout)
-    seen, (applied, first_steps, _) = launch._reduction("statistics", x, layout), launch._pass("apply", x, layout)
     kept = {"mean_ptr": None, "var_ptr": None, "running_mean_ptr": None, "running_var_ptr": None, "batches_ptr": None}
     given = {"sums_ptr": None, "dweight_ptr": None, "dbias_ptr": None}
     jobs = [
-        (kernels.statistics_kernel, seen, {"SPLIT": True, **kept}),
-        (kernels.statistics_kernel, seen, {"SPLIT": False, "partial_ptr": None, "batches_ptr": None}),
-        (kernels.apply_kernel, applied, {"STEPS": first_steps, **end}),
-        (kernels.gradients_kernel, sums, {"SPLIT": True, "dx_ptr": None, **given, **end}),
-        (kernels.input_gradient_kernel, passed, {"STEPS": steps, "dz_ptr": None, **end}),
+        (kernels.statistics_kernel, "statistics", {"SPLIT": True, **kept}),
+        (kernels.statistics_kernel, "statistics", {"SPLIT": False, "partial_ptr": None, "batches_ptr": None}),
+        (kernels.apply_kernel, "apply", end),
+        (kernels.gradients_kernel, "gradients", {"SPLIT": True, "dx_ptr": None, **given, **end}),
+        (kernels.input_gradient_kernel, "input_gradient", {"dz_ptr": None, **end}),
     ]
 
     spills = {}
-    for kernel, tiling, more in jobs:
-        constants = {**launch._constants(x, layout, tiling), **more}
+    for kernel, name, more in jobs:
+        arguments = tiling(name, x).arguments
+        constants = {**{key: value for key, value in arguments.items() if key.isupper()}, **more}
         types = signature(kernel, dtype, constants)
-        aligned = tuple(name for name in types if name.endswith("_ptr"))
-        built = compile_ahead(
-            kernel, types, constants, capability=capability, num_warps=tiling.parameters.num_warps, num_stages=tiling.parameters.num_stages, aligned=aligned
-        )
+        options = {"capability": capability, "num_warps": arguments["num_warps"], "num_stages": arguments["num_stages"]}
+        built = compile_ahead(kernel, types, constants, aligned=tuple(key for key in types if key.endswith("_ptr")), **options)
         spills[kernel.__name__, built.registers] = built.spills
 
     assert {name: spilled for name, spilled in spills.items() if spilled} == {}
@@ -75,6 +70,6 @@ def test_nothing_spills_where_splits_are_combined(compile_ahead, dtype, splits):
 
     spills = []
     for kernel in (kernels.combine_statistics_kernel, kernels.combine_gradients_kernel):
-        constants = {"BLOCK_SPLITS": splits, "BLOCK_CHANNELS": launch._COMBINED_CHANNELS}
+        constants = {"BLOCK_SPLITS": splits, "BLOCK_CHANNELS": 16}
         spills.append(compile_ahead(kernel, signature(kernel, dtype, constants), constants).spills)
     assert spills == [0, 0]
