@@ -34,8 +34,6 @@ def load_selected(settings: Settings, *, replacements: bool = False) -> tuple[Ru
 
     book = load_rules(settings.rules)
     select, extend = (settings.select, settings.extend_select) if not replacements else ((REPLACEMENTS,), ())
-    if replacements and not any(name.startswith(REPLACEMENTS) for name in book.rules):
-        return book, []
     try:
         rules = select_rules(book, select=select, ignore=settings.ignore, extend_select=extend, severity=settings.severity)
     except RuleError as error:

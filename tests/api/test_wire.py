@@ -16,6 +16,7 @@ from normadvisor.api.wire import (
     read_finding,
     read_key_map,
     read_measurements,
+    read_optimization,
     read_problem,
     read_proof,
     read_summary,
@@ -44,6 +45,9 @@ from normadvisor.types import (
     TraceKind,
     Withdrawn,
 )
+from normadvisor.types.optimization import Errors, Left, Optimization, Ratio, Replacement, Variant
+
+RATIO = Ratio(median=1.5, low=1.4, high=1.6, pairs=9, before=0.3, after=0.2)
 
 FIX = Fix(
     Applicability.SAFE, "d", (Edit("a.py", 1, 2, 1, 3, "t"),), "title", "trade",
@@ -164,3 +168,46 @@ def test_lines_too_long_are_dropped_and_the_next_is_read(monkeypatch):
     read_lines(reader, lines.append)
     assert lines == [b"short\n", b"next\n", b"unfinished"[:10]][: len(lines)]
     assert lines[:2] == [b"short\n", b"next\n"]
+
+
+OPTIMIZATION = Optimization(
+    target="net.py:Net", mode="inference", device="cpu", dtype="float32", inputs="2x3",
+    replacements=(
+        Replacement(
+            rule="NA701", stage="fold", pattern="a", replacement="b", modules=("conv",), kernel=RATIO, end_to_end=RATIO, memory=1.0,
+            error=Errors(before=1.0, after=1.0, between=0.0), verdict="kept",
+        ),
+    ),
+    left=(Left(rule="NA702", modules=("bn",), reason="shared"),),
+    variants=(Variant(name="torch.compile", end_to_end=RATIO, cold_start=20.0),),
+    end_to_end=RATIO, keys={"bn.weight": "dropped"}, notes=("measured",),
+)  # fmt: skip
+
+
+def test_an_optimization_is_read_back():
+    assert read_optimization(decode(encode({"kind": "model", "o": OPTIMIZATION.to_dict()}))["o"]) == OPTIMIZATION
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("target",), ("notes", 0), ("keys", "bn.weight"), ("replacements", 0, "rule"), ("replacements", 0, "modules", 0), ("left", 0, "reason"),
+        ("variants", 0, "name"), ("end_to_end", "median"), ("replacements", 0, "kernel", "pairs"), ("variants", 0, "end_to_end", "after"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("value", [None, [], {}, True])
+def test_an_optimization_with_other_types_in_it_is_refused(path, value):
+    data = OPTIMIZATION.to_dict()
+    place = data
+    for key in path[:-1]:
+        place[key] = list(place[key]) if isinstance(place[key], tuple) else place[key]
+        place = place[key]
+    place = place if not isinstance(place, tuple) else list(place)
+    if path == ("notes", 0):
+        data["notes"] = [value]
+    elif path[-2:] == ("modules", 0):
+        data["replacements"][0]["modules"] = [value]
+    else:
+        place[path[-1]] = value
+    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
+        read_optimization(data)

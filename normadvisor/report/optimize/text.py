@@ -96,7 +96,7 @@ def _left(rows: Sequence[LeftRow], paper: Paper) -> Iterator[Text]:
 
 
 def _variants(rows: Sequence[VariantRow], paper: Paper) -> Iterator[Text]:
-    yield Text("the optimized model run in other ways, against the original in eager mode", style="bold")
+    yield from paper.wrapped(Text("the optimized model run in other ways, against the original in eager mode", style="bold"))
     width = max(cell_len(row.name) for row in rows)
     for row in rows:
         if row.reason:
