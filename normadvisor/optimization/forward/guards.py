@@ -9,8 +9,12 @@ from typing import Any
 
 import torch
 
-__all__ = ["Guards", "Reference", "is_plain", "resolved", "written"]
+__all__ = ["ORIGINAL", "TENSORS", "Guards", "Reference", "is_plain", "resolved", "written"]
 
+ORIGINAL = "_original"
+"""Name under which the new forward finds the one that it stands for."""
+TENSORS = "_tensors"
+"""Name of what counts as a tensor in guards: tensors, and what stands for one while ``torch.fx`` traces."""
 _ATOMS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
 
 
@@ -46,7 +50,8 @@ class Reference:
             AttributeError: the name is gone.
 
         """
-        __import__(self.module)
+        if self.module not in sys.modules:
+            __import__(self.module)
         found: Any = sys.modules[self.module]
         for part in self.name.split(".") if self.name else ():
             found = getattr(found, part)

@@ -75,7 +75,7 @@ def replace(graph: fx.Graph, old: fx.Node, new: fx.Node, inside: Iterable[fx.Nod
         graph: of both.
         old: what is replaced.
         new: what takes its place.
-        inside: further nodes that only ``old`` hangs on, calls of modules among them, which are erased without being asked what else they do.
+        inside: further nodes that only ``old`` hangs on, which are erased whatever else they do, as calls of modules.
 
     """
     new.meta = {**old.meta, _STANDS_FOR: (old.name, *old.meta.get(_STANDS_FOR, ()), *new.meta.get(_STANDS_FOR, ()))}

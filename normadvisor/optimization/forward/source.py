@@ -11,13 +11,9 @@ from typing import Any
 import torch
 from torch import fx
 
-from normadvisor.optimization.forward.guards import Guards, is_plain, written
+from normadvisor.optimization.forward.guards import ORIGINAL, TENSORS, Guards, is_plain, written
 
 __all__ = ["Text", "text_of"]
-
-ORIGINAL = "_original"
-"""Name under which the new forward finds the one that it stands for."""
-
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -115,4 +111,4 @@ def _passed(parameters: list[inspect.Parameter], *, by_name: bool) -> list[str]:
 
 def globals_of(names: dict[str, Any], original: Callable[..., Any]) -> dict[str, Any]:
     """The global names in which the text is run."""
-    return {**names, "torch": torch, ORIGINAL: original}
+    return {**names, "torch": torch, ORIGINAL: original, TENSORS: (torch.Tensor, fx.Proxy)}

@@ -14,7 +14,7 @@ from torch import fx, nn
 from normadvisor.graph.canonical import is_torch
 from normadvisor.graph.frames import Frames
 from normadvisor.graph.values import to_meta
-from normadvisor.optimization.forward.guards import Guards, is_plain, written
+from normadvisor.optimization.forward.guards import ORIGINAL, TENSORS, Guards, Reference, is_plain, written
 from normadvisor.optimization.forward.record import Call, Opaque
 from normadvisor.optimization.forward.rendering import rendered
 from normadvisor.optimization.forward.traced import Traced
@@ -74,7 +74,7 @@ class Tracer:
         self._until = sys._getframe()  # noqa: SLF001 -- the documented way to tell where the user's frames end
         self._modes = _modes(self._device)
         forward = type(self.module).forward
-        self._reserve("self", "torch", "_original")
+        self._reserve("self", "torch", ORIGINAL, TENSORS)
         args, kwargs = self._arguments(forward)
         self._reserve(*{*_names(forward)} - {node.name for node in self._inputs})
         result = forward(self.module, *args, **kwargs)
@@ -127,7 +127,7 @@ class Tracer:
     def _taken_in(self, value: Any, place: str, name: str) -> Any:
         """An argument: tensors become placeholders, plain values are demanded to be the same."""
         if isinstance(value, torch.Tensor):
-            self.guards.add(f"isinstance({place}, torch.Tensor)")
+            self.guards.add(f"isinstance({place}, {TENSORS})")
             return self._placeholder(value, place, name)
         if is_plain(value):
             self.guards.constant(place, value)
@@ -167,7 +167,7 @@ class Tracer:
         """Record a call and compute its result on the meta device."""
         if self.quiet:
             self.refuse("hands a tensor to code that cannot be followed")
-        if kind == "call_function" and not is_torch(target):
+        if kind == "call_function" and not is_torch(target) and Reference.of(target) is None:
             self.refuse(f"calls {getattr(target, '__qualname__', target)!s}, which cannot be followed")
         if kind == "call_method" and target in _READS:
             self.refuse(f"reads values of a tensor ({target})")
@@ -264,7 +264,18 @@ class Tracer:
             return slice(self._argument(value.start), self._argument(value.stop), self._argument(value.step))
         if is_plain(value):
             return value
+        if isinstance(value, nn.Module) and self._paths.get(id(value)):
+            return self._layer(value)
         return self.refuse(f"uses a {type(value).__name__}, which no graph can hold")
+
+    def _layer(self, module: nn.Module) -> fx.Node:
+        """A layer that is handed to a function."""
+        path = self._paths[id(module)]
+        if path not in self._held:
+            node = self.graph.create_node("get_attr", path)
+            self._note(node, module)
+            self._held[path] = Traced(node, self)
+        return self._held[path]._node  # noqa: SLF001
 
     def held(self, module: nn.Module, name: str, value: Any) -> Any:
         """What the forward reads from a module: a tensor becomes a node, a setting a guard."""

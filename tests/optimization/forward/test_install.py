@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from normadvisor.graph import trace
 from normadvisor.optimization.forward import find, install, local_graphs, replace
 from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.refusal import CannotChange
@@ -98,7 +99,7 @@ def test_the_forward_can_be_read(model):
     changed(model)
     assert type(model.first)._normadvisor_text.source == (
         "def forward(self, x, factor=2.0, *, extra=None, **named):\n"
-        "    if not (isinstance(x, torch.Tensor) and type(factor) is float and factor == 2.0 and extra is None and not named"
+        "    if not (isinstance(x, _tensors) and type(factor) is float and factor == 2.0 and extra is None and not named"
         " and self.training is False and type(self.threshold) is float and self.threshold == 0.5):\n"
         "        return _original(self, x, factor, extra=extra, **named)\n"
         "    layer = self.layer(x);  x = None\n"
@@ -232,6 +233,14 @@ def test_it_compiles_in_one_graph_and_exports(model, x):
     exported = torch.export.export(model, (x,))
     torch.testing.assert_close(exported.module()(x), expected)
     assert [str(node.target) for node in exported.graph.nodes if "silu" in str(node.target)] == ["aten.silu.default"]
+
+
+def test_torch_fx_traces_the_new_forward(model, x):
+    changed(model)
+    names = [node.name for node in torch.fx.symbolic_trace(model).graph.nodes]
+    assert [name for name in names if name in {"silu", "sigmoid", "sigmoid_1"}] == ["silu", "sigmoid"]
+    graph = trace(model, SimpleNamespace(args=(x,), kwargs={}, given=True), target="model", sites={}, mode="eval")
+    assert [node.op for node in graph.nodes if node.op in {"silu", "sigmoid"}] == ["silu", "sigmoid"]
 
 
 def test_hooks_run_and_gradients_flow(x):

@@ -96,8 +96,8 @@ class Attention(nn.Module):
 def test_sizes_are_nodes_and_numbers_of_the_module_are_guards(traced):
     local = traced(Attention().eval(), torch.randn(2, 5, 8), torch.zeros(2, 5, 5, dtype=torch.bool))
     assert local.guards.conditions == [
-        "isinstance(x, torch.Tensor)",
-        "isinstance(mask, torch.Tensor)",
+        "isinstance(x, _tensors)",
+        "isinstance(mask, _tensors)",
         "type(scale) is float and scale == 0.5",
         "len(x.shape) == 3",
         "type(self.heads) is int and self.heads == 2",
@@ -119,15 +119,15 @@ def test_nested_arguments_are_taken_apart(traced):
     assert local.guards.places == {"pair_0": "pair[0]", "pair_1": "pair[1]", "rest_0": "rest[0]", "extra": "named['extra']"}
     assert local.guards.conditions == [
         "type(pair) is tuple and len(pair) == 2",
-        "isinstance(pair[0], torch.Tensor)",
-        "isinstance(pair[1], torch.Tensor)",
+        "isinstance(pair[0], _tensors)",
+        "isinstance(pair[1], _tensors)",
         "type(settings) is dict and settings.keys() == {'factor'}",
         "type(settings['factor']) is float and settings['factor'] == 2.0",
         "len(rest) == 1",
-        "isinstance(rest[0], torch.Tensor)",
+        "isinstance(rest[0], _tensors)",
         "flag is True",
         "named.keys() == {'extra', 'other'}",
-        "isinstance(named['extra'], torch.Tensor)",
+        "isinstance(named['extra'], _tensors)",
         "named['other'] is None",
     ]
 
@@ -151,6 +151,32 @@ def test_objects_are_handed_over_and_left_alone(traced):
     local = traced(Caching(), torch.ones(2), cache)
     assert [str(node) for node in local.graph.nodes] == ["x", "cache", "update", "mul", "output"]
     assert len(cache.held) == 1  # by the one run of the model, not by the trace
+
+
+def doubled(layer, x):
+    if torch.overrides.has_torch_function((x,)):
+        return torch.overrides.handle_torch_function(doubled, (x,), layer, x)
+    return layer(x) * 2
+
+
+class CallsOverridable(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return doubled(self.layer, x)
+
+
+def test_functions_that_ask_to_be_overridden_are_one_call(traced):
+    local = traced(CallsOverridable(), torch.ones(3, 2))
+    assert [(node.op, str(node), node.meta["shape"]) for node in local.graph.nodes] == [
+        ("placeholder", "x", (3, 2)),
+        ("get_attr", "layer", None),
+        ("call_function", "doubled", (3, 2)),
+        ("output", "output", None),
+    ]
+    assert local.graph.find_nodes(op="call_function", target=doubled)[0].args == tuple(local.graph.nodes)[1::-1]
 
 
 class Reads(nn.Module):
@@ -276,5 +302,5 @@ class Asks(nn.Module):
 def test_questions_about_the_state_of_torch_are_guards(traced):
     local = traced(Asks().train(), torch.ones(2))
     assert isinstance(local, LocalGraph)
-    assert local.guards.conditions == ["isinstance(x, torch.Tensor)", "torch.is_grad_enabled()", "self.training is True"]
+    assert local.guards.conditions == ["isinstance(x, _tensors)", "torch.is_grad_enabled()", "self.training is True"]
     assert local.mode == "train"

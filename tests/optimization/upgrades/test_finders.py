@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from normadvisor.graph.trace import trace
+from normadvisor.graph import trace
 from normadvisor.optimization.candidate import Candidate, Refused, Setting
 from normadvisor.optimization.upgrades.finders import find_upgrades
 from normadvisor.rewrite.model.journal import Journal
