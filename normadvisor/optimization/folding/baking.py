@@ -246,7 +246,8 @@ def _kernel(module: nn.Module, found: Bake, shape: tuple[int, ...] | None, setti
         before = held.copied().eval()
         values: dict[str, torch.Tensor] = {**dict(before.named_parameters()), **dict(before.named_buffers())}
         after = _made(found, {name: values[name] for name in found.sources}).eval()
-        return Kernel(before=before, after=after, arguments=(torch.randn(shape, device=setting.device, dtype=setting.dtype),))
+        x = torch.randn(shape, device=setting.device, dtype=setting.dtype)
+        return Kernel(before=before, after=after, arguments=(x,), exact=held.copied().eval().double())
 
     return build
 

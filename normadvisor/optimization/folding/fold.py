@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from normadvisor.graph.canonical import module_op
 from normadvisor.optimization.candidate import Candidate, Kernel, Setting, StateStep
+from normadvisor.optimization.folding.channels import Laid, encode
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.layers import Layer
 from normadvisor.optimization.folding.live import Held, Live, chained
@@ -208,6 +209,15 @@ def _is_alone(flow: Flow, layer: Layer) -> bool:
     return known is not None and known[0] == layer.kind and layer.inline is None
 
 
+def _only_reshaped(fold: Fold, share: Share, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether what stands between the two is a reshape, or nothing, as far as channels tell."""
+    ends = (after, before) if fold.kind == "behind" else (before, after)
+    laid = Laid.of(ends[0], fold.affine.axis, fold.affine.channels)
+    moved = laid.reshaped(ends[1]) if laid is not None else None
+    axis = share.layer.axis(len(ends[1]))
+    return moved is not None and moved.axis == axis and encode(moved.ids, fold.affine.channels) == share.ids
+
+
 def _kernel(flow: Flow, fold: Fold, setting: Setting) -> Any:
     """A builder of the pair alone; ``None`` where the values between the two are more than reshaped."""
     if len(fold.shares) != 1 or not _is_alone(flow, fold.shares[0].layer):
@@ -218,7 +228,7 @@ def _kernel(flow: Flow, fold: Fold, setting: Setting) -> Any:
     given = flow.given(first)
     if first.shape is None or second.in_shape is None or given is None:
         return None
-    if torch.Size(first.shape).numel() != torch.Size(second.in_shape).numel():
+    if not _only_reshaped(fold, share, first.shape, second.in_shape):
         return None
     between = second.in_shape
     layer, norm = Held(flow.modules[share.layer.name]), Held(_norm_alone(flow, fold.affine))
@@ -238,6 +248,6 @@ def _kernel(flow: Flow, fold: Fold, setting: Setting) -> Any:
         weight = next(before.layer.parameters())
         if weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last) and x.dim() == 4:
             x = x.to(memory_format=torch.channels_last)
-        return Kernel(before=before, after=after, arguments=(x,))
+        return Kernel(before=before, after=after, arguments=(x,), exact=copy.deepcopy(before).double())
 
     return build

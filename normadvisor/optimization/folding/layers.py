@@ -45,14 +45,9 @@ class Layer:
     inline: Inline | None = None
     """The call, where it is one that has to be told of a new bias."""
 
-    def axis(self, rank: int, *, of_input: bool) -> int:
-        """Which axis of the input or output holds the channels."""
-        del of_input  # The same on both sides, for all three kinds.
+    def axis(self, rank: int) -> int:
+        """Which axis of the input and of the output holds the channels."""
         return rank - 1 if self.kind == "linear" else 1
-
-    def told(self) -> str:
-        """The operation, for the reader."""
-        return self.kind
 
 
 def layer_of(flow: Flow, node: NodeInfo) -> Layer | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -231,7 +232,7 @@ def _kernel(flow: Flow, found: Sum, setting: Setting) -> Any:
         x = torch.randn(given, device=setting.device, dtype=setting.dtype)
         if x.dim() == 4 and after.weight.is_contiguous(memory_format=torch.channels_last):
             x = x.to(memory_format=torch.channels_last)
-        return Kernel(before=before, after=after, arguments=(x,))
+        return Kernel(before=before, after=after, arguments=(x,), exact=copy.deepcopy(before).double())
 
     return build
 

@@ -123,7 +123,7 @@ class _Search:
         if isinstance(layer, str):
             raise _Stop(layer, (node.module,))
         self._demand_single(node)
-        axis = layer.axis(len(laid.shape), of_input=False)
+        axis = layer.axis(len(laid.shape))
         if laid.axis != axis or laid.shape[axis] != layer.channels_out:
             raise _Stop("its channels are not those of the layer before it", (layer.name,))
         watched = self.flow.watched(layer.name, affine.name)
@@ -166,7 +166,7 @@ class _Search:
             raise _Stop(layer.replace("before", "behind"), (user.module,))
         if self.flow.operands(user) != [node]:
             raise _Stop("what it gives is a weight of the layer behind it", (layer.name,))
-        axis = layer.axis(len(laid.shape), of_input=True)
+        axis = layer.axis(len(laid.shape))
         if laid.axis != axis or laid.shape[axis] != layer.channels_in:
             raise _Stop("its channels are not those of the layer behind it", (layer.name,))
         if layer.padded and affine.shifts:
