@@ -59,6 +59,20 @@ def memory_order(tensor: Tensor, leading: int | None = None) -> list[int] | None
 
     """
     count = tensor.dim() if leading is None else leading
-    free = sorted(range(count), key=lambda axis: (tensor.stride(axis), tensor.shape[axis]), reverse=True)
-    order = [*free, *range(count, tensor.dim())]
+    if tensor.is_contiguous():
+        return list(range(tensor.dim()))
+    order: list[int] = []
+    for axis in range(count):
+        # Insertion, since dynamo cannot sort symbolic sizes.
+        place = len(order)
+        while place and _inside(tensor, order[place - 1], axis):
+            place -= 1
+        order.insert(place, axis)
+    order += range(count, tensor.dim())
     return order if packed([tensor.shape[axis] for axis in order], [tensor.stride(axis) for axis in order], 1) else None
+
+
+def _inside(tensor: Tensor, axis: int, other: int) -> bool:
+    """Whether ``axis`` is within ``other``; where strides are equal one of them has length 1."""
+    stride, length = tensor.stride(axis), tensor.shape[axis]
+    return bool(stride < tensor.stride(other) or (stride == tensor.stride(other) and length < tensor.shape[other]))
