@@ -32,6 +32,10 @@ class Forwards:
         for local in self.graphs:
             yield View(local, self)
 
+    def of(self, module: nn.Module) -> LocalGraph | None:
+        """The forward of a module, if it was traced."""
+        return self._of.get(id(module))
+
     def only_call(self, module: nn.Module) -> fx.Node | None:
         """The call that a module's forward consists of, if it is one function applied to its argument and nothing else."""
         local = self._of.get(id(module))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,12 +11,13 @@ from typing import Any
 from torch import fx, nn
 
 from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
-from normadvisor.optimization.forward import LocalGraph, find, install
+from normadvisor.optimization.forward import LocalGraph, install
 from normadvisor.optimization.fusing.activations import Activation
 from normadvisor.optimization.fusing.calls import fused_batch_norm, fused_group_norm
 from normadvisor.optimization.fusing.forwards import Forwards, View, alike, is_add
 from normadvisor.optimization.fusing.kernels import Chain, norm_kernel
 from normadvisor.optimization.fusing.layouts import Layout
+from normadvisor.optimization.fusing.openings import Key, Opening, demands, key_of, look_up, open_calls, openings, trial
 from normadvisor.optimization.fusing.swaps import fused_class, hooked
 from normadvisor.rewrite.model.change import demand_initialized, demand_plain
 from normadvisor.rewrite.model.journal import Journal
@@ -39,6 +41,10 @@ class Join:
     between: tuple[fx.Node, ...] = ()
     """Nodes that go as well: the sum, and what hands on values."""
     residual: fx.Node | None = None
+    opened: tuple[Opening, ...] = ()
+    """Calls in whose place the nodes of a container stand."""
+    unopened: LocalGraph | None = None
+    """The forward before that."""
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -60,7 +66,7 @@ def joins(forwards: Forwards, taken: Collection[str]) -> Iterator[Join | Refused
     for view in forwards.views():
         for act in view.local.graph.nodes:
             known = view.activation(act)
-            found = _join(view, forwards, act, known) if known is not None else None
+            found = _join(view, forwards, act, known) or _opened(view, forwards, act, known) if known is not None else None
             if isinstance(found, Join) and view.name(found.norm) not in taken:
                 yield _decided(found)
 
@@ -79,6 +85,24 @@ def _join(view: View, forwards: Forwards, act: fx.Node, known: Activation) -> Jo
         found = _behind(view, operand) if isinstance(operand, fx.Node) else None
         if found is not None and isinstance(other, fx.Node) and _kind(view, forwards, found[0]) == "batch_norm":
             return Join(view, "batch_norm", found[0], act, known, (*silents, node, *found[1]), other)
+    return None
+
+
+def _opened(view: View, forwards: Forwards, act: fx.Node, known: Activation) -> Join | None:
+    """A join with the norm that a container ends in."""
+    behind = _behind(view, act.all_input_nodes[0])
+    if behind is None:
+        return None
+    added = is_add(behind[0]) and alike(*behind[0].args)
+    for source in behind[0].args if added else behind[:1]:
+        ahead = _behind(view, source) if isinstance(source, fx.Node) else None
+        kinds = {"batch_norm"} if added else {"batch_norm", "group_norm"}
+        wanted = tuple(openings(view, forwards, ahead[0], lambda inner, node: _kind(inner, forwards, node) in kinds)) if ahead else ()  # noqa: B023 -- called at once
+        if wanted:
+            within = trial(view, forwards, wanted)
+            found = _join(within, forwards, look_up(within.local.graph, act.name), known)
+            if found is not None:
+                return dataclasses.replace(found, opened=wanted, unopened=view.local)
     return None
 
 
@@ -146,34 +170,35 @@ def candidate(join: Join, setting: Setting) -> Candidate:
         replacement=f"fused {join.kind}_act",
         modules=join.modules,
         shape_key=f"{layout.key}{other}{groups} {join.activation.key}",
-        apply=partial(_apply, join.view.local, _Names.of(join), join.activation, join.kind),
+        apply=partial(_apply, join.unopened or join.view.local, _Keys.of(join), join.activation, join.kind),
         kernel=partial(norm_kernel, Chain(norm, join.activation, layout, residual, join.view.in_place(join.act)), setting),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Names:
-    """Names of nodes, which hold in copies of the graph."""
+class _Keys:
+    """Keys of nodes, which hold in copies of the graph."""
 
-    norm: str
-    act: str
-    between: tuple[str, ...]
-    residual: str
+    norm: Key
+    act: Key
+    between: tuple[Key, ...]
+    residual: Key
+    opened: tuple[Opening, ...]
 
     @classmethod
-    def of(cls, join: Join) -> _Names:
-        between = tuple(node.name for node in join.between)
-        return cls(join.norm.name, join.act.name, between, join.residual.name if join.residual is not None else "")
+    def of(cls, join: Join) -> _Keys:
+        residual = key_of(join.residual) if join.residual is not None else ""
+        return cls(key_of(join.norm), key_of(join.act), tuple(map(key_of, join.between)), residual, join.opened)
 
 
 def _apply(
-    local: LocalGraph, names: _Names, activation: Activation, kind: str, model: nn.Module, journal: Journal
+    local: LocalGraph, keys: _Keys, activation: Activation, kind: str, model: nn.Module, journal: Journal
 ) -> tuple[StateStep, ...]:
     def edit(graph: fx.Graph, module: nn.Module) -> None:
-        del module
-        first, last = find(graph, names.norm), find(graph, names.act)
-        between = [find(graph, name) for name in names.between]
-        residual = find(graph, names.residual) if names.residual else None
+        open_calls(graph, module, keys.opened)
+        first, last = look_up(graph, keys.norm), look_up(graph, keys.act)
+        between = [look_up(graph, key) for key in keys.between]
+        residual = look_up(graph, keys.residual) if keys.residual else None
         with graph.inserting_before(last):
             layer = graph.get_attr(str(first.target))
             given = (layer, first.all_input_nodes[0], *((residual,) if kind == "batch_norm" else ()), activation.name, activation.slope)
@@ -183,5 +208,5 @@ def _apply(
         for node in (last, *between, first):
             graph.erase_node(node)
 
-    install(model, local.name, edit, local, journal)
+    install(model, local.name, edit, local, journal, demands=demands(keys.opened, local.graph))
     return ()

@@ -4,6 +4,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from normadvisor.optimization.fusing import calls
+from normadvisor.rewrite.model.journal import Journal
 
 
 class Seen(TorchFunctionMode):
@@ -77,3 +78,14 @@ def test_rewritten_models_compile_whole_and_export(fusing, mode):
 def test_a_second_look_finds_nothing_more(fusing):
     fused = fusing(Block(), X).check().float()
     assert fusing(fused, X).places == []
+
+
+def test_one_after_the_other_builds_upon_what_is_there(fusing):
+    first = fusing(Block(), X)
+    model = first.model
+    first.candidates[0].apply(model, Journal())
+    second = fusing(model, X)
+    assert [pattern for pattern, _ in second.places] == PATTERNS[1:]
+    fused = second.check()
+    names = set(vars(type(fused))["_normadvisor_text"].names.values())
+    assert {calls.fused_batch_norm, calls.fused_add_norm, calls.fused_gate} <= names

@@ -187,23 +187,6 @@ def test_the_block_is_one_object_that_other_modes_find_unchanged(fusing):
     torch.testing.assert_close(fused.eval()(x), block.double().eval()(x), rtol=1e-10, atol=1e-10)
 
 
-class Scattered(nn.Module):
-    """The activation stands outside of what ends with the norm."""
-
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
-
-    def forward(self, x):
-        return F.relu(self.body(x))
-
-
-def test_what_different_forwards_do_is_said(fusing):
-    found = fusing(Scattered(), images())
-    assert found.places == []
-    assert found.left == [(("body.1", ""), READ)]
-
-
 class Reads(Block):
     def join(self, out, x):
         return self.act(out + x) if float(x.sum()) < 1e9 else x
