@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -13,10 +14,11 @@ from torch import fx, nn
 
 from normadvisor.graph.canonical import is_torch
 from normadvisor.graph.frames import Frames
-from normadvisor.graph.values import to_meta
+from normadvisor.graph.values import swapped, to_meta
 from normadvisor.optimization.forward.guards import ORIGINAL, TENSORS, Guards, Reference, is_plain, written
 from normadvisor.optimization.forward.record import Call, Opaque
 from normadvisor.optimization.forward.rendering import rendered
+from normadvisor.optimization.forward.state import first_line, modes, on_meta, tensor_paths
 from normadvisor.optimization.forward.traced import Traced
 
 __all__ = ["NotTraceable", "Tracer"]
@@ -29,8 +31,6 @@ _NOT_OF_SHAPE = frozenset({"requires_grad", "grad_fn", "grad", "is_leaf", "strid
 """What the shapes of the arguments do not decide."""
 _ATTRIBUTES_OF_DEVICE = {"device": lambda device: device, "is_cuda": lambda device: device.type == "cuda"}
 _INTERNAL = frozenset(vars(nn.Module())) - {"training"}
-_is_grad_enabled, _is_autocast_enabled = torch.is_grad_enabled, torch.is_autocast_enabled
-"""As they are while no forward is traced: then they note who asks."""
 _MATH = frozenset({"_operator", "builtins", "math"})
 
 
@@ -53,7 +53,7 @@ class Tracer:
         self._paths: dict[int, str] = {}
         for path, module in call.module.named_modules():
             self._paths.setdefault(id(module), path)
-        self._tensors = _tensor_paths(call.module)
+        self._tensors = tensor_paths(call.module)
         self._held: dict[str, Traced] = {}
         self._inputs: dict[fx.Node, str] = {}
         self._modes: tuple[Any, ...] = ()
@@ -72,7 +72,7 @@ class Tracer:
 
         """
         self._until = sys._getframe()  # noqa: SLF001 -- the documented way to tell where the user's frames end
-        self._modes = _modes(self._device)
+        self._modes = modes(self._device)
         forward = type(self.module).forward
         self._reserve("self", "torch", ORIGINAL, TENSORS)
         args, kwargs = self._arguments(forward)
@@ -171,7 +171,7 @@ class Tracer:
             self.refuse(f"calls {getattr(target, '__qualname__', target)!s}, which cannot be followed")
         if kind == "call_method" and target in _READS:
             self.refuse(f"reads values of a tensor ({target})")
-        if _modes(self._device) != self._modes:
+        if modes(self._device) != self._modes:
             self.refuse("sets grad mode or autocast for a part of itself")
         written_args, written_kwargs = self._argument(tuple(args)), self._argument(dict(kwargs))
         value = self._computed(kind, target, args, kwargs)
@@ -202,17 +202,19 @@ class Tracer:
         if target is getattr and isinstance(values[0], torch.Tensor) and values[1] in _ATTRIBUTES_OF_DEVICE:
             return _ATTRIBUTES_OF_DEVICE[values[1]](self._device)
         if target is not getattr and getattr(target, "__module__", "") not in _MATH:
-            values, named = _on_meta(values), _on_meta(named)
+            values, named = on_meta(values), on_meta(named)
         self.quiet = True
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), ExitStack() as stack:
+                for layer in (each for each in values if isinstance(each, nn.Module)):
+                    stack.enter_context(swapped(layer, to_meta))
                 if kind == "call_method":
                     return getattr(values[0], target)(*values[1:], **named)
                 return target(*values, **named)
         except NotTraceable:
             raise
         except Exception as error:  # noqa: BLE001 -- what an operation raises on tensors without data
-            self.refuse(f"{getattr(target, '__name__', target)} does not run without data: {_first_line(error)}")
+            self.refuse(f"{getattr(target, '__name__', target)} does not run without data: {first_line(error)}")
         finally:
             self.quiet = False
 
@@ -226,7 +228,7 @@ class Tracer:
         ran, value = next(self._children, (None, None))
         if ran is not module:
             self.refuse(f"calls {path} otherwise than it did before")
-        if _modes(self._device) != self._modes:
+        if modes(self._device) != self._modes:
             self.refuse("sets grad mode or autocast for a part of itself")
         result = self._recorded("call_module", path, self._argument(tuple(args)), self._argument(dict(kwargs)), value)
         return self._opened(result) if type(value) is tuple else result
@@ -369,34 +371,3 @@ def _reads(node: fx.Node, names: frozenset[str]) -> bool:
         seen.update(fresh)
         waiting += fresh
     return False
-
-
-def _tensor_paths(module: nn.Module) -> dict[int, str]:
-    """Names of all tensors that the module and its children hold, relative to it."""
-    found: dict[int, str] = {}
-    for path, inner in module.named_modules():
-        for held in (inner._parameters, inner._buffers, vars(inner)):  # noqa: SLF001 -- the public iterators skip plain attributes
-            for name, value in held.items():
-                if isinstance(value, torch.Tensor):
-                    found.setdefault(id(value), f"{path}.{name}" if path else name)
-    return found
-
-
-def _modes(device: torch.device) -> tuple[Any, ...]:
-    kind = device.type if torch.amp.is_autocast_available(device.type) else "cpu"
-    return _is_grad_enabled(), _is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-
-
-def _on_meta(value: Any) -> Any:
-    """Devices replaced by the one without data."""
-    if isinstance(value, torch.device):
-        return torch.device("meta")
-    if type(value) in {list, tuple}:
-        return type(value)(_on_meta(item) for item in value)
-    if type(value) is dict:
-        return {key: "meta" if key == "device" and item is not None else _on_meta(item) for key, item in value.items()}
-    return value
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
