@@ -24,6 +24,8 @@ __all__ = ["build_nodes"]
 _OWNING = ("weight", "running_mean", "running_var", "bias")
 _PLAIN_READS = {"shape", "dtype", "device", "ndim", "layout", "is_cuda", "requires_grad", "training", "names", "itemsize"}
 _PLAIN_METHODS = {"size", "dim", "numel", "nelement", "ndimension", "stride", "is_contiguous", "get_device", "is_floating_point"}
+_LIKE = {"reshape_as", "view_as", "expand_as", "type_as"}
+"""Read nothing but the shape or the dtype of their second operand."""
 _COLLECTIONS = {"split", "chunk", "unbind", "tensor_split", "topk", "sort", "var_mean", "std_mean", "meshgrid"}
 
 
@@ -98,7 +100,8 @@ class _Builder:
 
     def _data(self, node: fx.Node) -> tuple[int, ...]:
         found: dict[int, None] = {}
-        for source in self._sources(node):
+        only_like = getattr(node.target, "__name__", node.target) in _LIKE and isinstance(node.args[0] if node.args else None, fx.Node)
+        for source in [self._now(node.args[0])] if only_like else self._sources(node):  # type: ignore[arg-type] # a node, by the line above
             value = self._values.get(source)
             if value is None:
                 continue

@@ -20,6 +20,7 @@ _KEEPS = (
     | _NORMS | {"pad", "upsample", "affine", "cat", "drop_path"}
 )  # fmt: skip
 _NONLINEAR = OPS - _LINEAR - _NORMS - _UNCHANGED - frozenset(GROUPS["arithmetic"]) - frozenset(GROUPS["pooling"]) - {"pad", "affine", "cat"}
+_JOINS = frozenset({"add", "sub", "mul", "div"})
 _SHORTCUT, _SEARCH = 12, 2000
 
 
@@ -32,6 +33,9 @@ def add_facts(nodes: list[NodeInfo]) -> dict[str, Any]:
         node.channel_axis, node.channel_origin = _channels(node, nodes)
         if node.op == "add":
             node.is_residual = _residual(node, nodes)
+        shapes = {nodes[source].shape for source in node.inputs}
+        if node.op in _JOINS and len(shapes) > 1 and None not in shapes:
+            node.attrs = {**node.attrs, "broadcasts": True}
     return {"weight_layers": weight_layers(nodes), "has_residual": any(node.is_residual for node in nodes)}
 
 

@@ -76,6 +76,7 @@ ATTRIBUTES: dict[str, str] = {
     "batch_first": "recurrent layers and attention",
     "beta": "parameter of an activation",
     "bidirectional": "recurrent layers",
+    "broadcasts": "arithmetic of tensors of different shapes",
     "ceil_mode": "pooling",
     "count_include_pad": "average pooling counts the padding",
     "dim": "axis of a softmax, a reduction or a join",
