@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from normadvisor.api.job import CONVERT, Job, Limits
+from normadvisor.api.job import CONVERT, Job, Limits, Optimizing
 from normadvisor.api.options import Checked, CheckOptions
 from normadvisor.api.outcome import Outcome, report_of
 from normadvisor.api.plan import Plan, Planner
@@ -72,6 +72,8 @@ class Session:
             self._book: RuleBook
             self.rules: Sequence[Rule]
             self._book, self.rules = load_selected(self.settings, replacements=options.optimizing is not None)
+            if options.optimizing is not None:
+                options = self._options = replace(options, optimizing=_allowed(options.optimizing, self.rules))
             self.scripts = Scripts(self._planner, self.settings, self.rules, options)
             self.scripts.read(progress)
             self.plan = self.scripts.plan()
@@ -155,6 +157,20 @@ class Session:
 
 _LATE = 1.5
 """How often the budget of a measurement goes into the time after which it is ended from outside."""
+
+
+def _allowed(wanted: Optimizing, rules: Sequence[Rule]) -> Optimizing:
+    """What is wanted, without replacements of rules that the configuration ignores.
+
+    Raises:
+        UsageError: none is left.
+
+    """
+    allowed = [rule.id for rule in rules]
+    chosen = tuple(rule for rule in wanted.options.rules or allowed if rule in allowed)
+    if not chosen:
+        raise UsageError("the configuration ignores all rules whose replacements are wanted", hint="see 'ignore' in the configuration")
+    return replace(wanted, options=replace(wanted.options, rules=chosen))
 
 
 def _check_one_model(plan: Plan) -> None:

@@ -12,7 +12,7 @@ from normadvisor.cli import options as o
 from normadvisor.cli.printing import check_writable
 from normadvisor.cli.probe_options import budget_seconds, seed_number
 from normadvisor.errors import UsageError
-from normadvisor.types.optimization import CHANNELS_LAST, DTYPES, MODES, OptimizeOptions
+from normadvisor.types.optimization import CHANNELS_LAST, DTYPES, MODES, RULES, OptimizeOptions
 
 __all__ = ["optimize_options", "report_file", "save_file"]
 
@@ -55,7 +55,7 @@ def optimize_options(given: Mapping[str, Any]) -> OptimizeOptions:
     found: dict[str, Any] = {
         "mode": o.choice("--for", given["mode"], MODES), "compile": given["compile"], "cache": not given["no_cache"],
         "channels_last": o.choice("--channels-last", given["channels_last"], CHANNELS_LAST), "allow_busy": given["allow_busy"],
-        "rules": o.words_of(given["only"]),
+        "rules": _rules(given["only"]),
     }  # fmt: skip
     if given["device"] is not None:
         found["device"] = given["device"]
@@ -68,6 +68,17 @@ def optimize_options(given: Mapping[str, Any]) -> OptimizeOptions:
     if given["threads"] is not None:
         found["threads"] = int(o.positive("--threads", given["threads"], whole=True))
     return OptimizeOptions(**found)
+
+
+def _rules(values: list[str] | None) -> tuple[str, ...]:
+    """Ids of rules about replacements, which may be given by their beginnings."""
+    found: dict[str, None] = {}
+    for word in o.words_of(values):
+        ids = [rule for rule in RULES if rule.startswith(word.upper())]
+        if not ids:
+            raise UsageError(f"--only cannot be '{word}'", hint=f"rules about faster replacements: {RULES[0]} to {RULES[-1]}")
+        found |= dict.fromkeys(ids)
+    return tuple(found)
 
 
 def report_file(path: Path | None) -> Path | None:

@@ -10,6 +10,7 @@ __all__ = [
     "CHANNELS_LAST",
     "DTYPES",
     "MODES",
+    "RULES",
     "STAGES",
     "VERDICTS",
     "Errors",
@@ -26,6 +27,8 @@ T = TypeVar("T")
 MODES = ("inference", "training")
 DTYPES = ("float32", "bfloat16", "float16")
 CHANNELS_LAST = ("auto", "on", "off")
+RULES = ("NA701", "NA702", "NA703", "NA704", "NA705", "NA706")
+"""Rules about faster replacements."""
 STAGES = ("cleanup", "upgrade", "fold", "merge", "fuse", "layout")
 """Order in which replacements are looked for: a later stage sees the model as the earlier ones left it."""
 VERDICTS: Mapping[str, str] = {

@@ -89,7 +89,6 @@ def paired(before: Run, after: Run, clock: Clock, watch: Watch, effort: Effort |
 def _steady() -> Iterator[None]:
     """No garbage is collected while something is timed."""
     was = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield
