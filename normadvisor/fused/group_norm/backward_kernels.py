@@ -26,8 +26,7 @@ def grouped_backward(
     x_ptr,
     weight_ptr,
     bias_ptr,
-    mean_ptr,
-    rstd_ptr,
+    statistics_ptr,
     dx_ptr,
     sum_ptr,
     dot_ptr,
@@ -57,8 +56,9 @@ def grouped_backward(
     s = tl.arange(0, BS)
     inside = tl.arange(0, R)[:, None, None] * r_stride + d[None, :, None] * d_stride + s[None, None, :] * s_stride
     size = tl.cast(D, ACC) * S
-    mean = tl.load(mean_ptr + row, mask=keep, other=0.0)[:, None, None]
-    rstd = tl.load(rstd_ptr + row, mask=keep, other=0.0)[:, None, None]
+    near = tl.load(statistics_ptr + row, mask=keep, other=0.0)[:, None, None]
+    rest = tl.load(statistics_ptr + rows + row, mask=keep, other=0.0)[:, None, None]
+    rstd = tl.load(statistics_ptr + 2 * rows + row, mask=keep, other=0.0)[:, None, None]
     c1 = tl.zeros([R], ACC)
     c2 = tl.zeros([R], ACC)
     if LOOP:
@@ -78,7 +78,7 @@ def grouped_backward(
                 start = base + tl.cast(d0, tl.int64) * d_stride + tl.cast(s0, tl.int64) * s_stride
                 x = tl.load(x_ptr + start + inside, mask=mask, other=0.0).to(ACC)
                 e = tl.load(dy_ptr + start + inside, mask=mask, other=0.0).to(ACC)
-                n = (x - mean) * rstd
+                n = ((x - near) - rest) * rstd
                 e = tl.where(mask, e * activation_derivative(n * weight[:, :, None] + bias[:, :, None], slope, ACT), 0.0)
                 sums += tl.sum(e, axis=2)
                 dots += tl.sum(e * n, axis=2)
@@ -108,7 +108,7 @@ def grouped_backward(
                 start = base + tl.cast(d0, tl.int64) * d_stride + tl.cast(s0, tl.int64) * s_stride
                 x = tl.load(x_ptr + start + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
                 e = tl.load(dy_ptr + start + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
-                n = (x - mean) * rstd
+                n = ((x - near) - rest) * rstd
                 e *= activation_derivative(n * weight[:, :, None] + bias[:, :, None], slope, ACT) * weight[:, :, None]
                 dx = rstd * (e - c1[:, None, None] - n * c2[:, None, None])
                 tl.store(dx_ptr + start + inside, dx.to(dx_ptr.dtype.element_ty), mask=mask)
@@ -124,7 +124,7 @@ def grouped_backward(
             bias = tl.load(bias_ptr + channel, mask=d_mask, other=0.0).to(ACC)
         x = tl.load(x_ptr + base + inside, mask=mask, other=0.0).to(ACC)
         e = tl.load(dy_ptr + base + inside, mask=mask, other=0.0).to(ACC)
-        n = (x - mean) * rstd
+        n = ((x - near) - rest) * rstd
         e = tl.where(mask, e * activation_derivative(n * weight[:, :, None] + bias[:, :, None], slope, ACT), 0.0)
         sums = tl.sum(e, axis=2)
         dots = tl.sum(e * n, axis=2)
@@ -144,10 +144,10 @@ def split_sums(
     x_ptr,
     weight_ptr,
     bias_ptr,
-    mean_ptr,
-    rstd_ptr,
+    statistics_ptr,
     sum_ptr,
     dot_ptr,
+    rows,
     groups,
     c_units,
     s_units,
@@ -174,8 +174,9 @@ def split_sums(
     c_mask = first + c < C
     inside = c[:, None] * c_stride + s[None, :] * s_stride
     row = sample * groups + (first + c) // (C // groups)
-    mean = tl.load(mean_ptr + row, mask=c_mask, other=0.0)[:, None]
-    rstd = tl.load(rstd_ptr + row, mask=c_mask, other=0.0)[:, None]
+    near = tl.load(statistics_ptr + row, mask=c_mask, other=0.0)[:, None]
+    rest = tl.load(statistics_ptr + rows + row, mask=c_mask, other=0.0)[:, None]
+    rstd = tl.load(statistics_ptr + 2 * rows + row, mask=c_mask, other=0.0)[:, None]
     if HAS_WEIGHT:
         weight = tl.load(weight_ptr + first + c, mask=c_mask, other=0.0).to(ACC)[:, None]
     if HAS_BIAS:
@@ -187,7 +188,7 @@ def split_sums(
         here = base + tl.cast(t * BS, tl.int64) * s_stride
         x = tl.load(x_ptr + here + inside, mask=mask, other=0.0).to(ACC)
         e = tl.load(dy_ptr + here + inside, mask=mask, other=0.0).to(ACC)
-        n = (x - mean) * rstd
+        n = ((x - near) - rest) * rstd
         z = n
         if HAS_WEIGHT:
             z *= weight
@@ -279,11 +280,11 @@ def split_gradient(
     x_ptr,
     weight_ptr,
     bias_ptr,
-    mean_ptr,
-    rstd_ptr,
+    statistics_ptr,
     c1_ptr,
     c2_ptr,
     dx_ptr,
+    rows,
     groups,
     c_units,
     s_units,
@@ -310,8 +311,9 @@ def split_gradient(
     c_mask = first + c < C
     inside = c[:, None] * c_stride + s[None, :] * s_stride
     row = sample * groups + (first + c) // (C // groups)
-    mean = tl.load(mean_ptr + row, mask=c_mask, other=0.0)[:, None]
-    rstd = tl.load(rstd_ptr + row, mask=c_mask, other=0.0)[:, None]
+    near = tl.load(statistics_ptr + row, mask=c_mask, other=0.0)[:, None]
+    rest = tl.load(statistics_ptr + rows + row, mask=c_mask, other=0.0)[:, None]
+    rstd = tl.load(statistics_ptr + 2 * rows + row, mask=c_mask, other=0.0)[:, None]
     c1 = tl.load(c1_ptr + row, mask=c_mask, other=0.0)[:, None]
     c2 = tl.load(c2_ptr + row, mask=c_mask, other=0.0)[:, None]
     if HAS_WEIGHT:
@@ -323,7 +325,7 @@ def split_gradient(
         here = base + tl.cast(t * BS, tl.int64) * s_stride
         x = tl.load(x_ptr + here + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
         e = tl.load(dy_ptr + here + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
-        n = (x - mean) * rstd
+        n = ((x - near) - rest) * rstd
         z = n
         if HAS_WEIGHT:
             z *= weight

@@ -9,7 +9,11 @@ Two ways, see :mod:`normadvisor.fused.group_norm.plan`:
   ``combine_statistics`` those of the groups, ``split_apply`` the output.
 
 Variances are sums of squared deviations from a mean, never differences of sums: lanes go by Welford's recurrence, parts are joined by the
-formula of Chan, Golub and LeVeque (1979). Sums have a fixed order. Offsets of a program are 64 bits wide, those inside a tile 32.
+formula of Chan, Golub and LeVeque (1979). A mean is kept as the sum of two numbers, the first of which is near the inputs and the second
+what is missing: ``(x - near) - rest`` is right to the last bits where the mean is a thousand times the deviation, which a mean of one
+float32 is not. Sums have a fixed order. Offsets of a program are 64 bits wide, those inside a tile 32.
+
+Statistics are (3, rows): the two parts of the mean, and the reciprocal standard deviation.
 """
 
 from __future__ import annotations
@@ -56,8 +60,7 @@ def grouped_forward(
     weight_ptr,
     bias_ptr,
     y_ptr,
-    mean_ptr,
-    rstd_ptr,
+    statistics_ptr,
     rows,
     groups,
     d_units,
@@ -86,7 +89,8 @@ def grouped_forward(
     inside = tl.arange(0, R)[:, None, None] * r_stride + d[None, :, None] * d_stride + s[None, None, :] * s_stride
     size = tl.cast(D, ACC) * S
     if LOOP:
-        mean = tl.zeros([R], ACC)
+        near = tl.zeros([R], ACC)
+        rest = tl.zeros([R], ACC)
         m2 = tl.zeros([R], ACC)
         for d0 in range(0, D, BD):
             for s0 in range(0, S, BS):
@@ -98,10 +102,12 @@ def grouped_forward(
                 before = tl.cast(d0, ACC) * S + height * s0
                 tile_mean = tl.sum(tl.sum(x, axis=2), axis=1) / now
                 away = tl.where(mask, x - tile_mean[:, None, None], 0.0)
-                step = tile_mean - mean
+                missing = tl.sum(tl.sum(away, axis=2), axis=1) / now
+                near = tl.where(before == 0.0, tile_mean, near)
+                step = (tile_mean - near) + missing - rest
                 share = now / (before + now)
-                mean += step * share
-                m2 += tl.sum(tl.sum(away * away, axis=2), axis=1) + step * step * before * share
+                rest += step * share
+                m2 += tl.sum(tl.sum(away * away, axis=2), axis=1) - missing * missing * now + step * step * before * share
         rstd = tl.rsqrt(m2 / size + EPS)
         d_tiles = tl.cdiv(D, BD)
         s_tiles = tl.cdiv(S, BS)
@@ -115,7 +121,7 @@ def grouped_forward(
                 mask = d_mask[:, :, None] & (s0 + s < S)[None, None, :]
                 start = base + tl.cast(d0, tl.int64) * d_stride + tl.cast(s0, tl.int64) * s_stride
                 x = tl.load(x_ptr + start + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
-                z = (x - mean[:, None, None]) * rstd[:, None, None]
+                z = ((x - near[:, None, None]) - rest[:, None, None]) * rstd[:, None, None]
                 if HAS_WEIGHT:
                     z *= tl.load(weight_ptr + channel, mask=d_mask, other=0.0).to(ACC)[:, :, None]
                 if HAS_BIAS:
@@ -126,17 +132,19 @@ def grouped_forward(
         mask = d_mask[:, :, None] & (s < S)[None, None, :]
         channel = group[:, None] * D + d[None, :]
         x = tl.load(x_ptr + base + inside, mask=mask, other=0.0).to(ACC)
-        mean = tl.sum(tl.sum(x, axis=2), axis=1) / size
-        away = tl.where(mask, x - mean[:, None, None], 0.0)
-        rstd = tl.rsqrt(tl.sum(tl.sum(away * away, axis=2), axis=1) / size + EPS)
-        z = away * rstd[:, None, None]
+        near = tl.sum(tl.sum(x, axis=2), axis=1) / size
+        away = tl.where(mask, x - near[:, None, None], 0.0)
+        rest = tl.sum(tl.sum(away, axis=2), axis=1) / size
+        rstd = tl.rsqrt(tl.sum(tl.sum(away * away, axis=2), axis=1) / size - rest * rest + EPS)
+        z = (away - rest[:, None, None]) * rstd[:, None, None]
         if HAS_WEIGHT:
             z *= tl.load(weight_ptr + channel, mask=d_mask, other=0.0).to(ACC)[:, :, None]
         if HAS_BIAS:
             z += tl.load(bias_ptr + channel, mask=d_mask, other=0.0).to(ACC)[:, :, None]
         tl.store(y_ptr + base + inside, activate(z, slope, ACT).to(y_ptr.dtype.element_ty), mask=mask)
-    tl.store(mean_ptr + row, mean, mask=keep)
-    tl.store(rstd_ptr + row, rstd, mask=keep)
+    tl.store(statistics_ptr + row, near, mask=keep)
+    tl.store(statistics_ptr + rows + row, rest, mask=keep)
+    tl.store(statistics_ptr + 2 * rows + row, rstd, mask=keep)
 
 
 @triton.jit
@@ -171,7 +179,8 @@ def split_place(C, S, chunks, tiles, CHANNELS_LAST: tl.constexpr, REVERSED: tl.c
 @triton.jit
 def split_statistics(
     x_ptr,
-    mean_ptr,
+    near_ptr,
+    rest_ptr,
     m2_ptr,
     c_units,
     s_units,
@@ -193,31 +202,37 @@ def split_statistics(
     s = tl.arange(0, BS)
     c_mask = first + c < C
     inside = c[:, None] * c_stride + s[None, :] * s_stride
-    mean = tl.zeros([BC, BS], ACC)
+    mask = c_mask[:, None] & (start + s < S)[None, :]
+    x = tl.load(x_ptr + base + inside, mask=mask, other=0.0).to(ACC)
+    # The mean of the first tile is what the others are compared with.
+    near = tl.sum(x, axis=1) / tl.cast(tl.minimum(S - start, BS), ACC)
+    mean = tl.where(mask, x - near[:, None], 0.0)
     m2 = tl.zeros([BC, BS], ACC)
-    for t in tl.range(0, tiles_here, num_stages=STAGES):
+    for t in tl.range(1, tiles_here, num_stages=STAGES):
         mask = c_mask[:, None] & (start + t * BS + s < S)[None, :]
         here = base + tl.cast(t * BS, tl.int64) * s_stride
-        x = tl.load(x_ptr + here + inside, mask=mask, other=0.0).to(ACC)
+        x = tl.load(x_ptr + here + inside, mask=mask, other=0.0).to(ACC) - near[:, None]
         # Only in its last tile can a lane be out of range, so all lanes that count have seen t values before.
         step = tl.where(mask, x - mean, 0.0)
         mean += step / (tl.cast(t, ACC) + 1.0)
         m2 += step * (x - mean)
     left = tl.minimum(S - start, tiles * BS)
     seen = tl.cast(tl.maximum(tl.cdiv(left - s, BS), 0), ACC)[None, :]
-    total = tl.sum(mean * seen, axis=1) / tl.cast(left, ACC)
-    away = mean - total[:, None]
+    rest = tl.sum(mean * seen, axis=1) / tl.cast(left, ACC)
+    away = mean - rest[:, None]
     at = (sample * chunks + chunk) * C + first + c
-    tl.store(mean_ptr + at, total, mask=c_mask)
+    tl.store(near_ptr + at, near, mask=c_mask)
+    tl.store(rest_ptr + at, rest, mask=c_mask)
     tl.store(m2_ptr + at, tl.sum(m2 + seen * away * away, axis=1), mask=c_mask)
 
 
 @triton.jit
 def combine_statistics(
-    part_mean_ptr,
+    part_near_ptr,
+    part_rest_ptr,
     part_m2_ptr,
-    mean_ptr,
-    rstd_ptr,
+    statistics_ptr,
+    rows,
     groups,
     D,
     S,
@@ -229,31 +244,34 @@ def combine_statistics(
 ):
     """Join the statistics of the channels and chunks of one group."""
     row = tl.program_id(0)
-    sample = (row // groups).to(tl.int64)
-    group = row % groups
+    first = (row // groups).to(tl.int64) * chunks * groups * D + (row % groups) * D
     entries = chunks * D
     lane = tl.arange(0, BLOCK)
+    near = tl.load(part_near_ptr + first)
     total = tl.zeros([BLOCK], ACC)
     for e0 in range(0, entries, BLOCK):
         e = e0 + lane
         keep = e < entries
         chunk = e // D
-        at = (sample * chunks + chunk) * groups * D + group * D + e % D
+        at = first + chunk * groups * D + e % D
         count = tl.cast(tl.minimum(S - chunk * chunk_size, chunk_size), ACC)
-        total += tl.where(keep, count, 0.0) * tl.load(part_mean_ptr + at, mask=keep, other=0.0)
+        mean = (tl.load(part_near_ptr + at, mask=keep, other=0.0) - near) + tl.load(part_rest_ptr + at, mask=keep, other=0.0)
+        total += tl.where(keep, count * mean, 0.0)
     size = tl.cast(D, ACC) * S
-    mean = tl.sum(total, axis=0) / size
+    rest = tl.sum(total, axis=0) / size
     m2 = tl.zeros([BLOCK], ACC)
     for e0 in range(0, entries, BLOCK):
         e = e0 + lane
         keep = e < entries
         chunk = e // D
-        at = (sample * chunks + chunk) * groups * D + group * D + e % D
+        at = first + chunk * groups * D + e % D
         count = tl.cast(tl.minimum(S - chunk * chunk_size, chunk_size), ACC)
-        away = tl.load(part_mean_ptr + at, mask=keep, other=0.0) - mean
+        mean = (tl.load(part_near_ptr + at, mask=keep, other=0.0) - near) + tl.load(part_rest_ptr + at, mask=keep, other=0.0)
+        away = mean - rest
         m2 += tl.load(part_m2_ptr + at, mask=keep, other=0.0) + tl.where(keep, count * away * away, 0.0)
-    tl.store(mean_ptr + row, mean)
-    tl.store(rstd_ptr + row, tl.rsqrt(tl.sum(m2, axis=0) / size + EPS))
+    tl.store(statistics_ptr + row, near)
+    tl.store(statistics_ptr + rows + row, rest)
+    tl.store(statistics_ptr + 2 * rows + row, tl.rsqrt(tl.sum(m2, axis=0) / size + EPS))
 
 
 @triton.jit
@@ -261,9 +279,9 @@ def split_apply(
     x_ptr,
     weight_ptr,
     bias_ptr,
-    mean_ptr,
-    rstd_ptr,
+    statistics_ptr,
     y_ptr,
+    rows,
     groups,
     c_units,
     s_units,
@@ -290,8 +308,9 @@ def split_apply(
     c_mask = first + c < C
     inside = c[:, None] * c_stride + s[None, :] * s_stride
     row = sample * groups + (first + c) // (C // groups)
-    mean = tl.load(mean_ptr + row, mask=c_mask, other=0.0)[:, None]
-    scale = tl.load(rstd_ptr + row, mask=c_mask, other=0.0)[:, None]
+    near = tl.load(statistics_ptr + row, mask=c_mask, other=0.0)[:, None]
+    rest = tl.load(statistics_ptr + rows + row, mask=c_mask, other=0.0)[:, None]
+    scale = tl.load(statistics_ptr + 2 * rows + row, mask=c_mask, other=0.0)[:, None]
     if HAS_WEIGHT:
         scale *= tl.load(weight_ptr + first + c, mask=c_mask, other=0.0).to(ACC)[:, None]
     if HAS_BIAS:
@@ -300,7 +319,7 @@ def split_apply(
         mask = c_mask[:, None] & (start + t * BS + s < S)[None, :]
         here = base + tl.cast(t * BS, tl.int64) * s_stride
         x = tl.load(x_ptr + here + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
-        z = (x - mean) * scale
+        z = ((x - near) - rest) * scale
         if HAS_BIAS:
             z += bias
         tl.store(y_ptr + here + inside, activate(z, slope, ACT).to(y_ptr.dtype.element_ty), mask=mask)

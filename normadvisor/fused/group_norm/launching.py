@@ -68,7 +68,7 @@ def split_arguments(shape: Shape, chosen: Split) -> tuple[tuple[int, ...], dict[
     """Give the sizes that split kernels take, and their tile as constants; sizes as in :func:`grouped_arguments`."""
     c_unit, s_unit = gcd(shape.channels, 16), gcd(shape.positions, 16)
     tile = {"C_UNIT": c_unit, "S_UNIT": s_unit, "BC": chosen.c, "BS": chosen.s, "STAGES": chosen.num_stages}
-    return (shape.channels // c_unit, shape.positions // s_unit, chosen.chunks, chosen.tiles), tile
+    return (shape.rows, shape.groups, shape.channels // c_unit, shape.positions // s_unit, chosen.chunks, chosen.tiles), tile
 
 
 def constants_of(norm: Norm, x: Tensor, *, channels_last: bool) -> dict[str, Any]:
@@ -93,13 +93,12 @@ def _options(num_warps: int) -> dict[str, Any]:
     return {"num_warps": num_warps, "enable_fp_fusion": True}
 
 
-def launch_forward(x: Tensor, norm: Norm, y: Tensor, statistics: tuple[Tensor, Tensor], *, channels_last: bool) -> None:
-    """Write ``y`` (in the strides of ``x``), and mean and reciprocal standard deviation (N * groups)."""
+def launch_forward(x: Tensor, norm: Norm, y: Tensor, statistics: Tensor, *, channels_last: bool) -> None:
+    """Write ``y`` (in the strides of ``x``) and the statistics (3, N * groups) that the forward kernels describe."""
     from normadvisor.fused.group_norm import forward_kernels as kernels  # noqa: PLC0415 (imports Triton)
 
     if x.numel() == 0:
-        for tensor in statistics:
-            tensor.zero_()
+        statistics.zero_()
         return
     shape = shape_of(x, norm.groups, channels_last=channels_last)
     norm = norm.contiguous()
@@ -113,7 +112,7 @@ def launch_forward(x: Tensor, norm: Norm, y: Tensor, statistics: tuple[Tensor, T
                 norm.weight,
                 norm.bias,
                 y,
-                *statistics,
+                statistics,
                 *sizes,
                 norm.slope,
                 EPS=norm.eps,
@@ -126,25 +125,23 @@ def launch_forward(x: Tensor, norm: Norm, y: Tensor, statistics: tuple[Tensor, T
         chosen = split(shape, "apply")
         sizes, tile = split_arguments(shape, chosen)
         kernels.split_apply[(chosen.programs,)](
-            x, norm.weight, norm.bias, *statistics, y, norm.groups, *sizes, norm.slope, **constants, **tile, **_options(chosen.num_warps)
+            x, norm.weight, norm.bias, statistics, y, *sizes, norm.slope, **constants, **tile, **_options(chosen.num_warps)
         )
 
 
-def _split_statistics(x: Tensor, shape: Shape, eps: float, statistics: tuple[Tensor, Tensor]) -> None:
+def _split_statistics(x: Tensor, shape: Shape, eps: float, statistics: Tensor) -> None:
     from normadvisor.fused.group_norm import forward_kernels as kernels  # noqa: PLC0415 (imports Triton)
 
     chosen = split(shape, "statistics")
     sizes, tile = split_arguments(shape, chosen)
-    means, squares = buffers.empty((2, shape.samples, chosen.chunks, shape.channels), statistics[0].dtype, x.device)
+    parts = buffers.empty((3, shape.samples, chosen.chunks, shape.channels), statistics.dtype, x.device)
     accumulator = _accumulator(x.dtype)
     kernels.split_statistics[(chosen.programs,)](
-        x, means, squares, *sizes, CHANNELS_LAST=shape.channels_last, ACC=accumulator, **tile, **_options(chosen.num_warps)
+        x, *parts, *sizes[2:], CHANNELS_LAST=shape.channels_last, ACC=accumulator, **tile, **_options(chosen.num_warps)
     )
     block, warps = _joining(chosen.chunks * shape.depth)
-    counts = (shape.groups, shape.depth, shape.positions, chosen.chunks, chosen.tiles * chosen.s)
-    kernels.combine_statistics[(shape.rows,)](
-        means, squares, *statistics, *counts, EPS=eps, BLOCK=block, ACC=accumulator, **_options(warps)
-    )
+    counts = (shape.rows, shape.groups, shape.depth, shape.positions, chosen.chunks, chosen.tiles * chosen.s)
+    kernels.combine_statistics[(shape.rows,)](*parts, statistics, *counts, EPS=eps, BLOCK=block, ACC=accumulator, **_options(warps))
 
 
 def _joining(entries: int) -> tuple[int, int]:
@@ -158,7 +155,7 @@ def launch_backward(
     dy: Tensor,
     x: Tensor,
     norm: Norm,
-    statistics: tuple[Tensor, Tensor],
+    statistics: Tensor,
     dx: Tensor,
     parameters: tuple[Tensor, Tensor] | None,
     *,
@@ -173,7 +170,7 @@ def launch_backward(
     norm = norm.contiguous()
     grouped = plan(shape, backward=True)
     with on_device_of(x):
-        read = (like(dy, x), x, norm.weight, norm.bias, *statistics)
+        read = (like(dy, x), x, norm.weight, norm.bias, statistics)
         if grouped:
             _grouped_backward(read, norm, shape, grouped, dx, parameters)
         else:
@@ -181,7 +178,7 @@ def launch_backward(
 
 
 Read = tuple[Tensor | None, ...]
-"""Gradient of the output, input, weight, bias, mean and reciprocal standard deviation."""
+"""Gradient of the output, input, weight, bias and statistics."""
 
 
 def _grouped_backward(read: Read, norm: Norm, shape: Shape, chosen: Grouped, dx: Tensor, parameters: tuple[Tensor, Tensor] | None) -> None:
@@ -213,14 +210,12 @@ def _split_backward(read: Read, norm: Norm, shape: Shape, dx: Tensor, parameters
     chosen = split(shape, "sums")
     sizes, tile = split_arguments(shape, chosen)
     sums = buffers.empty((2, shape.samples, chosen.chunks, shape.channels), dtype, dx.device)
-    kernels.split_sums[(chosen.programs,)](*read, *sums, norm.groups, *sizes, norm.slope, **constants, **tile, **_options(chosen.num_warps))
+    kernels.split_sums[(chosen.programs,)](*read, *sums, *sizes, norm.slope, **constants, **tile, **_options(chosen.num_warps))
     means = buffers.empty((2, shape.rows), dtype, dx.device)
     _finish(sums, norm, shape, means, parameters)
     chosen = split(shape, "gradient")
     sizes, tile = split_arguments(shape, chosen)
-    kernels.split_gradient[(chosen.programs,)](
-        *read, *means, dx, norm.groups, *sizes, norm.slope, **constants, **tile, **_options(chosen.num_warps)
-    )
+    kernels.split_gradient[(chosen.programs,)](*read, *means, dx, *sizes, norm.slope, **constants, **tile, **_options(chosen.num_warps))
 
 
 def _finish(sums: Tensor, norm: Norm, shape: Shape, means: Tensor | None, parameters: tuple[Tensor, Tensor] | None) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normadvisor.fused.common import buffers
-from normadvisor.fused.common.activations import activation
+from normadvisor.fused.common.activations import activation, promoted
 from normadvisor.fused.common.double_backward import differentiate_again
 from normadvisor.fused.common.eager import plain
 from normadvisor.fused.common.memory_format import dense
@@ -24,25 +24,26 @@ __all__ = ["group_norm_act_backward_op", "group_norm_act_op", "run"]
 
 def _forward(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     x, channels_last = dense(x)
     y = buffers.empty_like(x, dtype or x.dtype)
-    mean, rstd = _statistics(x, groups)
+    statistics = _statistics(x, groups)
     norm = Norm(groups=groups, weight=weight, bias=bias, eps=eps, act=act, slope=slope)
-    launch_forward(x, norm, y, (mean, rstd), channels_last=channels_last)
-    return y, mean, rstd
+    launch_forward(x, norm, y, statistics, channels_last=channels_last)
+    return y, statistics
 
 
 @torch.library.custom_op(
     "normadvisor::group_norm_act",
     mutates_args=(),
-    schema="(Tensor x, int groups, Tensor? weight, Tensor? bias, float eps, str act, float slope, ScalarType? dtype)"
-    " -> (Tensor, Tensor, Tensor)",
+    schema="(Tensor x, int groups, Tensor? weight, Tensor? bias, float eps, str act, float slope, ScalarType? dtype) -> (Tensor, Tensor)",
 )
 def group_norm_act_op(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the output, and for backward mean and reciprocal standard deviation of every group, (N * groups) in the accumulator's dtype.
+) -> tuple[Tensor, Tensor]:
+    """Give the output, and what backward has to know of every group: (3, N * groups) in the dtype of the computation.
+
+    That is the mean in two parts, of which the second is small, and the reciprocal standard deviation.
 
     Args:
         x: (N, C, *spatial), at least one element.
@@ -58,19 +59,17 @@ def group_norm_act_op(
     return _forward(x, groups, weight, bias, eps, act, slope, dtype)
 
 
-def _statistics(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    shape = (x.shape[0] * groups,)
-    return buffers.empty(shape, dtype, x.device), buffers.empty(shape, dtype, x.device)
+def _statistics(x: Tensor, groups: int) -> Tensor:
+    return buffers.empty((3, x.shape[0] * groups), promoted(x), x.device)
 
 
 @group_norm_act_op.register_fake
 def _group_norm_act_fake(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     del weight, bias, eps, act, slope
     x, _ = dense(x)
-    return torch.empty_like(x, dtype=dtype or x.dtype), *_statistics(x, groups)
+    return torch.empty_like(x, dtype=dtype or x.dtype), _statistics(x, groups)
 
 
 def _gradients(
@@ -79,8 +78,7 @@ def _gradients(
     groups: int,
     weight: Tensor | None,
     bias: Tensor | None,
-    mean: Tensor,
-    rstd: Tensor,
+    statistics: Tensor,
     eps: float,
     act: str,
     slope: float,
@@ -90,14 +88,14 @@ def _gradients(
     dx = buffers.empty_like(x)
     dweight, dbias = _parameter_gradients(x, weight, bias, parameters=parameters)
     norm = Norm(groups=groups, weight=weight, bias=bias, eps=eps, act=act, slope=slope)
-    launch_backward(dy, x, norm, (mean, rstd), dx, (dweight, dbias) if parameters else None, channels_last=channels_last)
+    launch_backward(dy, x, norm, statistics, dx, (dweight, dbias) if parameters else None, channels_last=channels_last)
     return dx, dweight, dbias
 
 
 @torch.library.custom_op(
     "normadvisor::group_norm_act_backward",
     mutates_args=(),
-    schema="(Tensor dy, Tensor x, int groups, Tensor? weight, Tensor? bias, Tensor mean, Tensor rstd, float eps, str act, float slope,"
+    schema="(Tensor dy, Tensor x, int groups, Tensor? weight, Tensor? bias, Tensor statistics, float eps, str act, float slope,"
     " bool parameters) -> (Tensor, Tensor, Tensor)",
 )
 def group_norm_act_backward_op(
@@ -106,15 +104,14 @@ def group_norm_act_backward_op(
     groups: int,
     weight: Tensor | None,
     bias: Tensor | None,
-    mean: Tensor,
-    rstd: Tensor,
+    statistics: Tensor,
     eps: float,
     act: str,
     slope: float,
     parameters: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Give the gradients of the input, the weight and the bias; without ``parameters`` the last two are empty."""
-    return _gradients(dy, x, groups, weight, bias, mean, rstd, eps, act, slope, parameters)
+    return _gradients(dy, x, groups, weight, bias, statistics, eps, act, slope, parameters)
 
 
 def _parameter_gradients(x: Tensor, weight: Tensor | None, bias: Tensor | None, *, parameters: bool) -> tuple[Tensor, Tensor]:
@@ -130,42 +127,40 @@ def _group_norm_act_backward_fake(
     groups: int,
     weight: Tensor | None,
     bias: Tensor | None,
-    mean: Tensor,
-    rstd: Tensor,
+    statistics: Tensor,
     eps: float,
     act: str,
     slope: float,
     parameters: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    del dy, groups, mean, rstd, eps, act, slope
+    del dy, groups, statistics, eps, act, slope
     x, _ = dense(x)
     return torch.empty_like(x), *_parameter_gradients(x, weight, bias, parameters=parameters)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     x, groups, weight, bias, eps, act, slope, _ = inputs
-    _, mean, rstd = output
     ctx.set_materialize_grads(False)  # Nobody asks for gradients of the statistics: no zeros for them.
-    ctx.mark_non_differentiable(mean, rstd)
-    ctx.save_for_backward(x, weight, bias, mean, rstd)
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(x, weight, bias, output[1])
     ctx.settings = (groups, eps, act, slope)
 
 
 def _backward(ctx: Any, dy: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
-    x, weight, bias, mean, rstd = ctx.saved_tensors
+    x, weight, bias, statistics = ctx.saved_tensors
     groups, eps, act, slope = ctx.settings
     if dy is None:
         return (None,) * 8
     wants_weight, wants_bias = ctx.needs_input_grad[2], ctx.needs_input_grad[3]
     # Where the backward is to be differentiated in turn it has to be an operation.
     gradients = _gradients if plain(dy, x) and not torch.is_grad_enabled() else group_norm_act_backward_op
-    found = gradients(dy, x, groups, weight, bias, mean, rstd, eps, act, slope, wants_weight or wants_bias)
+    found = gradients(dy, x, groups, weight, bias, statistics, eps, act, slope, wants_weight or wants_bias)
     return found[0], None, found[1] if wants_weight else None, found[2] if wants_bias else None, None, None, None, None
 
 
 def _save_for_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     del output
-    dy, x, groups, weight, bias, _, _, eps, act, slope, parameters = inputs
+    dy, x, groups, weight, bias, _, eps, act, slope, parameters = inputs
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(dy, x, weight, bias)
     ctx.settings = (groups, eps, act, slope, parameters)
@@ -180,7 +175,7 @@ def _second_backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None
 
     given = gradients if parameters else (gradients[0], None, None)
     (dx, dweight, dbias), (ddy,) = differentiate_again(forward, (x, weight, bias), (dy,), given)
-    return ddy, dx, None, dweight, dbias, *(None,) * 6
+    return ddy, dx, None, dweight, dbias, *(None,) * 5
 
 
 group_norm_act_op.register_autograd(_backward, setup_context=_save)
@@ -194,7 +189,7 @@ class _GroupNormAct(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         output = _forward(*arguments)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(arguments[0], arguments[2], arguments[3], *output[1:])
+        ctx.save_for_backward(arguments[0], arguments[2], arguments[3], output[1])
         ctx.settings = (arguments[1], *arguments[4:7])
         return output[0]
 

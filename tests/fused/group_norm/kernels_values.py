@@ -13,14 +13,13 @@ from normadvisor.fused.common.activations import activation
 from normadvisor.fused.common.reference import gradients, in_float64, relative_error
 
 SHAPES = [
-    ((2, 6, 7, 11), 3),
-    ((1, 20, 4, 4), 2),
-    ((2, 5, 33), 5),
-    ((1, 8, 3, 3, 3), 1),
-    ((4, 6), 2),
+    ((1, 4, 7, 11), 2),
+    ((2, 6, 4, 4), 2),
+    ((1, 3, 70), 3),
+    ((1, 4, 3, 3, 3), 1),
+    ((2, 6), 2),
     ((1, 1, 2, 1), 1),
-    ((1, 36, 9, 1), 12),
-    ((3, 10, 1, 1), 5),
+    ((3, 4, 1, 1), 2),
 ]
 
 
@@ -61,22 +60,22 @@ def test_outputs_and_gradients(way, layout, shape, groups, device, canary):
 
 @pytest.mark.parametrize("act", ACTIVATIONS)
 def test_every_activation(way, act, device, canary):
-    given_ = arguments((1, 4, 9, 8), torch.float64, device, torch.Tensor.contiguous)
+    given_ = arguments((1, 2, 9, 8), torch.float64, device, torch.Tensor.contiguous)
     seed = seed_for(given_[0])
-    actual = gradients(fused(2, act, slope=-0.25), [canary.guard(tensor) for tensor in given_], [seed])
-    torch.testing.assert_close(actual, gradients(plain(2, act, slope=-0.25), given_, [seed]), rtol=1e-10, atol=1e-10)
+    actual = gradients(fused(1, act, slope=-0.25), [canary.guard(tensor) for tensor in given_], [seed])
+    torch.testing.assert_close(actual, gradients(plain(1, act, slope=-0.25), given_, [seed]), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(("affine", "frozen"), [("both", ""), ("weight", ""), ("bias", ""), ("none", ""), ("both", "weight"), ("both", "input")])
 def test_parameters_that_are_missing_or_take_no_gradient(way, affine, frozen, device, canary):
-    x, weight, bias = arguments((2, 6, 5, 3), torch.float64, device, torch.Tensor.contiguous)
+    x, weight, bias = arguments((1, 4, 5, 3), torch.float64, device, torch.Tensor.contiguous)
     given_ = [x, weight if affine in {"both", "weight"} else None, bias if affine in {"both", "bias"} else None]
     for place, name in enumerate(("input", "weight")):
         if frozen == name:
             given_[place] = given_[place].detach()
     seed = seed_for(x)
-    actual = gradients(fused(3, "gelu"), [canary.guard(tensor) if tensor is not None else None for tensor in given_], [seed])
-    torch.testing.assert_close(actual, gradients(plain(3, "gelu"), given_, [seed]), rtol=1e-11, atol=1e-11)
+    actual = gradients(fused(2, "gelu"), [canary.guard(tensor) if tensor is not None else None for tensor in given_], [seed])
+    torch.testing.assert_close(actual, gradients(plain(2, "gelu"), given_, [seed]), rtol=1e-11, atol=1e-11)
 
 
 FLOOR = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
@@ -108,17 +107,26 @@ WIDE = [*NARROW, "variance 1e-12", "zero weight", "constant", "one channel far o
     [*((torch.float32, kind) for kind in WIDE), *((dtype, kind) for dtype in (torch.float16, torch.bfloat16) for kind in NARROW)],
 )
 def test_rounding_error_is_at_most_twice_that_of_torch(way, kind, dtype, device):
-    given_ = tuple(tensor.to(dtype).requires_grad_() for tensor in adversarial(kind, (1, 4, 9, 11), device))
+    given_ = tuple(tensor.to(dtype).requires_grad_() for tensor in adversarial(kind, (1, 3, 9, 11), device))
     seed = seed_for(given_[0])
-    exact = gradients(plain(2, "silu"), in_float64(given_), [seed.to(dtype).double()])
-    ours = gradients(fused(2, "silu"), given_, [seed])
-    theirs = gradients(plain(2, "silu"), given_, [seed])
+    exact = gradients(plain(1, "silu"), in_float64(given_), [seed.to(dtype).double()])
+    ours = gradients(fused(1, "silu"), given_, [seed])
+    theirs = gradients(plain(1, "silu"), given_, [seed])
     for name, mine, other, true in zip(("output", "input", "weight", "bias"), ours, theirs, exact, strict=True):
         assert relative_error(mine, true) <= max(2 * relative_error(other, true), FLOOR[dtype]), name
 
 
+def test_a_mean_of_a_thousand_deviations_costs_no_digits(way, layout, device):
+    given_ = tuple(tensor.float().requires_grad_() for tensor in adversarial("mean 1000", (1, 3, 9, 11), device))
+    given_ = (layout(given_[0].detach()).requires_grad_(), *given_[1:])
+    seed = seed_for(given_[0])
+    exact = gradients(plain(1, "silu"), in_float64(given_), [seed.float().double()])
+    errors = [relative_error(mine, true) for mine, true in zip(gradients(fused(1, "silu"), given_, [seed]), exact, strict=True)]
+    assert max(errors) < 1e-6, errors
+
+
 def test_parameters_in_float32_beside_a_narrow_input(way, device):
-    x, weight, bias = arguments((2, 6, 5, 7), torch.bfloat16, device, torch.Tensor.contiguous)
+    x, weight, bias = arguments((1, 6, 5, 7), torch.bfloat16, device, torch.Tensor.contiguous)
     given_ = (x, weight.detach().float().requires_grad_(), bias.detach().float().requires_grad_())
     seed = seed_for(x)
     exact = gradients(plain(3, "relu"), in_float64(given_), [seed.bfloat16().double()])
@@ -128,17 +136,17 @@ def test_parameters_in_float32_beside_a_narrow_input(way, device):
 
 
 def test_strides_with_gaps_and_expanded_gradients(way, device):
-    wide = torch.randn(2, 8, 4, 6, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(device)
-    weight, bias = (torch.randn(16, 2, generator=torch.Generator().manual_seed(6), dtype=torch.float64).to(device)[::2, 0] for _ in range(2))
-    for gapped in (wide[:, :, ::2, 1:5], wide.permute(3, 1, 2, 0)[:2], wide[:1].expand(2, 8, 4, 6)):
+    wide = torch.randn(2, 4, 4, 6, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(device)
+    weight, bias = (torch.randn(8, 2, generator=torch.Generator().manual_seed(6), dtype=torch.float64).to(device)[::2, 0] for _ in range(2))
+    for gapped in (wide[:, :, ::2, 1:5], wide.permute(3, 1, 2, 0)[:2], wide[:1].expand(2, 4, 4, 6)):
         x = gapped.detach().requires_grad_()
-        y = group_norm_act(x, 4, weight, bias, act="silu")
-        expected = F.silu(F.group_norm(x, 4, weight, bias))
+        y = group_norm_act(x, 2, weight, bias, act="silu")
+        expected = F.silu(F.group_norm(x, 2, weight, bias))
         torch.testing.assert_close(y, expected, rtol=1e-11, atol=1e-11)
         torch.testing.assert_close(torch.autograd.grad(y.sum(), x), torch.autograd.grad(expected.sum(), x), rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 9, 11), (1, 3, 200)])
+@pytest.mark.parametrize("shape", [(1, 4, 9, 11), (2, 1, 200)])
 def test_programs_that_go_through_several_tiles(layout, shape, device, canary):
     given_ = arguments(shape, torch.float64, device, layout)
     seed = seed_for(given_[0])
@@ -150,7 +158,7 @@ def test_programs_that_go_through_several_tiles(layout, shape, device, canary):
 
 
 def test_results_are_the_same_every_time(way, layout, device):
-    given_ = arguments((1, 6, 9, 11), torch.float32, device, layout)
+    given_ = arguments((1, 3, 9, 11), torch.float32, device, layout)
     seed = seed_for(given_[0])
     first, second = (gradients(fused(3, "silu"), given_, [seed]) for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
@@ -164,7 +172,7 @@ def test_what_is_not_finite_stays_in_its_group(way, device):
     torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-11, equal_nan=True)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     samples=st.integers(1, 2),
     groups=st.integers(1, 3),

@@ -19,8 +19,8 @@ def launches(compile_launches, shape, dtype, *, groups=32, last=False, act="silu
     weight = torch.empty(shape[1], dtype=dtype, device="meta")
 
     def run():
-        y, mean, rstd = group_norm_act_op._init_fn(x, groups, weight, weight, 1e-5, act, 0.01, None)
-        group_norm_act_backward_op._init_fn(y, x, groups, weight, weight, mean, rstd, 1e-5, act, 0.01, True)
+        y, statistics = group_norm_act_op._init_fn(x, groups, weight, weight, 1e-5, act, 0.01, None)
+        group_norm_act_backward_op._init_fn(y, x, groups, weight, weight, statistics, 1e-5, act, 0.01, True)
 
     return compile_launches(run, capability)
 
