@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from normadvisor.fused.batch_norm import ops, reference
 from normadvisor.fused.batch_norm.plan import Epilogue, Statistics
 from normadvisor.fused.common.activations import DEFAULT_SLOPE, check_activation
 from normadvisor.fused.common.triton_support import why_not_triton
+
+if TYPE_CHECKING:
+    from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = ["batch_norm_act", "batch_norm_supported", "normalize", "run_batch_norm", "statistics_of"]
 
@@ -20,7 +24,7 @@ def batch_norm_supported(
     running_var: Tensor | None = None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
-    training: bool = False,  # noqa: FBT001, FBT002 (torch's order)
+    training: bool = False,  # noqa: FBT002 (torch's order)
     *,
     residual: Tensor | None = None,
 ) -> str:
@@ -94,7 +98,7 @@ def batch_norm_act(
     running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
-    training: bool = False,  # noqa: FBT001, FBT002 (torch's order)
+    training: bool = False,  # noqa: FBT002 (torch's order)
     momentum: float = 0.1,
     eps: float = 1e-5,
     *,
@@ -102,10 +106,10 @@ def batch_norm_act(
     act: str = "none",
     negative_slope: float = DEFAULT_SLOPE,
 ) -> Tensor:
-    """Normalize each channel as :func:`torch.nn.functional.batch_norm` does, add ``residual``, and activate, in one operation.
+    r"""Normalize each channel as :func:`torch.nn.functional.batch_norm` does, add ``residual``, and activate, in one operation.
 
-    On NVIDIA GPUs with Triton, training reads the input twice and writes the result once; what is activated is not kept but computed again for
-    the backward pass. Elsewhere, and for arguments that :func:`batch_norm_supported` names a reason for, torch's own operations run.
+    On NVIDIA GPUs with Triton, training reads the input twice and writes the result once; what is activated is not kept but computed again
+    for the backward pass. Elsewhere, and for arguments that :func:`batch_norm_supported` names a reason for, torch's own operations run.
 
     Args:
         input: (N, C, \\*spatial), in any memory format; the result has the same.
@@ -138,7 +142,7 @@ def run_batch_norm(
     act: str = "none",
     negative_slope: float = DEFAULT_SLOPE,
 ) -> Tensor:
-    """Do what the layer ``norm`` does, add ``residual`` and activate, in one operation; running statistics and their counter move as its own.
+    r"""Do what the layer ``norm`` does, add ``residual`` and activate, in one operation; its statistics and their counter move.
 
     Args:
         norm: a BatchNorm layer of torch, in either mode. Its hooks do not run.
@@ -151,7 +155,7 @@ def run_batch_norm(
         ValueError: see :func:`batch_norm_act`.
 
     """
-    norm._check_input_dim(input)  # noqa: SLF001 (as its own forward does)
+    norm._check_input_dim(input)  # type: ignore[no-untyped-call]  # noqa: SLF001 (as its own forward does)
     epilogue = Epilogue(eps=norm.eps, act=check_activation(act), slope=negative_slope)
     return normalize(input, residual, norm.weight, norm.bias, statistics_of(norm), epilogue)
 

@@ -1,18 +1,18 @@
 """The kernels of BatchNorm. Import it only where Triton is known to be there.
 
 A tensor (N, C, *spatial) is a matrix of rows that lie one behind the other. Channels last: one row per place, one column per channel.
-Channels first: one row per sample and channel, one column per place. ``column_groups * ALIGNMENT`` is the number of columns, so that the
-compiler knows how rows are aligned without being compiled for each size.
+Channels first: one row per sample and channel, one column per place. ``column_groups * ALIGNMENT`` is the number of columns: so the
+compiler knows how rows are aligned, and one kernel serves many sizes.
 
-Sums over a channel are taken in a fixed order: programs of one channel (a block of 1 with channels first) hold every ``splits``-th tile, and
-``combine_*`` adds their results. Nothing is atomic, so that the same input gives the same bits.
+Sums over a channel are taken in a fixed order: programs of one channel (a block of channels with channels last) hold every ``splits``-th
+tile, and ``combine_*`` adds their results. Nothing is atomic, so that the same input gives the same bits. Where two passes go over a
+tensor, the second one begins at its end, which is still in the cache.
 
 Statistics are sums of distances from a shift, as the mean of a channel may be far larger than its deviation. The shift is the mean of the
-program's own first tile: of K tiles it lies at most sqrt(K) deviations from the mean, so that at most the factor K of precision is lost, and a
-channel that holds one value only has exactly that mean and no variance. Splits are combined as in Chan, Golub and LeVeque, "Updating formulae
-and a pairwise algorithm for computing sample variances" (1979).
+program's own first tile: of K tiles it lies at most sqrt(K) deviations from the mean, so that at most the factor K of precision is lost,
+and a channel that holds one value only has exactly that mean and no variance. Splits are combined as in Chan, Golub and LeVeque, "Updating
+formulae and a pairwise algorithm for computing sample variances" (1979).
 """
-# ruff: noqa: ANN001, ANN202, N803, PLR0913, PLR0917 (Triton reads types from the arguments; constants are in capitals; kernels take many)
 
 from __future__ import annotations
 
@@ -46,11 +46,7 @@ def _place(tile, column_tiles, first_column, CHANNELS_LAST: tl.constexpr, BLOCK_
 @triton.jit
 def _reduced(values, CHANNELS_LAST: tl.constexpr):
     """The sum of a tile over all that belongs to one channel: one number per column (channels last), or one number."""
-    if CHANNELS_LAST:
-        total = tl.sum(values, axis=0)
-    else:
-        total = tl.sum(tl.sum(values, axis=1), axis=0)
-    return total
+    return tl.sum(values, axis=0) if CHANNELS_LAST else tl.sum(tl.sum(values, axis=1), axis=0)
 
 
 @triton.jit
@@ -163,14 +159,14 @@ def combine_statistics_kernel(
     means = tl.load(place + plane, mask=inside, other=0.0)
     spreads = tl.load(place + 2 * plane, mask=inside, other=0.0)
     start = tl.load(partial_ptr + plane + channel, mask=known, other=0.0)
-    count = tl.sum(counts, axis=0)
-    count = tl.where(known, count, 1.0)
+    count = tl.where(known, tl.sum(counts, axis=0), 2.0)
     distance = tl.where(inside, means - start[None, :], 0.0)
     moved = tl.sum(counts * distance, axis=0) / count
     distance = tl.where(inside, distance - moved[None, :], 0.0)
     spread = tl.sum(spreads + counts * distance * distance, axis=0)
+    mean = start + moved
     _finish_statistics(
-        start + moved, spread, count, channel, known, mean_ptr, var_ptr, running_mean_ptr, running_var_ptr, batches_ptr, momentum, momentum_rest
+        mean, spread, count, channel, known, mean_ptr, var_ptr, running_mean_ptr, running_var_ptr, batches_ptr, momentum, momentum_rest
     )
 
 
@@ -179,14 +175,8 @@ def _parameters(channel, mask, mean_ptr, var_ptr, weight_ptr, bias_ptr, EPS: tl.
     """Mean, 1 / deviation, weight / deviation, and bias of channels."""
     mean = tl.load(mean_ptr + channel, mask=mask, other=0.0).to(WIDE)
     inverse = tl.rsqrt(tl.load(var_ptr + channel, mask=mask, other=1.0).to(WIDE) + EPS)
-    if weight_ptr is not None:
-        scale = tl.load(weight_ptr + channel, mask=mask, other=0.0).to(WIDE) * inverse
-    else:
-        scale = inverse
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + channel, mask=mask, other=0.0).to(WIDE)
-    else:
-        bias = mean * 0.0
+    scale = tl.load(weight_ptr + channel, mask=mask, other=0.0).to(WIDE) * inverse if weight_ptr is not None else inverse
+    bias = tl.load(bias_ptr + channel, mask=mask, other=0.0).to(WIDE) if bias_ptr is not None else inverse * 0.0
     return mean, inverse, scale, bias
 
 
@@ -197,7 +187,7 @@ def apply_kernel(
     CHANNELS_LAST: tl.constexpr, ALIGNMENT: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr, STEPS: tl.constexpr,
     EPS: tl.constexpr, SLOPE: tl.constexpr, ACT: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """Normalize, scale and shift, add the residual, activate. ``rows`` are all rows of the tensor; a program does STEPS tiles below each other."""
+    """Normalize, scale and shift, add the residual, activate. ``rows`` are all rows; a program does STEPS tiles below each other."""
     program = tl.num_programs(0) - 1 - tl.program_id(0)
     columns = column_groups * ALIGNMENT
     first = tl.cast(program // column_tiles, tl.int64) * (BLOCK_ROWS * STEPS)
@@ -229,8 +219,8 @@ def gradients_kernel(
 ):  # fmt: skip
     """Sums of dz and of dz * normalized x over each channel and split, where z is what is activated.
 
-    Where it has a pointer, dz is stored as well (it is the gradient of the residual), and so is dx of constant statistics. ``rows`` are samples with
-    channels first. ``partial_ptr``: (2, splits, channels); ``sums_ptr``: (2, channels).
+    Where it has a pointer, dz is stored as well (it is the gradient of the residual), and so is dx of constant statistics. ``rows`` are
+    samples with channels first. ``partial_ptr``: (2, splits, channels); ``sums_ptr``: (2, channels).
     """
     program = tl.program_id(0)
     columns = column_groups * ALIGNMENT

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass, replace
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from normadvisor.fused.batch_norm.plan import Epilogue, Statistics
 from normadvisor.fused.batch_norm.tiling import Tiling, tiling
 from normadvisor.fused.common import buffers
 from normadvisor.fused.common.activations import promoted
 from normadvisor.fused.common.triton_support import on_device_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Sources", "apply", "input_gradient", "parameter_gradients", "statistics"]
 
@@ -55,7 +56,7 @@ def _combine(kernel: Any, cut: Tiling, arguments: dict[str, Any]) -> None:
 
 
 def statistics(x: Tensor, kept: Statistics) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel of a dense tensor, in float32 (float64 for float64); moves the running statistics, if any."""
+    """Mean and biased variance of each channel of a dense tensor, in float32 (float64 for float64); moves running statistics, if any."""
     from normadvisor.fused.batch_norm import kernels  # noqa: PLC0415 (Triton need not be there)
 
     cut = tiling("statistics", x)

@@ -33,8 +33,8 @@ class _FusedBatchNormAct(_BatchNorm):
         num_features: int,
         eps: float = 1e-5,
         momentum: float | None = 0.1,
-        affine: bool = True,  # noqa: FBT001, FBT002 (torch's order)
-        track_running_stats: bool = True,  # noqa: FBT001, FBT002 (torch's order)
+        affine: bool = True,  # noqa: FBT002 (torch's order)
+        track_running_stats: bool = True,  # noqa: FBT002 (torch's order)
         device: Any = None,
         dtype: Any = None,
         *,
@@ -49,16 +49,17 @@ class _FusedBatchNormAct(_BatchNorm):
         self.negative_slope = negative_slope
 
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002 (torch's name)
-        """Normalize (N, C, \\*spatial), add ``residual`` of the same shape, activate."""
+        r"""Normalize (N, C, \\*spatial), add ``residual`` of the same shape, activate."""
         if isinstance(input, Tensor):  # not while torch.fx traces
-            self._check_input_dim(input)
+            self._check_input_dim(input)  # type: ignore[no-untyped-call]
         epilogue = Epilogue(eps=self.eps, act=self.act, slope=self.negative_slope)
         return normalize(input, residual, self.weight, self.bias, statistics_of(self), epilogue)
 
     def extra_repr(self) -> str:
         """As the layer of torch, with the activation."""
         slope = f", negative_slope={self.negative_slope}" if self.act == "leaky_relu" else ""
-        return f"{super().extra_repr()}, act={self.act}{slope}"
+        own: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{own}, act={self.act}{slope}"
 
     @classmethod
     def from_module(cls, original: _BatchNorm, act: str = "none", negative_slope: float = DEFAULT_SLOPE) -> Self:

@@ -40,7 +40,7 @@ def batch_norm_statistics(
 ) -> tuple[Tensor, Tensor]:
     r"""Mean and biased variance of each channel of x (N, C, \*spatial), in float32 (float64 for float64); has no gradients.
 
-    ``running_mean`` and ``running_var`` (C,) are moved as torch moves them: by ``momentum``, or by 1 / ``batches`` (a tensor of one integer).
+    ``running_mean`` and ``running_var`` (C,) move as torch moves them: by ``momentum``, or by 1 / ``batches`` (a tensor of one integer).
     """
     moved = None if batches is not None else momentum
     return compute_statistics(
@@ -182,7 +182,8 @@ def _differentiate_backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor
         )
 
     seeds = tuple(gradient if kept else None for gradient, kept in zip(gradients, ctx.wanted, strict=True))
-    (dx, dresidual, dweight, dbias), (ddy,) = differentiate_again(forward, (given.x, given.residual, given.weight, given.bias), (dy,), seeds)
+    inputs = (given.x, given.residual, given.weight, given.bias)
+    (dx, dresidual, dweight, dbias), (ddy,) = differentiate_again(forward, inputs, (dy,), seeds)
     return ddy, dx, dresidual, None, None, dweight, dbias, None, None, None, None, None
 
 

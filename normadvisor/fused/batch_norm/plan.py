@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from normadvisor.fused.common.activations import DEFAULT_SLOPE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Epilogue", "Statistics"]
 

@@ -32,9 +32,10 @@ def with_torch(
 
 def _may_overwrite() -> bool:
     """Compilers and exporters gain nothing from it, and a transform of torch.func may have to widen a tensor."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+    if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
         return False
-    return torch._C._functorch.peek_interpreter_stack() is None  # noqa: SLF001 (torch asks the same way in torch._functorch)
+    # As torch.jit.is_tracing and torch._functorch ask.
+    return torch._C._get_tracing_state() is None and torch._C._functorch.peek_interpreter_stack() is None  # noqa: SLF001
 
 
 def forward(
@@ -49,8 +50,8 @@ def forward(
     batch_statistics: bool,
 ) -> Tensor:
     """Normalize, add and activate; differentiable through the statistics where they are those of the batch."""
-    given = (None, None) if batch_statistics else (mean, var)
-    z = F.batch_norm(x, *given, weight, bias, batch_statistics, 0.0, epilogue.eps)
+    running_mean, running_var = (None, None) if batch_statistics else (mean, var)
+    z = F.batch_norm(x, running_mean, running_var, weight, bias, batch_statistics, 0.0, epilogue.eps)
     return activation(epilogue.act, z if residual is None else z + residual, epilogue.slope)
 
 
@@ -80,8 +81,8 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, of what is added, of weight and of bias, all in float32 (float64 for float64).
 
-    Written out, as inside an operation nothing is recorded: with z = n * weight + bias + residual and n = (x - mean) / deviation, the gradient of x
-    is weight / deviation * (dz - mean of dz - n * mean of dz * n), the means being those over a channel (Ioffe and Szegedy, 2015).
+    Written out, as inside an operation nothing is recorded: with z = n * weight + bias + residual and n = (x - mean) / deviation, the
+    gradient of x is weight / deviation * (dz - mean of dz - n * mean of dz * n), the means being those over a channel (Ioffe and Szegedy, 2015).
     """
     wide = promoted(x)
     shape = [1, -1, *[1] * (x.dim() - 2)]
@@ -104,7 +105,7 @@ def backward(
 def _activation_backward(dy: Tensor, z: Tensor, epilogue: Epilogue) -> Tensor:
     aten = torch.ops.aten
     formulas: dict[str, Callable[[], Tensor]] = {
-        "none": lambda: dy.clone(),
+        "none": dy.clone,
         "relu": lambda: aten.threshold_backward(dy, z, 0),
         "relu6": lambda: aten.hardtanh_backward(dy, z, 0, 6),
         "leaky_relu": lambda: aten.leaky_relu_backward(dy, z, epilogue.slope, False),

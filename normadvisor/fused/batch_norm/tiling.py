@@ -120,13 +120,13 @@ def _reduction(layout: Layout, size: int, parameters: Launch, processors: int) -
     column_tiles = 1 if layout.channels_last else _ceil(layout.spatial, blocks[1])
     tiles = _ceil(rows, blocks[0]) * column_tiles
     splits = max(1, min(processors * parameters.programs // channel_blocks, tiles, _MOST_SPLITS))
-    walk = {"rows": rows, "tiles": tiles, "column_tiles": column_tiles, "channel_blocks": channel_blocks, "splits": splits, "SPLIT": splits > 1}
+    walk = {"rows": rows, "tiles": tiles, "column_tiles": column_tiles, "channel_blocks": channel_blocks, "splits": splits}
     return Tiling(
         channels=layout.channels,
         count=layout.count,
         splits=splits,
         programs=channel_blocks * splits,
-        arguments={**walk, **_shared(layout, size, parameters, blocks)},
+        arguments={**walk, "SPLIT": splits > 1, **_shared(layout, size, parameters, blocks)},
         combining_programs=_ceil(layout.channels, _COMBINED_CHANNELS),
         combining={
             "channels": layout.channels,

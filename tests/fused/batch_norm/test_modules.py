@@ -12,7 +12,14 @@ import torch.nn.functional as F
 from torch import nn
 
 import normadvisor.fused
-from normadvisor.fused import FusedBatchNormAct1d, FusedBatchNormAct2d, FusedBatchNormAct3d, batch_norm_act, batch_norm_supported, run_batch_norm
+from normadvisor.fused import (
+    FusedBatchNormAct1d,
+    FusedBatchNormAct2d,
+    FusedBatchNormAct3d,
+    batch_norm_act,
+    batch_norm_supported,
+    run_batch_norm,
+)
 from normadvisor.fused.batch_norm import ops
 from normadvisor.fused.common.activations import ACTIVATIONS, activation
 
