@@ -41,7 +41,7 @@ def kernel_of(local: LocalGraph, places: Sequence[Written], device: torch.device
         read = _read(written)
         befores.append(_before(local, written, read))
         afters.append(_after(written, read))
-        arguments += [_drawn(node, device, 100 * number + index) for index, node in enumerate(read)]
+        arguments += [_value(local, node, device, 100 * number + index) for index, node in enumerate(read)]
         counts.append(len(read))
 
     def run(functions: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
@@ -98,6 +98,16 @@ def _after(written: Written, read: Sequence[fx.Node]) -> nn.Module:
     placed = {node: graph.placeholder(f"input_{index}") for index, node in enumerate(read)}
     graph.output(put(graph, written, {name: placed[node] for name, node in written.inputs.items()}))
     return fx.GraphModule({}, graph)
+
+
+def _value(local: LocalGraph, node: fx.Node, device: torch.device, seed: int) -> torch.Tensor:
+    """What a parameter or buffer is; of other values a random one."""
+    if node.op != "get_attr":
+        return _drawn(node, device, seed)
+    found: Any = local.module
+    for part in str(node.target).split("."):
+        found = getattr(found, part)
+    return found.detach().to(device, copy=True)  # type: ignore[no-any-return] # of modules, whose attributes are anything
 
 
 def _drawn(node: fx.Node, device: torch.device, seed: int) -> torch.Tensor:

@@ -32,7 +32,7 @@ def put_attention(graph: fx.Graph, written: Written, inputs: Mapping[str, fx.Nod
     is_short = len(_shape(written, "query")) == _RANK - 1
     if is_short:
         operands = {name: graph.call_method("unsqueeze", (node, 0)) for name, node in operands.items()}
-    given: dict[str, Any] = {"scale": arguments["scale"]} if "scale" in arguments else {}
+    given: dict[str, Any] = {name: arguments[name] for name in ("scale", "is_causal") if name in arguments}
     mask = _mask(graph, written, inputs)
     if mask is not None:
         given["attn_mask"] = mask

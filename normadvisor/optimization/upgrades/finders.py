@@ -15,6 +15,7 @@ from normadvisor.graph.written import Written, written_in
 from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
 from normadvisor.optimization.forward import LocalGraph, Untraced, find, install, local_graphs, replace
 from normadvisor.optimization.upgrades.alone import kernel_of, shapes_of
+from normadvisor.optimization.upgrades.causal import with_causal_flag
 from normadvisor.optimization.upgrades.putting import put, told
 from normadvisor.optimization.upgrades.soundness import demands, why_not
 
@@ -42,7 +43,7 @@ def find_upgrades(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iter
             if reason:
                 yield Refused(rule=_rule(written), modules=(local.name,), reason=reason)
             else:
-                groups[written.op, told(written)].append(written)
+                groups[written.op, told(written)].append(with_causal_flag(local, written))
             told_of.add(local.name)
         if any(_calls_norm(node) for node in local.graph.nodes):
             told_of.add(local.name)  # it calls the function already, whatever else it does

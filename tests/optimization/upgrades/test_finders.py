@@ -265,6 +265,49 @@ def test_what_is_written_over_or_read_elsewhere_is_left_alone():
     ]
 
 
+class Triangle(Attention):
+    def mask(self, length, x):
+        return torch.triu(torch.ones(length, length, dtype=torch.bool, device=x.device), diagonal=1)
+
+    def forward(self, x):
+        batch, length, width = x.shape
+        q, k, v = self.qkv(x).reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        scores = (q @ k.transpose(-2, -1)) / 2
+        return self.out((scores.masked_fill(self.mask(length, x), -1e9).softmax(-1) @ v).transpose(1, 2).reshape(batch, length, width))
+
+
+class Window(Triangle):
+    def mask(self, length, x):
+        return torch.triu(torch.ones(length, length, dtype=torch.bool, device=x.device), diagonal=2)
+
+
+class Latest(Triangle):
+    def mask(self, length, x):
+        return self.causal[0, 0, 32 - length :, 32 - length :] == 0
+
+
+class Cut(Attention):
+    """Its buffer is triangular for as many positions as are recorded, and no further."""
+
+    def __init__(self, width):
+        super().__init__(width)
+        self.causal[..., 10:, :] = 1
+
+
+@pytest.mark.parametrize(("cls", "causal"), [(Attention, True), (Triangle, True), (Window, False), (Latest, False), (Cut, False)])
+def test_a_causal_mask_becomes_a_flag(cls, causal):
+    model = randomised(cls(8))
+    (found,) = found_in(model, X)
+    assert found.shape_key.count("is_causal=True") == causal
+    assert found.shape_key.count("attn_mask") == (not causal)
+    changed = applied(model, [found])
+    for length in (1, 5, 17):
+        x = torch.randn(3, length, 8)
+        torch.testing.assert_close(changed(x), model(x), rtol=1e-5, atol=1e-5)
+        assert "scaled_dot_product_attention" in functions(changed, x)
+        assert causal == (not {"masked_fill", "triu", "logical_not"} & set(functions(changed, x)))
+
+
 def test_layers_with_hooks_are_called_on():
     model = randomised(Attention(8))
     model.drop.register_forward_hook(lambda module, args, result: None)
