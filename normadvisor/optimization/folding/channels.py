@@ -86,7 +86,7 @@ def encode(ids: torch.Tensor, channels: int) -> Any:
     if first != UNTOUCHED:
         length = len(set(ids.tolist()))
         repeats = next((place for place in range(count) if int(ids[place]) != first), count)
-        if length and count % (length * repeats) == 0:
+        if first + length <= channels and count % (length * repeats) == 0:
             rule = {"first": first, "count": length, "repeats": repeats, "tiles": count // (length * repeats)}
             if torch.equal(decode(rule, channels), ids):
                 return rule

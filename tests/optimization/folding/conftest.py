@@ -76,6 +76,7 @@ def fold():
         model = model.eval()
         if random:
             randomised(model)
+        outputs(model, *inputs)  # Weights that hooks compute are part of no graph from here on, so that the model can be copied.
         wide = [value.double() if value.is_floating_point() else value for value in inputs]
         exact, original = copy.deepcopy(model).double(), {key: value.clone() for key, value in model.state_dict().items()}
         before, before_exact = outputs(model, *inputs), outputs(exact, *wide)

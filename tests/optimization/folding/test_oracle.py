@@ -99,7 +99,7 @@ NAMES = st.sampled_from(["conv0", "conv1", "conv2", "wide0", "norm0", "norm1", "
 PLANS = st.lists(st.tuples(NAMES, st.integers(0, 7), st.integers(0, 7)), min_size=2, max_size=8)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(PLANS)
 def test_finds_what_brute_force_finds(plan):
     plan = live(plan)
