@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
-from normadvisor.graph.canonical import module_op
+from normadvisor.graph.canonical import function_op, module_op
 from normadvisor.graph.written.cones import Cone, cones
 from normadvisor.graph.written.model import Surroundings, Written, name_of
 from normadvisor.graph.written.values import computed
@@ -131,11 +131,23 @@ def _identified(cone: Cone, around: Surroundings) -> _Function | None:
     y = values[cone.root] if values is not None else None
     if not isinstance(y, torch.Tensor) or y.shape != _POINTS.shape or y.dtype != torch.float64:
         return None
+    called = {_op(node, around) for node in cone.nodes}
     for found in (*_FUNCTIONS, *_with_parameters(y)):
         expected = found.reference(_POINTS)
+        if found.op in called:
+            continue  # It is called already, and the rest changes nothing: relu after relu, a clamp that never bounds.
         if bool(((y - expected).abs() <= TOLERANCE * expected.abs().clamp(min=1)).all()):
             return found
     return None
+
+
+def _op(node: fx.Node, around: Surroundings) -> str:
+    """Canonical operation of one node."""
+    module = around.module(node)
+    known = module_op(type(module)) if module is not None else None
+    if known is not None:
+        return known[0]
+    return function_op(node.target)[0] if node.op in {"call_function", "call_method"} else ""
 
 
 def _with_parameters(y: torch.Tensor) -> list[_Function]:

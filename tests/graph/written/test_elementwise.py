@@ -77,6 +77,8 @@ OTHERS: dict[str, Callable[[Tensor], object]] = {
     "a result that is read": lambda x: (lambda gate: (x * gate, gate))(torch.sigmoid(x)),
     "a gate of another tensor": lambda x: x * torch.sigmoid(x + x.flip(0)),
     "in place": lambda x: x.mul_(torch.sigmoid(x)),
+    "the function twice": lambda x: F.relu(F.relu(x)),
+    "a clamp that never bounds": lambda x: torch.clamp(F.softplus(x), min=0.0),
     "a step": lambda x: torch.where(x > 0, 1.0, 0.0),
     "powers": lambda x: x**2 * torch.sigmoid(x),
 }
