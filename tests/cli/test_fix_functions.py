@@ -50,17 +50,17 @@ class Net(nn.Module):
 '''
 CHANGED = (
     MODEL.replace(
-        '''        variance = x.pow(2).mean(-1, keepdim=True)
+        """        variance = x.pow(2).mean(-1, keepdim=True)
         x = x * torch.rsqrt(variance + self.eps)
         return self.weight * x
-''',
+""",
         "        return nn.functional.rms_norm(x, self.weight.shape, weight=self.weight, eps=self.eps)\n",
     )
     .replace(
-        '''        scores = q @ k.transpose(-2, -1) / k.size(-1) ** 0.5
+        """        scores = q @ k.transpose(-2, -1) / k.size(-1) ** 0.5
         weights = self.drop(scores.softmax(dim=-1))
         return weights @ v
-''',
+""",
         "        return nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=self.drop.p if self.drop.training else 0.0)\n",
     )
     .replace("        return x * torch.sigmoid(x)\n", "        return nn.functional.silu(x)\n")

@@ -68,13 +68,17 @@ def test_an_activation_is_told_by_its_values(name):
     torch.testing.assert_close(getattr(F, spelled)(x, **arguments), function(x), rtol=1e-6, atol=1e-6)
 
 
+def gated(x, gate):
+    return x * gate, gate
+
+
 OTHERS: dict[str, Callable[[Tensor], object]] = {
     "a function of torch": F.silu,
     "one operation alone": lambda x: torch.clamp(x, min=0),
     "quick gelu": lambda x: x * torch.sigmoid(1.702 * x),
     "a constant of five digits": lambda x: 0.5 * x * (1 + torch.tanh(0.79788 * (x + 0.044715 * x**3))),
     "a line": lambda x: (2 * x + 1) * 3,
-    "a result that is read": lambda x: (lambda gate: (x * gate, gate))(torch.sigmoid(x)),
+    "a result that is read": lambda x: gated(x, torch.sigmoid(x)),
     "a gate of another tensor": lambda x: x * torch.sigmoid(x + x.flip(0)),
     "in place": lambda x: x.mul_(torch.sigmoid(x)),
     "the function twice": lambda x: F.relu(F.relu(x)),
