@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["ORIGINAL", "TENSORS", "Guards", "Reference", "is_plain", "resolved", "written"]
+__all__ = ["ORIGINAL", "TENSORS", "Guards", "Reference", "is_plain", "reached", "resolved", "written"]
 
 ORIGINAL = "_original"
 """Name under which the new forward finds the one that it stands for."""
@@ -118,6 +118,14 @@ def written(value: Any) -> str:
     if isinstance(value, tuple):
         return "(" + "".join(f"{written(item)}, " for item in value) + ")"
     return repr(value)
+
+
+def reached(path: str) -> str:
+    """The expression for what is called ``path`` within the module: ``self.layers`` and ``getattr(self.layers, '0').norm``."""
+    found = "self"
+    for part in path.split(".") if path else ():
+        found = f"{found}.{part}" if part.isidentifier() else f"getattr({found}, {part!r})"
+    return found
 
 
 def resolved(names: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import fx
 from torch.fx.graph import magic_methods
 
-from normadvisor.optimization.forward.guards import is_plain, written
+from normadvisor.optimization.forward.guards import is_plain, reached, written
 
 __all__ = ["rendered"]
 
@@ -22,8 +22,7 @@ def rendered(node: fx.Node, places: Mapping[fx.Node, str], depth: int = _DEPTH) 
     if node.op == "placeholder":
         return places.get(node)
     if node.op == "get_attr":
-        parts = str(node.target).split(".")
-        return ".".join(["self", *parts]) if all(part.isidentifier() for part in parts) else None
+        return reached(str(node.target))
     if depth == 0 or node.kwargs:
         return None
     if isinstance(node.meta["value"], torch.Tensor) and node.target is not getattr:

@@ -15,7 +15,7 @@ from torch import fx, nn
 from normadvisor.graph.canonical import is_torch
 from normadvisor.graph.frames import Frames
 from normadvisor.graph.values import swapped, to_meta
-from normadvisor.optimization.forward.guards import ORIGINAL, TENSORS, Guards, Reference, is_plain, written
+from normadvisor.optimization.forward.guards import ORIGINAL, TENSORS, Guards, Reference, is_plain, reached, written
 from normadvisor.optimization.forward.record import Call, Opaque
 from normadvisor.optimization.forward.rendering import rendered
 from normadvisor.optimization.forward.state import first_line, modes, on_meta, tensor_paths
@@ -293,9 +293,7 @@ class Tracer:
                 self._held[path] = Traced(node, self)
             return self._held[path]
         if name not in _INTERNAL and type(value) in {bool, int, float, str, type(None)} and name in vars(module):
-            path = self._paths[id(module)]
-            place = ".".join(["self", *(f"get_submodule({path!r})",)[: bool(path)], name])
-            self.guards.constant(place, value)
+            self.guards.constant(f"{reached(self._paths[id(module)])}.{name}", value)
         return value
 
     def attribute(self, traced: Traced, name: str) -> Any:

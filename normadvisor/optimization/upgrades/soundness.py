@@ -7,7 +7,7 @@ from torch import fx, nn
 
 from normadvisor.graph.canonical import base_name, spelling
 from normadvisor.graph.written import Written
-from normadvisor.optimization.forward import LocalGraph
+from normadvisor.optimization.forward import LocalGraph, reached
 
 __all__ = ["demands", "why_not"]
 
@@ -42,18 +42,14 @@ def demands(local: LocalGraph, written: Written) -> list[str]:
         found.append(f"{x}.dtype.itemsize >= 4")
     for name in ("weight", "bias"):
         node = written.inputs.get(name)
-        if x is not None and node is not None and node.op == "get_attr" and _is_path(str(node.target)):
-            found.append(f"{x}.dtype == self.{node.target}.dtype")
+        if x is not None and node is not None and node.op == "get_attr":
+            found.append(f"{x}.dtype == {reached(str(node.target))}.dtype")
     if any(_name(node) not in _SAME_UNDER_AUTOCAST for node in written.nodes if node.meta.get("shape") is not None):
         device: torch.device = written.root.meta["device"]
         found.append(f"not torch.is_autocast_enabled({device.type!r})")
     layers = [node for node in written.nodes if node.op == "call_module" and _is_dropout(local, node)]
-    found += [f"not self.get_submodule({str(node.target)!r}).training" for node in layers]
+    found += [f"not {reached(str(node.target))}.training" for node in layers]
     return found
-
-
-def _is_path(target: str) -> bool:
-    return all(part.isidentifier() for part in target.split("."))
 
 
 def _place(local: LocalGraph, node: fx.Node) -> str | None:

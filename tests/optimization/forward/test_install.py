@@ -225,6 +225,7 @@ class Named(nn.Module):
         return x * 2
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")
 def test_it_compiles_in_one_graph_and_exports(model, x):
     changed(model)
     expected = model(x)

@@ -106,6 +106,24 @@ def test_sizes_are_nodes_and_numbers_of_the_module_are_guards(traced):
     assert len(names) == 2
 
 
+class Deep(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Dropout(0.5)])
+        self.norms = nn.ModuleDict({"a": nn.LayerNorm(2)})
+
+    def forward(self, x):
+        return F.dropout(x, self.layers[0].p, self.norms.a.training) * self.norms["a"].weight
+
+
+def test_settings_of_children_are_guards_too(traced):
+    assert traced(Deep().eval(), torch.ones(2)).guards.conditions == [
+        "isinstance(x, _tensors)",
+        "type(getattr(self.layers, '0').p) is float and getattr(self.layers, '0').p == 0.5",
+        "self.norms.a.training is False",
+    ]
+
+
 class Nested(nn.Module):
     def forward(self, pair, settings, *rest, flag=True, **named):
         first, second = pair

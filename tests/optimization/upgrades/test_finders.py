@@ -391,6 +391,7 @@ def test_several_places_in_one_forward_are_one_candidate():
     assert len(found[0].kernel().after(*found[0].kernel().arguments)) == 2
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")
 def test_the_changed_model_is_pickled_compiled_and_exported():
     model = randomised(Block())
     changed = applied(model, found_in(model, X))
