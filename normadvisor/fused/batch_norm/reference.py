@@ -82,7 +82,7 @@ def backward(
     """Gradients of x, of what is added, of weight and of bias, all in float32 (float64 for float64).
 
     Written out, as inside an operation nothing is recorded: with z = n * weight + bias + residual and n = (x - mean) / deviation, the
-    gradient of x is weight / deviation * (dz - mean of dz - n * mean of dz * n), the means being those over a channel (Ioffe and Szegedy, 2015).
+    gradient of x is weight / deviation * (dz - mean of dz - n * mean of dz * n), with means over a channel (Ioffe and Szegedy, 2015).
     """
     wide = promoted(x)
     shape = [1, -1, *[1] * (x.dim() - 2)]

@@ -17,14 +17,16 @@ __all__ = ["Tiling", "tiling"]
 
 _ORDERS = {False: "channels_first", True: "channels_last"}
 _REDUCTIONS = frozenset({"statistics", "gradients"})
-_MOST_SPLITS = 256
-"""What one program of ``combine_*`` takes at a time."""
+_MOST_SPLITS = 1024
+_COMBINED = 4096
+"""Partial results that one program of ``combine_*`` takes at a time: all splits of up to 16 channels."""
 _COMBINED_CHANNELS = 16
 _MOST_STEPS = 4
 _NARROWEST = {False: 128, True: 32}
 """Fewest columns of a tile, where the tensor has them: below, a warp's loads fall apart into short pieces."""
-_ROW_BYTES = 512
-"""Bytes of a row that a tile takes with channels last: more leave too few rows for the sums of each channel."""
+_ROW_BYTES = {True: 128, False: 512}
+"""Bytes of a row that a tile takes with channels last, in a reduction and in a pass. A reduction needs many rows for each channel, as each of
+its programs leaves 8 or 12 bytes of partial results for it; a pass reads 16 bytes of parameters for each channel."""
 _WIDEST = 1024
 _VECTOR_BYTES = 16
 """The widest load of a thread."""
@@ -87,10 +89,10 @@ def _power_of_two(size: int) -> int:
     return 1 << max(size - 1, 0).bit_length()
 
 
-def _blocks(layout: Layout, rows: int, tile: int, size: int) -> tuple[int, int]:
+def _blocks(layout: Layout, rows: int, tile: int, size: int, *, reduction: bool) -> tuple[int, int]:
     """Rows and columns of a tile of at most ``tile`` entries of ``size`` bytes."""
     tallest = _power_of_two(rows)
-    widest = min(_ROW_BYTES // size, tile) if layout.channels_last else min(max(_WIDEST, tile // tallest), tile)
+    widest = min(_ROW_BYTES[reduction] // size, tile) if layout.channels_last else min(max(_WIDEST, tile // tallest), tile)
     columns = block(layout.columns, largest=widest, smallest=_NARROWEST[layout.channels_last])
     return min(max(tile // columns, 1), tallest), columns
 
@@ -115,11 +117,14 @@ def _shared(layout: Layout, size: int, parameters: Launch, blocks: tuple[int, in
 def _reduction(layout: Layout, size: int, parameters: Launch, processors: int) -> Tiling:
     """A sum over each channel: with so many programs for each that the GPU is full."""
     rows = layout.rows if layout.channels_last else layout.batch
-    blocks = _blocks(layout, rows, parameters.tile, size)
+    blocks = _blocks(layout, rows, parameters.tile, size, reduction=True)
     channel_blocks = _ceil(layout.channels, blocks[1]) if layout.channels_last else layout.channels
     column_tiles = 1 if layout.channels_last else _ceil(layout.spatial, blocks[1])
     tiles = _ceil(rows, blocks[0]) * column_tiles
-    splits = max(1, min(processors * parameters.programs // channel_blocks, tiles, _MOST_SPLITS))
+    # With one tile for each program the partial results would be a twentieth of the tensor; small ones lie in the cache anyway.
+    most = tiles if tiles * channel_blocks <= 2 * processors else tiles // 2
+    splits = max(1, min(processors * parameters.programs // channel_blocks, most, _MOST_SPLITS))
+    combined = min(_COMBINED_CHANNELS, _COMBINED // _power_of_two(splits))
     walk = {"rows": rows, "tiles": tiles, "column_tiles": column_tiles, "channel_blocks": channel_blocks, "splits": splits}
     return Tiling(
         channels=layout.channels,
@@ -127,12 +132,12 @@ def _reduction(layout: Layout, size: int, parameters: Launch, processors: int) -
         splits=splits,
         programs=channel_blocks * splits,
         arguments={**walk, "SPLIT": splits > 1, **_shared(layout, size, parameters, blocks)},
-        combining_programs=_ceil(layout.channels, _COMBINED_CHANNELS),
+        combining_programs=_ceil(layout.channels, combined),
         combining={
             "channels": layout.channels,
             "splits": splits,
             "BLOCK_SPLITS": _power_of_two(splits),
-            "BLOCK_CHANNELS": _COMBINED_CHANNELS,
+            "BLOCK_CHANNELS": combined,
             "num_warps": 4,
             "enable_fp_fusion": True,
         },
@@ -141,7 +146,7 @@ def _reduction(layout: Layout, size: int, parameters: Launch, processors: int) -
 
 def _pass(layout: Layout, size: int, parameters: Launch, processors: int) -> Tiling:
     """A pass over all entries. With channels last, a program does several tiles below each other with parameters read once."""
-    blocks = _blocks(layout, layout.rows, parameters.tile, size)
+    blocks = _blocks(layout, layout.rows, parameters.tile, size, reduction=False)
     column_tiles = _ceil(layout.columns, blocks[1])
     tiles = _ceil(layout.rows, blocks[0])
     spare = tiles * column_tiles // (processors * parameters.programs)

@@ -64,12 +64,12 @@ def test_nothing_spills(compile_ahead, capability, dtype, order, shape):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("splits", [2, 256])
-def test_nothing_spills_where_splits_are_combined(compile_ahead, dtype, splits):
+@pytest.mark.parametrize(("splits", "channels"), [(2, 16), (256, 16), (1024, 4)])
+def test_nothing_spills_where_splits_are_combined(compile_ahead, dtype, splits, channels):
     from normadvisor.fused.batch_norm import kernels
 
     spills = []
     for kernel in (kernels.combine_statistics_kernel, kernels.combine_gradients_kernel):
-        constants = {"BLOCK_SPLITS": splits, "BLOCK_CHANNELS": 16}
+        constants = {"BLOCK_SPLITS": splits, "BLOCK_CHANNELS": channels}
         spills.append(compile_ahead(kernel, signature(kernel, dtype, constants), constants).spills)
     assert spills == [0, 0]
