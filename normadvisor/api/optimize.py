@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from normadvisor.api.batched import with_batch
 from normadvisor.api.live import input_texts
 from normadvisor.api.progress import Progress, ProgressCallback
 from normadvisor.config import parse_context
 from normadvisor.errors import ConfigError, UsageError
-from normadvisor.types import ModelSummary, Report, RunContext, TraceKind
+from normadvisor.types import ModelSummary, Report, RunContext, Site, TraceKind
 from normadvisor.types.optimization import CHANNELS_LAST, DTYPES, MODES, Optimization, OptimizeOptions
 from normadvisor.types.words import nearest
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from normadvisor.optimization.prepared import Subject
     from normadvisor.optimization.run import Optimized
     from normadvisor.rewrite.keys import KeyMap
+    from normadvisor.targets.inputs import Inputs
 
 __all__ = ["OptimizeResult", "load_optimized", "optimize"]
 
@@ -202,7 +204,7 @@ def _subject(model: object, inputs: Any, wanted: OptimizeOptions) -> Subject:
     """
     import torch
 
-    from normadvisor.optimization.prepared import Given, Subject
+    from normadvisor.optimization.prepared import Subject
     from normadvisor.targets.sites import site_of_code
 
     if not isinstance(model, torch.nn.Module):  # a caller without a type checker may pass anything
@@ -212,16 +214,24 @@ def _subject(model: object, inputs: Any, wanted: OptimizeOptions) -> Subject:
     if inputs is not None and not _is_text(inputs):
         args = (inputs,) if isinstance(inputs, torch.Tensor) else () if isinstance(inputs, Mapping) else tuple(inputs)
         kwargs = dict(inputs) if isinstance(inputs, Mapping) else {}
-        return Subject(
-            model=model, inputs=Given(args, kwargs), target=name, spec=_spec(args, kwargs), defined_at=defined
-        )  # fmt: skip
+        batch = with_batch(args, kwargs, wanted.batch_size, given=True)
+        return Subject(model=model, inputs=batch, target=name, spec=batch.spec, defined_at=defined)
     from normadvisor.api.examine import traced
 
     context = _context(wanted)
     known = traced(model, target=name, inputs=input_texts(inputs), context=context, defined_at=defined)
     if known.inputs is None:
         raise UsageError(f"no inputs for {name} could be inferred, and it has to be run", hint="pass them: optimize(model, images)")
-    return Subject(model=model, inputs=known.inputs.on("cpu"), target=name, spec=known.inputs.spec, defined_at=defined)
+    return _inferred(model, known.inputs, wanted, defined)
+
+
+def _inferred(model: torch.nn.Module, inputs: Inputs, wanted: OptimizeOptions, defined: Site | None) -> Subject:
+    from normadvisor.optimization.prepared import Subject
+
+    real, name = inputs.on("cpu"), type(model).__name__
+    batch = with_batch(tuple(real.args), real.kwargs, wanted.batch_size, given=inputs.given)
+    spec = inputs.spec if wanted.batch_size is None else batch.spec
+    return Subject(model=model, inputs=batch, target=name, spec=spec, defined_at=defined)
 
 
 def _context(wanted: OptimizeOptions) -> RunContext:
@@ -233,14 +243,6 @@ def _context(wanted: OptimizeOptions) -> RunContext:
 
 def _is_text(inputs: Any) -> bool:
     return isinstance(inputs, str) or (isinstance(inputs, Sequence) and bool(inputs) and all(isinstance(each, str) for each in inputs))
-
-
-def _spec(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    """Inputs as ``--input`` would say them; empty where one is no tensor."""
-    if not all(hasattr(value, "shape") and hasattr(value, "dtype") for value in (*args, *kwargs.values())):
-        return ""
-    texts = (*input_texts(args), *(f"{name}={text}" for name, text in zip(kwargs, input_texts(tuple(kwargs.values())), strict=True)))
-    return " ".join(text.removesuffix(":float32") for text in texts)
 
 
 def _check_device(model: torch.nn.Module, wanted: str) -> None:

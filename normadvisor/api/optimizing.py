@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from normadvisor.api.batched import with_batch
 from normadvisor.api.examine import Examined, problem_of
 from normadvisor.api.job import OPTIMIZING, ModelJob, Optimizing
 from normadvisor.api.measure import place
@@ -66,9 +67,10 @@ def _optimized(  # noqa: PLR0917 - as above
     built = build_real(loaded, seed=options.seed)
     worker.phase(OPTIMIZING)
     model = place(built.model, options.device)
-    subject = Subject(
-        model=model, inputs=known.inputs.on("cpu"), target=name, spec=known.inputs.spec, sites=built.sites, defined_at=built.defined_at
-    )
+    real = known.inputs.on("cpu")
+    inputs = with_batch(tuple(real.args), real.kwargs, options.batch_size, given=known.inputs.given)
+    spec = known.inputs.spec if options.batch_size is None else inputs.spec
+    subject = Subject(model=model, inputs=inputs, target=name, spec=spec, sites=built.sites, defined_at=built.defined_at)
     result = optimize_model(subject, options, told=lambda what, _done, _total: worker.part(what))
     report = replace(result.optimization, notes=(*built.notes, *result.optimization.notes))
     if wanted.save is not None:

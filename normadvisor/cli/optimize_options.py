@@ -65,6 +65,8 @@ def optimize_options(given: Mapping[str, Any]) -> OptimizeOptions:
         found["budget"] = budget_seconds(given["budget"])
     if given["seed"] is not None:
         found["seed"] = seed_number(given["seed"])
+    if given["batch_size"] is not None:
+        found["batch_size"] = int(o.positive("--batch-size", given["batch_size"], whole=True))
     if given["threads"] is not None:
         found["threads"] = int(o.positive("--threads", given["threads"], whole=True))
     return OptimizeOptions(**found)

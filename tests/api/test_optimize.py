@@ -66,6 +66,7 @@ def test_reports_are_written(result, tmp_path):
 
 
 def test_it_is_saved_and_loaded_into_a_fresh_model(result, tmp_path):
+    pytest.importorskip("safetensors")
     result.save(tmp_path / "net.safetensors")
     loaded = normadvisor.load_optimized(network(seed=3), tmp_path / "net.safetensors")
     assert torch.equal(loaded(X), result.model(X))
@@ -107,6 +108,17 @@ def test_an_optimizer_goes_on_after_training_was_optimized():
 def test_inputs_are_said_in_several_ways(inputs, spec):
     found = normadvisor.optimize(network(), inputs, **{**QUICK, "rules": ("NA706",)}).optimization
     assert found.inputs == spec if spec else "3x" in found.inputs
+
+
+@pytest.mark.parametrize("inputs", [X, None, {"x": X}])
+def test_another_batch_size_repeats_the_samples(inputs):
+    found = normadvisor.optimize(network(), inputs, batch_size=5, **{**QUICK, "rules": ("NA706",)}).optimization
+    assert found.inputs.removeprefix("x=").startswith("5x3x")
+
+
+def test_samples_that_cannot_be_told_are_said():
+    with pytest.raises(UsageError, match=r"^--batch-size: the first sizes of the inputs differ"):
+        normadvisor.optimize(network(), (X, torch.ones(3)), batch_size=5, **QUICK)
 
 
 def test_progress_is_told():

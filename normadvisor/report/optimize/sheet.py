@@ -236,7 +236,12 @@ def _spreads(row: Replacement) -> Iterator[str]:
 
 
 def _errors(errors: Errors | None) -> str:
-    return _NONE if errors is None else f"{number(errors.before)} -> {number(errors.after)}"
+    return _NONE if errors is None else f"{_digit(errors.before)} -> {_digit(errors.after)}"
+
+
+def _digit(value: float) -> str:
+    """An error with one digit, which is as far as it says anything."""
+    return number(float(f"{value:.0e}")) if math.isfinite(value) else number(value)
 
 
 def _variant(variant: Variant) -> VariantRow:

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 import torch
@@ -51,6 +52,8 @@ def optimized(model, **options):
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_a_fresh_model_is_changed_again_and_gets_the_weights(tmp_path, suffix):
+    if suffix == ".safetensors":
+        pytest.importorskip("safetensors")
     model = network()
     result = optimized(model)
     save(result, tmp_path / f"net{suffix}")
@@ -76,6 +79,7 @@ def test_a_program_needs_no_model(tmp_path):
 
 
 def test_the_plan_says_what_was_done(tmp_path):
+    pytest.importorskip("safetensors")
     save(optimized(network()), tmp_path / "net.safetensors")
     plan = read_plan(tmp_path / "net.safetensors")
     assert plan.changes == (
@@ -117,6 +121,17 @@ def test_a_model_for_training_is_no_program(tmp_path):
         save(optimized(network(), mode="training"), tmp_path / "net.pt2")
     assert refusal.value.message == "a model for training is not exported as a program"
     assert list(tmp_path.glob("*net*")) == list(tmp_path.glob(".normadvisor*")) == []
+
+
+def test_without_safetensors_it_is_said(tmp_path, monkeypatch):
+    result = optimized(network())
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(UsageError, match=r"^safetensors is not installed"):
+        save(result, tmp_path / "net.safetensors")
+    (tmp_path / "net.safetensors").write_bytes(b"")
+    with pytest.raises(CannotLoad, match=r"^safetensors is not installed"):
+        read_plan(tmp_path / "net.safetensors")
 
 
 def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):
