@@ -32,7 +32,7 @@ register_launches(
         "sums": Launch(tile=4096, num_warps=8, programs=8),
         "gradient": Launch(tile=4096, num_warps=8, programs=16),
         # tile: most partial results that a program joins at a time.
-        "combine": Launch(tile=4096, num_warps=4),
+        "combine": Launch(tile=4096, num_warps=8),
     },
 )
 
