@@ -28,9 +28,12 @@ class Traced:
     """A value in the making. Whoever asks for its truth, its size or its number gets that of the recorded run, and a guard says so."""
 
     __slots__ = ("_node", "_tracer")
+    _node: fx.Node
+    _tracer: Tracer
 
     def __init__(self, node: fx.Node, tracer: Tracer) -> None:
-        self._node, self._tracer = node, tracer
+        object.__setattr__(self, "_node", node)
+        object.__setattr__(self, "_tracer", tracer)
 
     @property
     def _value(self) -> Any:
@@ -43,6 +46,9 @@ class Traced:
         if name.startswith("__"):
             raise AttributeError(name)
         return self._tracer.attribute(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._tracer.refuse(f"writes {name} of what another call returned")
 
     def __getitem__(self, key: Any) -> Any:
         return self._tracer.call("call_function", operator.getitem, (self, key), {})

@@ -218,9 +218,15 @@ class Tracer:
         finally:
             self.quiet = False
 
+    def owns(self, module: nn.Module) -> bool:
+        """Whether a module is the one that is traced, or a part of it, and its own code is at work."""
+        return not self.quiet and id(module) in self._paths
+
     def child(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Record a call of a child; its result is the one that it had."""
         path = self._paths.get(id(module))
+        if path is None and type(module).__module__.startswith("torch.nn.modules.") and next(module.parameters(), None) is None:
+            return type(module).forward(module, *args, **kwargs)  # made while it runs: nn.Softmax(dim=-1)(scores)
         if path is None or module is self.module:
             self.refuse(f"calls a {type(module).__name__} that is no part of it")
         if isinstance(module, torch.jit.ScriptModule):

@@ -197,6 +197,37 @@ def test_functions_that_ask_to_be_overridden_are_one_call(traced):
     assert local.graph.find_nodes(op="call_function", target=doubled)[0].args == tuple(local.graph.nodes)[1::-1]
 
 
+class MakesLayers(nn.Module):
+    def forward(self, x):
+        return nn.Softmax(dim=-1)(nn.ReLU(inplace=False)(x))
+
+
+def test_layers_that_are_made_while_it_runs_are_followed(traced):
+    assert calls(traced(MakesLayers(), torch.ones(2))) == ["x", "relu", "softmax", "output"]
+
+
+class Result:
+    value = None
+
+
+class Rewrites(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Gives()
+
+    def forward(self, x):
+        result = self.inner(x)
+        result.value = result.value * 2
+        return result.value
+
+
+class Gives(nn.Module):
+    def forward(self, x):
+        result = Result()
+        result.value = x
+        return result
+
+
 class Reads(nn.Module):
     def forward(self, x):
         return x * 2 if x.sum() > 0 else x
@@ -271,7 +302,7 @@ def reason_of(traced, model):
 
 def test_what_cannot_be_traced_is_refused_with_reason_and_line(traced):
     here = "test_recording.py"
-    models = [Reads(), Loops(), Writes(), OwnBackward(), WithoutGrad(), Outside(), Catches()]
+    models = [Reads(), Loops(), Writes(), OwnBackward(), WithoutGrad(), Outside(), Catches(), Rewrites()]
     assert [reason_of(traced, model) for model in models] == [
         (here, 1, "decides by the values of a tensor"),
         (here, 1, "reads values of a tensor (item)"),
@@ -280,6 +311,7 @@ def test_what_cannot_be_traced_is_refused_with_reason_and_line(traced):
         (here, 1, "does a part of its work under no_grad, which no graph can hold"),
         (here, 1, "uses a tensor that is no parameter or buffer of the module"),
         (here, 1, "reads values of a tensor (numpy)"),
+        (here, 2, "writes value of what another call returned"),
     ]
     assert traced(Wraps(), torch.ones(2)) == "uses a Holder, which no graph can hold"
 
