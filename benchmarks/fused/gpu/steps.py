@@ -23,7 +23,9 @@ from normadvisor.optimization.fusing.finders import find_fused
 from normadvisor.optimization.measuring.running import kernel_runs
 from normadvisor.rewrite.model.journal import Journal
 
-__all__ = ["NETWORKS", "SMALL_NETWORKS", "Network", "fuse", "measure_steps"]
+__all__ = ["COMPILED", "FUSED", "NETWORKS", "SMALL_NETWORKS", "Network", "fuse", "measure_steps"]
+
+FUSED, COMPILED = "fused", "torch.compile"
 
 _GAIN = 1.03
 """Ratio from which on a place is fused, as ``normadvisor optimize`` decides."""
@@ -181,19 +183,19 @@ def _peak(step: _Step, device: torch.device) -> float | None:
     return float(torch.cuda.max_memory_allocated(device))
 
 
-def measure_steps(network: Network, clock: Clock, *, compiled: bool, rounds: int = 7, force: bool = False) -> dict[str, Any]:
-    """Training steps of one network.
+def measure_steps(network: Network, clock: Clock, way: str, *, rounds: int = 7, force: bool = False) -> dict[str, Any]:
+    """Training steps of one network, eager and in one other way.
 
     Args:
         network: what is trained.
         clock: of the device.
-        compiled: whether a compiled model takes part.
-        rounds: in which all take turns.
+        way: :data:`FUSED` or :data:`COMPILED`.
+        rounds: in which both take turns.
         force: see :func:`fuse`.
 
     Returns:
-        ``places`` as :func:`fuse` gives them, ``losses`` of the first step by way, ``seconds`` of a step (one number a round), ``memory``
-        (bytes at the peak of a step), ``cold`` (seconds that compiling took).
+        ``words`` of the network, ``places`` as :func:`fuse` gives them, ``cold`` (seconds until the first loss is there), and by way
+        ``losses`` of the first step, ``seconds`` of a step (one number a round) and ``memory`` (bytes at the peak of a step).
 
     """
     device = clock.device
@@ -202,24 +204,22 @@ def measure_steps(network: Network, clock: Clock, *, compiled: bool, rounds: int
     if network.images:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         inputs = tuple(_channels_last(tensor) for tensor in inputs)
-    fused = copy.deepcopy(model)
-    places = fuse(fused, inputs, clock, force=force)
-    steps = {"eager": _Step(model, model, inputs, target), "fused": _Step(fused, fused, inputs, target)}
-    found: dict[str, Any] = {"places": places, "losses": {}, "seconds": {}, "memory": {}, "cold": None, "words": network.words}
-    if compiled:
-        own = copy.deepcopy(model)
-        step = _Step(own, torch.compile(own), inputs, target)  # type: ignore[arg-type]
-        started = time.perf_counter()
-        step.loss().backward()
-        found["cold"] = time.perf_counter() - started
-        steps["torch.compile"] = step
+    own = copy.deepcopy(model)
+    found: dict[str, Any] = {"words": network.words, "places": {}, "losses": {}, "seconds": {"eager": [], way: []}, "memory": {}}
+    started = time.perf_counter()
+    if way == FUSED:
+        found["places"] = fuse(own, inputs, clock, force=force)
+    call: Any = torch.compile(own) if way == COMPILED else own
+    steps = {way: _Step(own, call, inputs, target), "eager": _Step(model, model, inputs, target)}
     for name, step in steps.items():
         found["losses"][name] = float(step.loss().detach())
+        if name == way:
+            found["cold"] = time.perf_counter() - started
         step()
         found["memory"][name] = _peak(step, device)
     for index in range(rounds):
         for name, step in list(steps.items())[:: -1 if index % 2 else 1]:
-            found["seconds"].setdefault(name, []).append(_timed(step, device))
+            found["seconds"][name].append(_timed(step, device))
     del steps
     gc.collect()
     return found

@@ -101,23 +101,28 @@ def operations_table(rows: Sequence[Row], bandwidth: float) -> str:
 
 
 def steps_table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown: a line for each network and way."""
-    lines = ["| network | way | ms a step | times the speed of eager | peak MiB | places fused | loss | compiling s |", "| --- " * 8 + "|"]
-    for name, row in found.items():
-        if "failed" in row:
-            lines.append(f"| {name} | fails: {row['failed']} |" + " |" * 6)
-            continue
-        eager = row["seconds"]["eager"]
-        for way, seconds in row["seconds"].items():
+    """Markdown: two lines for each network and way, eager and the way itself, which took turns.
+
+    Args:
+        found: by network and way what :func:`benchmarks.fused.gpu.steps.measure_steps` gives.
+
+    """
+    head = ("network", "way", "ms a step", "times the speed of eager", "peak MiB", "first loss", "first loss after s", "places fused")
+    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    for name, ways in found.items():
+        for way, row in ways.items():
+            if "failed" in row:
+                lines.append(f"| {name} | {way} | fails: {row['failed']} |" + " |" * 5)
+                continue
+            eager, seconds = row["seconds"]["eager"], row["seconds"][way]
             ratios = sorted(one / other for one, other in zip(eager, seconds, strict=True))
             spread = f"{median(ratios):.3f} ({ratios[len(ratios) // 4]:.3f} to {ratios[-1 - len(ratios) // 4]:.3f})"
-            memory = _number(row["memory"][way], ".0f", 2.0**-20)
             places = ", ".join(f"{count.get('fused', 0)} of {sum(count.values())} {pattern}" for pattern, count in row["places"].items())
-            cold = _number(row["cold"], ".0f") if way == _COMPILED else ""
-            lines.append(
-                f"| {name}, {row['words']} | {way} | {median(seconds) * 1000:.1f} | {'' if way == 'eager' else spread} | {memory} | "
-                f"{places if way == 'fused' else ''} | {row['losses'][way]:.4f} | {cold} |"
-            )
+            for told, ratio, cold, fused in (("eager", "", "", ""), (way, spread, f"{row['cold']:.0f}", places)):
+                memory = _number(row["memory"][told], ".0f", 2.0**-20)
+                milliseconds = f"{median(row['seconds'][told]) * 1000:.1f}"
+                cells = [f"{name}, {row['words']}", told, milliseconds, ratio, memory, f"{row['losses'][told]:.4f}", cold, fused]
+                lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
