@@ -203,11 +203,13 @@ class _Work:
 
     def _device(self) -> str:
         name, device = device_name(self.setting.device), self.setting.device
-        return f"cpu ({name}, {torch.get_num_threads()} threads)" if device.type == "cpu" else f"{device.type} ({name})"
+        threads = torch.get_num_threads()
+        own = f"{name}, {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else name
+        return f"{device.type} ({own})"
 
     def _remarks(self) -> Iterable[str]:
         if self.options.allow_busy:
-            yield "measured although the machine may have been busy with other things, as was asked for: spreads are wider than they need be"
+            yield "measured although the machine may have been busy with other things, as was asked for: spreads may be wide"
         if self.options.mode == "training":
             yield "a pass is forward and backward; the optimizer's step is not in it"
 

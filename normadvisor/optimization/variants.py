@@ -73,12 +73,12 @@ def _variant(name: str, original: nn.Module, optimized: nn.Module, measurer: Mea
                 torch.cuda.synchronize(setting.device)
             cold = start + time.perf_counter() - begin
             ratio = measurer.calls(model_run(original, setting.inputs, setting.mode), run)
-            error = errors_of_run(original, run, setting) if setting.mode == "inference" else None
+            errors = errors_of_run(original, run, setting) if setting.mode == "inference" else None
     except NotMeasured as refusal:
         return Variant(name=name, reason=refusal.reason)
     except Exception as error:  # noqa: BLE001 -- a compiler that is not there, code that it cannot follow
         return Variant(name=name, reason=f"it cannot be compiled: {told(error)}")
-    return Variant(name=name, end_to_end=ratio, cold_start=cold, error=error)
+    return Variant(name=name, end_to_end=ratio, cold_start=cold, error=errors)
 
 
 @contextmanager

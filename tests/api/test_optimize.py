@@ -131,7 +131,7 @@ def test_progress_is_told():
 def test_threads_are_put_back():
     before = torch.get_num_threads()
     found = normadvisor.optimize(network(), X, threads=1, **{**QUICK, "rules": ("NA706",)}).optimization
-    assert found.device.endswith("1 threads)")
+    assert found.device.endswith(", 1 thread)")
     assert torch.get_num_threads() == before
 
 

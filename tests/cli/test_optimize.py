@@ -45,7 +45,7 @@ def test_a_table_is_printed_and_the_model_is_saved(cli, tmp_path):
     assert result.code == 0, result
     lines = result.out.splitlines()
     assert lines[0] == "net.py:Net"
-    assert re.fullmatch(r"inference, cpu \(.*, 1 threads\), float32, inputs 2x3x16x16", lines[1])
+    assert re.fullmatch(r"inference, cpu \(.*, 1 thread\), float32, inputs 2x3x16x16", lines[1])
     assert any(re.match(r"NA701  conv2d \+ batch_norm -> conv2d  ", line) for line in lines)
     assert any(re.fullmatch(r"NA706  contiguous maps -> channels_last maps .*  kept", line) for line in lines)
     assert f"saved: {tmp_path / 'net.safetensors'}" in result.out.replace("\n", "")

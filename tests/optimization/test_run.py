@@ -66,7 +66,8 @@ def test_a_model_in_train_mode_is_optimized_on_a_copy():
     assert torch.allclose(result.model(x), model.eval()(x), atol=1e-6)
     report = result.optimization
     assert (report.target, report.mode, report.dtype, report.inputs) == ("net.py:Net", "inference", "float32", "2x3x12x12")
-    assert report.device == f"cpu (Test CPU, {torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    assert report.device == f"cpu (Test CPU, {threads} thread{'s' if threads > 1 else ''})"
     assert report.end_to_end.median > 1.1
     assert report.error.after < 1e-5
     assert told[0] == "seeing whether the machine is idle"

@@ -6,20 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from normadvisor.graph.values import map_tensors, tensors_in
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from normadvisor.optimization.candidate import Kernel
     from normadvisor.rewrite.proof.inputs import Arguments
 
 __all__ = ["kernel_runs", "model_run"]
 
 
-def model_run(model: nn.Module, inputs: Arguments, mode: str) -> Callable[[], Any]:
-    """One pass of a model: forward without gradients in inference, forward and backward in training.
+def model_run(model: nn.Module | Callable[..., Any], inputs: Arguments, mode: str) -> Callable[[], Any]:
+    """One pass of a model, or of what became of it: forward without gradients in inference, forward and backward in training.
 
     What flows backward are random numbers made beforehand, one for each entry of the outputs that take gradients. The gradients of
     parameters are dropped before each pass, as ``zero_grad`` does.
@@ -32,7 +31,8 @@ def model_run(model: nn.Module, inputs: Arguments, mode: str) -> Callable[[], An
                 return model(*args, **kwargs)
 
         return forward
-    held = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    own = model.parameters() if isinstance(model, nn.Module) else ()
+    held = [parameter for parameter in own if parameter.requires_grad]
     return _with_backward(lambda: model(*args, **kwargs), held)
 
 
