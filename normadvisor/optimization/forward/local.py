@@ -81,7 +81,7 @@ def replace(graph: fx.Graph, old: fx.Node, new: fx.Node, inside: Iterable[fx.Nod
     new.meta = {**old.meta, _STANDS_FOR: (old.name, *old.meta.get(_STANDS_FOR, ()), *new.meta.get(_STANDS_FOR, ()))}
     old.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
     for node in reversed([node for node in graph.nodes if node in {*inside}]):
-        if not node.users:
+        if not node.users and not node._erased:  # noqa: SLF001 -- fx has no public word for it
             sources = node.all_input_nodes
             graph.erase_node(node)
             drop_unused(graph, *sources)
