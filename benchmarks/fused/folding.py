@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--only", help="models whose name contains this")
     parser.add_argument("--every", type=int, default=1, help="only each N-th model")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--timeout", type=float, default=400.0, help="seconds for one model")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one model")
     parser.add_argument("--rows", type=Path, help="file of JSON lines that keeps what was measured")
     parser.add_argument("--write", type=Path, help="markdown file to write")
     told = parser.parse_args()
@@ -114,7 +114,7 @@ def _built(entry: Entry, device: str) -> Any:
         if entry.family == "timm":
             return timm.create_model(entry.name).eval()
         try:
-            smaller = {"min_size": 160, "max_size": 192} if entry.name.endswith(("rcnn_resnet50_fpn", "rcnn_resnet50_fpn_v2")) else {}
+            smaller = {"min_size": 160, "max_size": 192} if entry.name.endswith(("_resnet50_fpn", "_resnet50_fpn_v2")) else {}
             return torchvision.models.get_model(entry.name, weights=None, weights_backbone=None, **smaller).eval()
         except TypeError:  # It has no backbone.
             return torchvision.models.get_model(entry.name, weights=None).eval()
@@ -183,7 +183,10 @@ def _found(model: Any, graph: Any, shape: tuple[int, ...]) -> tuple[list[Any], l
     from normadvisor.optimization.candidate import Candidate, Setting  # noqa: PLC0415
     from normadvisor.optimization.folding.finders import FINDERS  # noqa: PLC0415
 
-    setting = Setting(mode="inference", device=torch.device("cpu"), dtype=torch.float32, inputs=_inputs(shape))
+    inputs = _inputs(shape)
+    if next(model.parameters()).is_meta:
+        inputs.args = tuple(value.to("meta") for value in inputs.args)
+    setting = Setting(mode="inference", device=torch.device("cpu"), dtype=torch.float32, inputs=inputs)
     found = [item for stage, finder in FINDERS if stage == "fold" for item in finder(model, graph, setting)]
     return [item for item in found if isinstance(item, Candidate)], [item for item in found if not isinstance(item, Candidate)]
 
@@ -200,7 +203,8 @@ def _fused_by_torch(model: Any) -> int | str:
 
     try:
         with torch.no_grad():
-            return count(fx.symbolic_trace(model)) - count(fuse(model))
+            traced = fx.symbolic_trace(model)
+            return count(traced) - count(fuse(traced))
     except Exception as error:  # noqa: BLE001 - whatever stops it
         return type(error).__name__
 
@@ -208,8 +212,9 @@ def _fused_by_torch(model: Any) -> int | str:
 def _randomised(model: Any, arguments: tuple[Any, ...], seed: int = 0) -> None:
     """Random statistics, scales and shifts in every norm, around those of what it is given, so that nothing grows or dies out in a deep model.
 
-    The running mean is up to a third of a standard deviation off, the variance one to four times that of the values,
-    scales are between 0.25 and 0.75, as trained ones mostly are, three in ten of them negative, and shifts between -0.3 and 0.3.
+    The running mean is within a third of a standard deviation, the variance between 0.5 and 1.5 times the mean square of the values, or within
+    0.5 and 1.5 where that is less.
+    Scales are between 0.25 and 0.75, as trained ones mostly are, three in ten of them negative, and shifts between -0.3 and 0.3.
     """
     import torch  # noqa: PLC0415
     import torch.nn.functional as F  # noqa: PLC0415
@@ -227,16 +232,18 @@ def _randomised(model: Any, arguments: tuple[Any, ...], seed: int = 0) -> None:
 
         def fill(self, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any) -> None:
             rows = x.detach().movedim(1, 0).flatten(1)
-            wide = rows.var(1, correction=0)
-            wide = wide + 0.01 * wide.mean() + 1e-6
-            running_mean.copy_(rows.mean(1) + (draw(wide) * 0.6 - 0.3) * wide.sqrt())
-            running_var.copy_(wide * (draw(wide) * 3 + 1))
+            wide = rows.square().mean(1).clamp_min(1.0)
+            running_mean.copy_((draw(wide) * 0.6 - 0.3) * wide.sqrt())
+            running_var.copy_(wide * (draw(wide) + 0.5))
             if isinstance(weight, torch.Tensor):
                 weight.copy_((draw(wide) * 0.5 + 0.25) * torch.where(draw(wide) < 0.3, -1.0, 1.0))
             if isinstance(bias, torch.Tensor):
                 bias.copy_(draw(wide) * 0.6 - 0.3)
 
     with torch.no_grad(), Draw():
+        for name, value in model.named_parameters():
+            if "gamma" in name or "layer_scale" in name:  # Factors that begin at 1e-6, which would hide the layers before them.
+                value.copy_((draw(value) * 0.5 + 0.25) * torch.where(draw(value) < 0.3, -1.0, 1.0))
         model(*arguments)
 
 
@@ -281,11 +288,14 @@ def _folded(model: Any, entry: Entry, shape: tuple[int, ...], dtype: Any) -> tup
     inputs = Inputs(args=arguments, given=True)
     setting = Setting(mode="inference", device=torch.device("cpu"), dtype=dtype, inputs=inputs)
     norms = _norm_calls(model, arguments)
+    graph = None
     for stage in STAGES:
         for _, finder in [pair for pair in FINDERS if pair[0] == stage]:
-            graph = trace(model, inputs, target=entry.name, sites={}, mode="eval")
-            for item in [found for found in finder(model, graph, setting) if isinstance(found, Candidate)]:
-                item.apply(model, Journal())
+            graph = graph or trace(model, inputs, target=entry.name, sites={}, mode="eval")
+            candidates = [found for found in finder(model, graph, setting) if isinstance(found, Candidate)]
+            while candidates:  # Each is let go, so that memory holds the old weights of one at a time.
+                candidates.pop(0).apply(model, Journal())
+                graph = None
     after = _outputs(model, arguments)
     if len(before) != len(after) or any(a.shape != b.shape for a, b in zip(after, before, strict=True)):
         return norms - _norm_calls(model, arguments), float("inf")

@@ -6,7 +6,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import fx, nn
@@ -124,9 +124,25 @@ class Live:
         old = self.module(name)
         new.train(old.training)
         try:
-            Slots(self.model).replace([(old, new)], self.journal)
+            self._slots(old).replace([(old, new)], self.journal)
         except CannotChange as refused:
             raise CannotChange(f"{name}: {refused.message}") from None
+
+
+    def _slots(self, old: nn.Module) -> Slots:
+        """Where layers stand: what is known from the change before, unless something else has been changed since."""
+        slots = _SLOTS.get(self.model)
+        places = {tuple(name.rpartition(".")[::2]) for name in self.names(old)}
+        if slots is not None:
+            known = {(id(parent), key) for parent, key in slots.of(old)}
+            if known == {(id(self.modules[parent]), key) for parent, key in places}:
+                return slots
+        _SLOTS[self.model] = slots = Slots(self.model)
+        return slots
+
+
+_SLOTS: WeakKeyDictionary[nn.Module, Slots] = WeakKeyDictionary()
+"""Of the models that are being changed: to look through a large model for every layer takes longer than all the rest."""
 
 
 def chained(layers: Sequence[tuple[str, nn.Module]]) -> nn.Module:
