@@ -198,14 +198,15 @@ def _launched(
     for parameter in kernel.params:
         value = values[parameter.name]
         # As Triton itself: no tensor and the number one are constants, multiples of 16 are known as such.
-        if parameter.is_constexpr or value is None or (type(value) is int and value == 1):
+        special = not parameter.do_not_specialize and type(value) is int
+        if parameter.is_constexpr or value is None or (special and value == 1):
             constants[parameter.name] = value
         elif isinstance(value, torch.Tensor):
             signature[parameter.name] = f"*{_TYPES[value.dtype]}"
             aligned.append(parameter.name)
         elif isinstance(value, int):
             signature[parameter.name] = "i32" if -(2**31) <= value < 2**31 else "i64"
-            aligned += [parameter.name] if value % 16 == 0 else []
+            aligned += [parameter.name] if special and value % 16 == 0 else []
         else:
             signature[parameter.name] = "fp32"
     warps, stages = options.get("num_warps", 4), options.get("num_stages", 3)

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 __all__ = ["HAS_TRITON", "INTERPRETED", "disabled", "enabled", "multiprocessors", "on_device_of", "why_not_triton"]
@@ -23,6 +23,10 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _OLDEST = (8, 0)
 """Compute capability from which on bfloat16 arithmetic and the compiled kernels are known to work."""
 _INTERPRETED_MULTIPROCESSORS = 4
+
+_KNOWN = (Tensor, nn.Parameter)
+_TORCH_OWN = "torch._subclasses."
+"""Where fake and functional tensors live, which tracers pass through operations."""
 
 _switch = {"on": True}
 
@@ -92,6 +96,11 @@ def _why_not_mode(tensors: list[Tensor]) -> str:
         return "ONNX has no such operation"
     if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 (torch asks the same way in torch._functorch)
         return "a torch.func transform is active"
+    foreign = [
+        type(tensor).__name__ for tensor in tensors if type(tensor) not in _KNOWN and not type(tensor).__module__.startswith(_TORCH_OWN)
+    ]
+    if foreign:
+        return f"{foreign[0]} is a tensor of its own kind"
     if forward_ad._current_level >= 0 and any(map(_has_tangent, tensors)):  # noqa: SLF001 (torch.func asks the same way)
         return "forward-mode differentiation is active"
     return ""

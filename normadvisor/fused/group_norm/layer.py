@@ -70,8 +70,15 @@ class FusedGroupNormAct(nn.GroupNorm):
         self.negative_slope = negative_slope
 
     @classmethod
-    def from_module(cls, original: nn.GroupNorm, act: str = "none", negative_slope: float = DEFAULT_SLOPE) -> Self:
-        """Give a layer that holds the very parameters of ``original``, so that optimizers that know them stay valid."""
+    def from_module(cls, original: nn.Module, act: str = "none", negative_slope: float = DEFAULT_SLOPE) -> Self:
+        """Give a layer that holds the very parameters of ``original``, so that optimizers that know them stay valid.
+
+        Raises:
+            TypeError: it is no GroupNorm, or one with a forward of its own.
+
+        """
+        if not isinstance(original, nn.GroupNorm) or type(original).forward is not nn.GroupNorm.forward:
+            raise TypeError(f"{type(original).__name__} may compute something else than torch.nn.GroupNorm")
         fused = cls(original.num_groups, original.num_channels, original.eps, affine=False, act=act, negative_slope=negative_slope)
         fused.affine = original.affine
         fused.weight, fused.bias = original.weight, original.bias

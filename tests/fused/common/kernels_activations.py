@@ -35,6 +35,7 @@ def test_values_and_derivatives(name, dtype, device):
     (slope,) = torch.autograd.grad(expected.sum(), exact) if name != "none" else (torch.ones_like(exact),)
     tolerance = 5e-7 if dtype == torch.float32 else 1e-15
     # The derivative of a smooth activation at infinity is 0 times infinity, in torch's formulas as in these.
-    finite = exact.isfinite()
+    # At the kinks of hardswish versions of torch differ.
+    finite = exact.isfinite() & ((exact.abs() != 3) | (name != "hardswish"))
     torch.testing.assert_close(y.double(), expected.detach(), rtol=tolerance, atol=tolerance, equal_nan=True)
     torch.testing.assert_close(d.double()[finite], slope[finite], rtol=4 * tolerance, atol=4 * tolerance)

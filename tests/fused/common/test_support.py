@@ -68,6 +68,16 @@ def test_transforms(interpreted):
     assert reasons == ["a torch.func transform is active"] * 3
 
 
+def test_other_kinds_of_tensors(interpreted):
+    class Marked(torch.Tensor):
+        pass
+
+    assert why_not_triton(CPU, CPU.as_subclass(Marked)) == "Marked is a tensor of its own kind"
+    assert why_not_triton(torch.nn.Parameter(CPU)) == ""
+    with torch._subclasses.FakeTensorMode() as mode:
+        assert why_not_triton(mode.from_tensor(CPU)) == ""
+
+
 def test_forward_mode(interpreted):
     with torch.autograd.forward_ad.dual_level():
         assert why_not_triton(CPU) == ""

@@ -146,6 +146,17 @@ def test_an_input_that_changed_before_backward_is_noticed(device):
         y.sum().backward()
 
 
+def test_outputs_wider_than_the_input(device):
+    x, weight, bias = (tensor.detach().bfloat16().requires_grad_() for tensor in tensors(device))
+    y, _ = group_norm_act_op(x, 3, weight, bias, 1e-5, "silu", 0.01, torch.float32)
+    expected = F.silu(F.group_norm(x.float(), 3, weight.float(), bias.float()))
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+    found = torch.autograd.grad(y.square().sum(), (x, weight, bias))
+    wanted = torch.autograd.grad(expected.square().sum(), (x, weight, bias))
+    assert [tensor.dtype for tensor in found] == [torch.bfloat16] * 3
+    torch.testing.assert_close(found, wanted, rtol=1.6e-2, atol=1.6e-2)
+
+
 def test_empty_inputs_of_the_operation(device):
     x = torch.empty(0, 4, 5, device=device, dtype=torch.float64, requires_grad=True)
     weight = torch.ones(4, device=device, dtype=torch.float64, requires_grad=True)

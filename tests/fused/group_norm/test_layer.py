@@ -49,6 +49,17 @@ def test_from_module_shares_parameters():
     assert (bare.affine, bare.weight, bare.bias, bare.training) == (False, None, None, True)
 
 
+def test_from_module_takes_nothing_that_computes_something_else():
+    class Shifted(nn.GroupNorm):
+        def forward(self, x):
+            return super().forward(x) + 1
+
+    for other in (nn.LayerNorm(6), Shifted(2, 6), FusedGroupNormAct(2, 6, act="relu")):
+        with pytest.raises(TypeError) as error:
+            FusedGroupNormAct.from_module(other)
+        assert str(error.value) == f"{type(other).__name__} may compute something else than torch.nn.GroupNorm"
+
+
 def test_extra_repr():
     plain = repr(nn.GroupNorm(2, 6)).removeprefix("GroupNorm(").removesuffix(")")
     assert repr(FusedGroupNormAct(2, 6, act="silu")) == f"FusedGroupNormAct({plain}, act=silu)"
