@@ -148,12 +148,12 @@ class Selection:
         return FunctionChange((*self.taken, *candidates))
 
     def _gate(self, row: _Row, *, forced: bool) -> None:
-        """Measure each shape once, and leave those out that are slower."""
+        """Measure each shape once, and leave those out that are slower: with both quartiles, since at 1 chance decides on the median."""
         places = {key: each for key, each in _first_of(row.group).items() if each.kernel is not None}
         ratios = {key: self.measurer.kernel(each, len(places)) for key, each in places.items()}
         if not ratios:
             return
-        losers = set() if forced else {key for key, ratio in ratios.items() if ratio.median < 1}
+        losers = set() if forced else {key for key, ratio in ratios.items() if ratio.high < 1}
         counts = Counter(each.shape_key for each in row.group)
         chosen = ratios.keys() - losers or ratios.keys()
         row.kernel = joined((ratios[key], counts[key]) for key in ratios if key in chosen)

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -126,6 +126,21 @@ def test_shapes_that_lose_are_left_out():
     assert outcome(chosen) == Outcome("kept", ("1",), ("3",))
     assert chosen.replacement.kernel.median == pytest.approx(5.0)
     assert type(chosen.model[3]) is Slow
+
+
+def test_a_shape_that_loses_by_chance_stays(monkeypatch):
+    measured = Measurer.pair
+
+    def uncertain(self, kernel, others=1):
+        ratio = measured(self, kernel, others)
+        return replace(ratio, median=0.98, low=0.9, high=1.1) if ratio.median < 5 else ratio
+
+    monkeypatch.setattr(Measurer, "pair", uncertain)
+    model = network()
+    group = [candidate("1", kernel=kernel(20, 1)), candidate("3", shape="8", kernel=kernel(2, 3))]
+    chosen = selection(model).decide(model, "cleanup", group)
+    assert outcome(chosen) == Outcome("kept", ("1", "3"))
+    assert chosen.replacement.kernel.median == pytest.approx((20 * 0.98) ** 0.5)
 
 
 def test_where_all_shapes_lose_nothing_is_tried():
