@@ -138,7 +138,10 @@ def trace(
         if mode is None and any(found.modules[name].referenced is not True for name in unrun(found.modules)):
             _other_mode(job, found, tracer)
         facts = add_facts(found.nodes)
-        note_written(found.nodes, found.graph, model)
+        try:
+            note_written(found.nodes, found.graph, model)
+        except Exception as error:  # noqa: BLE001 -- runs parts of the user's code; no rule about mistakes needs what it finds
+            found.notes.append(f"what is written out by hand was not looked for: {_told(error)}")
     facts["parameters"] = sum(held.numel() for held in model.parameters() if not isinstance(held, UninitializedParameter))
     return ModelGraph(
         target=target,

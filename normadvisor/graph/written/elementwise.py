@@ -15,6 +15,7 @@ from torch import fx
 
 from normadvisor.graph.canonical import function_op, module_op
 from normadvisor.graph.written.cones import Cone, cones
+from normadvisor.graph.written.forms import form_of
 from normadvisor.graph.written.model import Surroundings, Written, name_of
 from normadvisor.graph.written.values import computed
 from normadvisor.types import GROUPS
@@ -80,7 +81,7 @@ def activation_at(root: fx.Node, around: Surroundings, known: dict[Any, _Functio
         return None
     candidates = [cone for cone in cones(root, around, lambda node: _admitted(node, around)) if _is_sound(cone, around)]
     for cone in reversed(candidates):
-        form = _form(cone, around)
+        form = form_of(cone.nodes, {cone.source: "x"}, around)
         if form not in known:
             known[form] = _identified(cone, around)
         found = known[form]
@@ -107,23 +108,6 @@ def _is_sound(cone: Cone, around: Surroundings) -> bool:
     before, after = around.shape(cone.source), around.shape(cone.root)
     curved = any(node.op == "call_module" or name_of(node) in _CURVED for node in cone.nodes)
     return curved and (before is None or after is None or before == after)
-
-
-def _form(cone: Cone, around: Surroundings) -> tuple[Any, ...]:
-    """What is computed, without the names of the nodes."""
-    places = {node: position for position, node in enumerate(cone.nodes)}
-
-    def named(node: fx.Node) -> str:
-        return f"%{places[node]}" if node in places else "%x"
-
-    def target(node: fx.Node) -> str:
-        module = around.module(node)
-        return repr(module) if module is not None else f"{node.op} {node.target}"
-
-    def call(node: fx.Node) -> tuple[str, str, str]:
-        return target(node), repr(fx.node.map_arg(node.args, named)), repr(fx.node.map_arg(dict(node.kwargs), named))
-
-    return tuple(call(node) for node in cone.nodes)
 
 
 def _identified(cone: Cone, around: Surroundings) -> _Function | None:

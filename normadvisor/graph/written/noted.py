@@ -12,6 +12,7 @@ from normadvisor.graph.record import note_of
 from normadvisor.graph.written.layers import written_by
 from normadvisor.graph.written.model import Surroundings, Written
 from normadvisor.graph.written.search import search
+from normadvisor.types import GROUPS
 
 if TYPE_CHECKING:
     from normadvisor.graph.model import NodeInfo
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["note_written"]
 
+_FUNCTIONS = frozenset(GROUPS["activation"]) | frozenset(GROUPS["softmax_like"]) | {"layer_norm", "rms_norm"}
+"""What a layer may be recognised as that torch has a function for, and that is not written out for the sake of its statistics."""
 _SHOWN = frozenset({"approximate", "eps", "negative_slope", "alpha", "normalized_shape", "scale", "dim"})
 
 
@@ -39,7 +42,7 @@ def note_written(nodes: Sequence[NodeInfo], graph: fx.Graph, model: nn.Module) -
     for recorded in graph.nodes:
         note = note_of(recorded)
         node = by_name.get(recorded.name)
-        if note.leaf is None or not note.leaf.recognised or node is None or node.in_shape is None:
+        if note.leaf is None or not note.leaf.recognised or note.leaf.op not in _FUNCTIONS or node is None or node.in_shape is None:
             continue
         module = model.get_submodule(note.path)
         key = (type(module), node.in_shape, repr(sorted(_settings(module).items())), tuple(tuple(p.shape) for p in module.parameters()))

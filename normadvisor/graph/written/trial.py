@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import fx
 
 from normadvisor.graph.written.exact import is_tensor, number_of, shape_of
+from normadvisor.graph.written.forms import form_of
 from normadvisor.graph.written.model import Surroundings
 from normadvisor.graph.written.values import computed
 
@@ -20,6 +21,9 @@ __all__ = ["Trial"]
 _TOLERANCE = 1e-8
 _WIDEST = 1 << 12
 """Positions and features up to which attention is run."""
+_MOST_KNOWN = 1 << 10
+_known: dict[tuple[Any, ...], float | None] = {}
+"""Results by the form of the nodes."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,6 +51,26 @@ class Trial:
 
     def scale(self) -> float | None:
         """What scores are multiplied with, if the nodes compute attention with it; ``None`` if they do not."""
+        form = self._form()
+        if form not in _known:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[form] = self._scale()
+        return _known[form]
+
+    def _form(self) -> tuple[Any, ...]:
+        """All that the result hangs on; every block of a model has the same."""
+        told: dict[fx.Node, Any] = {node: (name, shape_of(node)) for name, node in self.inputs.items()}
+        told.update({source: repr(number_of(source)) for source in self._numbers() if source not in told})
+        axes = tuple((name, tuple(order)) for name, order in self.axes.items())
+        inputs = tuple((name, shape_of(node)) for name, node in self.inputs.items())
+        return form_of(self.nodes, told, self.around), inputs, axes, tuple(self.masks), self.factor, self.nodes.index(self.scaled)
+
+    def _numbers(self) -> list[fx.Node]:
+        """Values from outside that are no tensors."""
+        return [source for node in self.nodes for source in node.all_input_nodes if source not in self.nodes and not is_tensor(source)]
+
+    def _scale(self) -> float | None:
         generator = torch.Generator().manual_seed(0)
         shapes = {name: shape_of(node) for name, node in self.inputs.items()}
         q = shapes["query"]
@@ -58,8 +82,7 @@ class Trial:
         for name, node in self.inputs.items():
             sizes = [min(size, 2) if name in few and axis in few[name] else size for axis, size in enumerate(shapes[name] or ())]
             given[node] = _drawn(sizes, kinds.get(name, ""), generator)
-        outside = [source for node in self.nodes for source in node.all_input_nodes if source not in self.nodes and not is_tensor(source)]
-        given.update({source: number_of(source) for source in outside})
+        given.update({source: number_of(source) for source in self._numbers()})
         values = computed(self.nodes, given, self.around)
         return None if values is None else self._compared(values, given)
 
