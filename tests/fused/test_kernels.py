@@ -24,6 +24,7 @@ def run(file: str, interpret: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed: kernels were NOT tested")
 def test_kernels_in_the_interpreter(file):
@@ -31,6 +32,7 @@ def test_kernels_in_the_interpreter(file):
 
 
 @pytest.mark.gpu
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: kernels were NOT tested on a GPU")
 def test_kernels_on_a_gpu(file):

@@ -80,6 +80,26 @@ def test_parameters_that_are_missing_or_take_no_gradient(way, affine, frozen, de
     torch.testing.assert_close(actual, gradients(plain(2, "gelu"), given_, [seed]), rtol=1e-11, atol=1e-11)
 
 
+FLOOR = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+"""A few units in the last place: below that two results are as good as each other."""
+
+
+def adversarial(kind, shape, device):
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64)
+    weight, bias = torch.randn(2, shape[1], generator=generator, dtype=torch.float64)
+    changes = {
+        "plain": lambda: (x, weight, bias),
+        "mean 1000": lambda: (x + 1000, weight, bias),
+        "variance 1e-12": lambda: (x * 1e-6, weight, bias),
+        "negative weight": lambda: (x, -weight.abs(), bias),
+        "zero weight": lambda: (x, weight * 0, bias),
+        "constant": lambda: (x * 0 + 3, weight, bias),
+        "one channel far off": lambda: (x + 100 * (torch.arange(shape[1]).reshape(1, -1, 1, 1) == 1), weight, bias),
+    }
+    return tuple(tensor.clone().to(device) for tensor in changes[kind]())
+
+
 NARROW = ["plain", "mean 1000", "negative weight"]
 WIDE = [*NARROW, "variance 1e-12", "zero weight", "constant", "one channel far off"]
 
