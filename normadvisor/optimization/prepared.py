@@ -16,6 +16,7 @@ from normadvisor.graph import trace
 from normadvisor.graph.values import map_tensors
 from normadvisor.optimization.candidate import Setting
 from normadvisor.rewrite.proof.words import told
+from normadvisor.types import TraceKind
 
 if TYPE_CHECKING:
     from normadvisor.graph.model import ModelGraph
@@ -122,10 +123,16 @@ def _dtype(model: nn.Module) -> torch.dtype:
 def traced(model: nn.Module, subject: Subject, setting: Setting) -> ModelGraph:
     """The graph of a model as it is now, in the mode it is optimized for.
 
+    A forward that was rewritten serves tensors alone, and leaves proxies to the one before; so such models are followed by running them.
+
     Raises:
         TraceError: it cannot be followed.
 
     """
+    rewritten = any("_normadvisor_text" in vars(type(module)) for module in model.modules())
     mode = "eval" if setting.mode == "inference" else "train"
     given = Given(tuple(setting.inputs.args), dict(setting.inputs.kwargs), subject.inputs.given)
-    return trace(model, given, target=subject.target, sites=subject.sites, defined_at=subject.defined_at, mode=mode)
+    return trace(
+        model, given, target=subject.target, sites=subject.sites, defined_at=subject.defined_at, mode=mode,
+        tracer=TraceKind.EXECUTION if rewritten else None,
+    )  # fmt: skip

@@ -3,7 +3,9 @@ import torch
 from torch import nn
 
 from normadvisor.errors import UsageError
-from normadvisor.optimization.prepared import Given, Subject, prepared
+from normadvisor.optimization.finders import find
+from normadvisor.optimization.prepared import Given, Subject, prepared, traced
+from normadvisor.rewrite.model.journal import Journal
 from normadvisor.types.optimization import OptimizeOptions
 
 
@@ -75,3 +77,22 @@ def test_what_cannot_be_optimized_says_why(model, options, message):
         prepared(subject(model), OptimizeOptions(**options))
     assert refusal.value.message == message
     assert refusal.value.hint
+
+
+def test_a_rewritten_forward_is_followed_as_it_is_now():
+    class Swish(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x):
+            x = self.linear(x)
+            return x * torch.sigmoid(x)
+
+    given = subject(Swish().eval(), torch.randn(2, 4))
+    base, setting = prepared(given, OptimizeOptions())
+    before = [node.op for node in traced(base, given, setting).nodes]
+    for candidate in find(base, traced(base, given, setting), setting, "upgrade").candidates:
+        candidate.apply(base, Journal())
+    after = [node.op for node in traced(base, given, setting).nodes]
+    assert (before, after) == (["input", "linear", "sigmoid", "mul", "output"], ["input", "linear", "silu", "output"])
