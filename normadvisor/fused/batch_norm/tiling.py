@@ -25,8 +25,8 @@ _MOST_STEPS = 4
 _NARROWEST = {False: 128, True: 32}
 """Fewest columns of a tile, where the tensor has them: below, a warp's loads fall apart into short pieces."""
 _ROW_BYTES = {True: 128, False: 512}
-"""Bytes of a row that a tile takes with channels last, in a reduction and in a pass. A reduction needs many rows for each channel, as each of
-its programs leaves 8 or 12 bytes of partial results for it; a pass reads 16 bytes of parameters for each channel."""
+"""Bytes of a row that a tile takes with channels last, in a reduction and in a pass. A reduction needs many rows for each channel, as each
+of its programs leaves 8 or 12 bytes of partial results for it; a pass reads 16 bytes of parameters for each channel."""
 _WIDEST = 1024
 _VECTOR_BYTES = 16
 """The widest load of a thread."""

@@ -30,10 +30,11 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 
 
 @pytest.mark.parametrize("order", ["first", "last"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize(
+    ("shape", "training"), [*((shape, True) for shape in SHAPES), *((shape, False) for shape in [(1, 5, 1, 1), *SHAPES[1:5]])], ids=str
+)
 def test_any_shape_in_any_order(draw, compare, canary, shape, order, training):
-    number = SHAPES.index(shape)
+    number = sum(shape)
     act = ACTIVATIONS[number % len(ACTIVATIONS)]
     batch = draw(shape, order=order, act=act, residual=number % 3 == 0, training=training, affine=number % 4 != 3)
 

@@ -11,7 +11,6 @@ pytest.importorskip("triton", reason="Triton is not installed: kernels were NOT 
 
 TYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64"}
 LIKE_X = ("x_ptr", "y_ptr", "residual_ptr", "dy_ptr", "dz_ptr", "dx_ptr")
-TARGETS = [(90, torch.float32), (90, torch.float16), (90, torch.bfloat16), (90, torch.float64), (80, torch.bfloat16), (100, torch.bfloat16)]
 ALIGNED, NARROW = (32, 256, 56, 56), (32, 509, 7, 7)
 
 
@@ -29,12 +28,24 @@ def signature(kernel, dtype, constants):
 
 
 @pytest.mark.parametrize(
-    ("capability", "dtype", "shape"),
-    [*((*target, ALIGNED) for target in TARGETS), (90, torch.float32, NARROW), (90, torch.bfloat16, NARROW), (100, torch.bfloat16, NARROW)],
+    ("capability", "dtype", "shape", "order"),
+    [
+        (90, torch.bfloat16, ALIGNED, "first"),
+        (90, torch.bfloat16, ALIGNED, "last"),
+        (90, torch.bfloat16, NARROW, "first"),
+        (90, torch.bfloat16, NARROW, "last"),
+        (90, torch.float32, ALIGNED, "first"),
+        (90, torch.float32, ALIGNED, "last"),
+        (90, torch.float32, NARROW, "first"),
+        (90, torch.float16, ALIGNED, "last"),
+        (90, torch.float64, ALIGNED, "first"),
+        (80, torch.bfloat16, ALIGNED, "first"),
+        (100, torch.bfloat16, ALIGNED, "first"),
+        (100, torch.bfloat16, NARROW, "last"),
+    ],
     ids=lambda value: str(value).removeprefix("torch."),
 )
-@pytest.mark.parametrize("order", ["first", "last"])
-def test_nothing_spills(compile_ahead, capability, dtype, order, shape):
+def test_nothing_spills(compile_ahead, capability, dtype, shape, order):
     from normadvisor.fused.batch_norm import kernels
 
     x = torch.empty(shape, dtype=dtype, device="meta")
