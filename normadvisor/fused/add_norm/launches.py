@@ -68,21 +68,23 @@ def forward_launch(rows: int, columns: int, accumulator: torch.dtype, multiproce
     return whole or _in_parts("forward_long", columns, accumulator)
 
 
-def backward_launch(rows: int, columns: int, accumulator: torch.dtype, multiprocessors: int, *, sums: bool) -> RowLaunch:
+def backward_launch(rows: int, columns: int, dtypes: tuple[torch.dtype, torch.dtype], multiprocessors: int, *, sums: bool) -> RowLaunch:
     """Choose how backward goes through ``rows`` rows of ``columns`` elements.
 
     Args:
         rows: number of rows.
         columns: length of a row.
-        accumulator: dtype in which kernels compute.
+        dtypes: that of the sum, and that in which kernels compute.
         multiprocessors: of the GPU.
         sums: whether gradients of parameters are wanted.
 
     """
+    total, accumulator = dtypes
     whole = _whole_rows(_BACKWARD, rows, columns, accumulator, multiprocessors)
     if whole:
         return replace(whole, sums=sums)
-    whole = _whole_rows(_BACKWARD_WITHOUT_SUMS, rows, columns, accumulator, multiprocessors)
+    # Loaded values wait in registers as they are: two of half precision take one.
+    whole = _whole_rows(_BACKWARD_WITHOUT_SUMS, rows, columns, accumulator, multiprocessors) if total.itemsize == 2 else None
     return whole or _in_parts("backward_long", columns, accumulator)
 
 

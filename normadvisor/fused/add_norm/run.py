@@ -79,7 +79,7 @@ def run_backward(tensors: _Tensors, outputs: _Gradients, columns: int) -> None:
     total, rstd = tensors[2], tensors[5]
     rows = total.numel() // columns
     wanted = outputs[1] is not None or outputs[2] is not None
-    chosen = backward_launch(rows, columns, rstd.dtype, multiprocessors(total.device), sums=wanted)
+    chosen = backward_launch(rows, columns, (total.dtype, rstd.dtype), multiprocessors(total.device), sums=wanted)
     with on_device_of(total):
         if chosen.whole:
             tiles = -(-rows // chosen.height)

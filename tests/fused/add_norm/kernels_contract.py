@@ -46,11 +46,11 @@ def test_backward_operation_keeps_its_contract(center, device):
 
 @pytest.mark.parametrize("center", [True, False])
 def test_gradients_and_their_gradients(center, device):
-    x, residual, weight, bias = tensors(device, shape=(3, 5))
+    x, residual, weight, bias = tensors(device, shape=(2, 3))
     arguments = (x, residual, weight, bias) if center else (x, residual, weight)
 
     def function(x, residual, *parameters):
-        return add_layer_norm(x, residual, (5,), *parameters) if center else add_rms_norm(x, residual, (5,), *parameters, 1e-5)
+        return add_layer_norm(x, residual, (3,), *parameters) if center else add_rms_norm(x, residual, (3,), *parameters, 1e-5)
 
     assert torch.autograd.gradcheck(function, arguments)
     assert torch.autograd.gradgradcheck(function, arguments)

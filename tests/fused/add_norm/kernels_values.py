@@ -80,8 +80,8 @@ def test_agrees_with_float64(shape, dtype, center, device, canary):
 
 
 @pytest.mark.parametrize("center", [True, False])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("columns", [2, 64, 101, 300])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("columns", [2, 101, 300])
 def test_rows_that_do_not_fit_into_registers(columns, dtype, center, device, canary, few_registers):
     compare(make((20, columns), dtype, device, mean=5.0), center, canary=canary)
 

@@ -44,8 +44,13 @@ def test_forward(columns, expected):
     ],
 )
 def test_backward(columns, sums, expected):
-    found = backward_launch(10**6, columns, torch.float32, H100, sums=sums)
+    found = backward_launch(10**6, columns, (torch.bfloat16, torch.float32), H100, sums=sums)
     assert (found.whole, found.sums, found.block, found.height) == expected
+
+
+def test_backward_of_long_rows_in_float32():
+    assert backward_launch(10**6, 8192, (torch.float32, torch.float32), H100, sums=True).whole
+    assert not backward_launch(10**6, 8193, (torch.float32, torch.float32), H100, sums=True).whole
 
 
 def test_float64_takes_twice_the_registers():

@@ -24,6 +24,10 @@ def test_operations_keep_their_contracts(dtype, device):
         torch.library.opcheck(ops.gated, (*pair, "silu"))
     for whole, dim in ((x, 1), (last, 1), (x, 3), (last, 3)):
         torch.library.opcheck(ops.gated_packed, (whole, "gelu", dim, True))
+
+
+def test_backward_operations_keep_their_contracts(device):
+    gate, up, x = tensor(device, dtype=torch.float32), tensor(device, dtype=torch.float32, seed=1), tensor(device, (2, 6, 4, 4), torch.float32)
     torch.library.opcheck(ops.gated_backward, (torch.randn_like(gate), gate, up, "silu"))
     torch.library.opcheck(ops.gated_packed_backward, (torch.randn_like(x[:, :3]), x, "silu", 1, False))
 
