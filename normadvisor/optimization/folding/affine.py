@@ -59,14 +59,12 @@ def _of_torch(flow: Flow, node: NodeInfo, module: nn.Module) -> Affine | str:
         return BATCH_STATISTICS
     if node.training:
         return "it normalizes with the statistics of the batch"
-    rest: tuple[str, ...] | str = ()
+    rest: tuple[str, ...] = ()
     if not node.cls:
-        reason = _plain_call(flow, node)
-        if reason:
-            return reason
-        rest = _rest(flow, node)
-        if isinstance(rest, str):
-            return rest
+        reason, found = _plain_call(flow, node), _rest(flow, node)
+        if reason or isinstance(found, str):
+            return reason or str(found)
+        rest = found
     roles = {role: f"{node.module}.{name}" for name, role in ROLES.items() if isinstance(getattr(module, name, None), torch.Tensor)}
     if len(node.in_shape or ()) < 2:
         return "its input has no batch dimension"

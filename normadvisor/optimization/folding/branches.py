@@ -95,7 +95,7 @@ def parallel(flow: Flow) -> bool:
             continue
         ends = [_end(flow, operand) for operand in operands]
         sources = [{source.index for source in flow.operands(end)} | {end.index} for end in ends]
-        if any(end.op == "conv" for end in ends) and sources[0] & sources[1] or any(end.op == "add" for end in ends):
+        if (any(end.op == "conv" for end in ends) and sources[0] & sources[1]) or any(end.op == "add" for end in ends):
             return True
     return False
 
@@ -178,6 +178,8 @@ class _Tree:
         named = {leaf: self._branch(leaf) for leaf in self.leaves}
         inputs = {leaf: leaf.args[0] for leaf, branch in named.items() if isinstance(branch, Branch)}
         for source in dict.fromkeys(inputs.values()):
+            if not isinstance(source, fx.Node):
+                continue
             branches = [branch for leaf, branch in named.items() if isinstance(branch, Branch) and inputs[leaf] is source]
             if not any(branch.kind == "conv" for branch in branches):
                 continue
@@ -270,7 +272,13 @@ class _Tree:
         if len(runs) != 1 or path not in self.flow.modules or foreign_hooks(self.flow.modules[path]):
             return None
         affine = affine_of(self.flow, runs[0])
-        if not isinstance(affine, Affine) or affine.inline is not None or affine.axis != 1 or kept(self.flow, affine) or unsound(self.flow, affine):
+        if (
+            not isinstance(affine, Affine)
+            or affine.inline is not None
+            or affine.axis != 1
+            or kept(self.flow, affine)
+            or unsound(self.flow, affine)
+        ):
             return None
         return affine
 

@@ -40,8 +40,8 @@ def inline_norm(flow: Flow, node: NodeInfo) -> Affine | str:
     if isinstance(found, str):
         return found
     return Affine(
-        name=roles["norm.var"].rpartition(".")[0], what="batch_norm", roles=roles, eps=float(eps), channels=(node.in_shape or ())[1], axis=1,
-        inline=found,
+        name=roles["norm.var"].rpartition(".")[0], what="batch_norm", roles=roles, eps=float(eps), channels=(node.in_shape or ())[1],
+        axis=1, inline=found,
     )  # fmt: skip
 
 

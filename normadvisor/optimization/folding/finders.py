@@ -62,7 +62,11 @@ def find_computed(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iter
         return
     flow = Flow(model, graph)
     for found in bakes(flow):
-        yield Refused(rule=RULE, modules=(found.name,), reason=found.reason) if isinstance(found, Unbakable) else bake_candidate(flow, found, setting)
+        yield (
+            Refused(rule=RULE, modules=(found.name,), reason=found.reason)
+            if isinstance(found, Unbakable)
+            else bake_candidate(flow, found, setting)
+        )
 
 
 def find_idle(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterator[Candidate | Refused]:

@@ -134,7 +134,9 @@ def _without(graph: fx.Graph, call: fx.Node) -> None:
 def _is_stored(node: fx.Node) -> bool:
     """Whether a value is a parameter, or computed from parameters alone."""
     return node.op == "get_attr" or (
-        node.op in {"call_function", "call_method"} and bool(node.all_input_nodes) and all(_is_stored(each) for each in node.all_input_nodes)
+        node.op in {"call_function", "call_method"}
+        and bool(node.all_input_nodes)
+        and all(_is_stored(each) for each in node.all_input_nodes)
     )
 
 
@@ -191,7 +193,9 @@ class _Stored(nn.Module):
         """As the call does it."""
         held = dict(self.named_buffers())
         if "running_var" in held:
-            return F.batch_norm(x, held.get("running_mean"), held["running_var"], held.get("weight"), held.get("bias"), False, 0.0, self._eps)
+            return F.batch_norm(
+                x, held.get("running_mean"), held["running_var"], held.get("weight"), held.get("bias"), False, 0.0, self._eps
+            )
         along = [-1 if place == self._axis else 1 for place in range(x.dim())]
         return x * held["weight"].reshape(along) if "weight" in held else x + held["bias"].reshape(along)
 

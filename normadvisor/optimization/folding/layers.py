@@ -137,7 +137,7 @@ def _inline(flow: Flow, node: NodeInfo) -> Layer | str:
     held = bias is not None
     if held and (not isinstance(bias, fx.Node) or bias.op != "get_attr" or list(bias.users) != [call]):
         return "its bias is computed at each call"
-    named = str(bias.target).rpartition(".") if held else (owner, ".", _free(flow.modules[owner]))
+    named = str(bias.target).rpartition(".") if isinstance(bias, fx.Node) else (owner, ".", _free(flow.modules[owner]))
     if named[0] != owner:
         return "its weight and its bias belong to different modules"
     inline = None if held else flow.inline(node)
@@ -148,8 +148,8 @@ def _inline(flow: Flow, node: NodeInfo) -> Layer | str:
     sizes = padding if isinstance(padding, list | tuple) else (padding,)
     return Layer(
         name=owner, kind=node.op, groups=groups, channels_in=first if transposed else second * groups,
-        channels_out=second * groups if transposed else first, has_bias=held, padded=transposed or any(size not in {0, "valid"} for size in sizes),
-        weight=attribute, bias=named[2], inline=inline,
+        channels_out=second * groups if transposed else first, has_bias=held,
+        padded=transposed or any(size not in {0, "valid"} for size in sizes), weight=attribute, bias=named[2], inline=inline,
     )  # fmt: skip
 
 
@@ -185,10 +185,11 @@ def own_call(module: nn.Module, node: NodeInfo) -> tuple[torch.Tensor, dict[str,
     if node.in_shape is None:
         return None
     shell = copy.copy(module)
+    parameters, buffers = module._parameters, module._buffers  # noqa: SLF001 -- those that are None count, too
     bias = nn.Parameter(torch.empty(int(getattr(module, "out_channels", getattr(module, "out_features", 0))), device="meta"))
-    held = {name: None if value is None else nn.Parameter(value.to("meta"), value.requires_grad) for name, value in module._parameters.items()}  # noqa: SLF001
+    held = {name: None if value is None else nn.Parameter(value.to("meta"), value.requires_grad) for name, value in parameters.items()}
     vars(shell)["_parameters"] = {**held, "bias": bias}
-    vars(shell)["_buffers"] = {name: None if value is None else value.to("meta") for name, value in module._buffers.items()}  # noqa: SLF001
+    vars(shell)["_buffers"] = {name: None if value is None else value.to("meta") for name, value in buffers.items()}
     weight = next((value for value in held.values() if value is not None), bias)
     catch = _Catch()
     try:

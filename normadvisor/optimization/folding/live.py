@@ -38,7 +38,8 @@ class Live:
         """
         if name not in self.modules:
             raise CannotChange(f"the model has no layer {name}")
-        return self.modules[name]
+        found: nn.Module = self.modules[name]
+        return found
 
     def names(self, module: nn.Module) -> list[str]:
         """All names that a module has."""
@@ -127,7 +128,6 @@ class Live:
             self._slots(old).replace([(old, new)], self.journal)
         except CannotChange as refused:
             raise CannotChange(f"{name}: {refused.message}") from None
-
 
     def _slots(self, old: nn.Module) -> Slots:
         """Where layers stand: what is known from the change before, unless something else has been changed since."""

@@ -171,7 +171,9 @@ def sum_step(live: Live, found: Sum, prefix: str = "") -> StateStep:
         "roles": roles,
         "writes": writes,
     }
-    return StateStep(kind="sum", into=tuple(key for keys in writes.values() for key in keys), sources=tuple(roles.values()), options=options)
+    return StateStep(
+        kind="sum", into=tuple(key for keys in writes.values() for key in keys), sources=tuple(roles.values()), options=options
+    )
 
 
 def _offset(inner: Geometry, outer: Geometry) -> list[int]:
@@ -181,7 +183,7 @@ def _offset(inner: Geometry, outer: Geometry) -> list[int]:
 
 def _convolution(old: Any, geometry: Geometry) -> nn.Module:
     """Another convolution of the class of torch that ``old`` is, with an empty weight of the new size."""
-    cls = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[len(geometry.kernel)]
+    cls: Any = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[len(geometry.kernel)]
     made: Any = cls(
         old.in_channels, old.out_channels, geometry.kernel, geometry.stride, geometry.padding, geometry.dilation, geometry.groups,
         bias=False, device="meta", dtype=old.weight.dtype,
@@ -219,9 +221,7 @@ def _kernel(flow: Flow, found: Sum, setting: Setting) -> Any:
         before = _Side([module.copied() for module in modules], plain).eval()
         alone = replace(
             found,
-            branches=tuple(
-                replace(branch, name=f"branches.{named.index(branch)}") if branch.name else branch for branch in found.branches
-            ),
+            branches=tuple(replace(branch, name=f"branches.{named.index(branch)}") if branch.name else branch for branch in found.branches),
         )
         live = Live(before, Journal())
         values = live.ready([sum_step(live, alone)])[0]
@@ -235,5 +235,3 @@ def _kernel(flow: Flow, found: Sum, setting: Setting) -> Any:
         return Kernel(before=before, after=after, arguments=(x,), exact=copy.deepcopy(before).double())
 
     return build
-
-

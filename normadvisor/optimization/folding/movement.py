@@ -114,7 +114,9 @@ def _averages(flow: Flow, node: NodeInfo) -> bool:
     if node.op == "avg_pool":
         padding = node.attrs.get("padding")
         padded = any(padding) if isinstance(padding, list) else bool(padding)
-        divisor = getattr(flow.modules.get(node.module), "divisor_override", None) if node.cls else flow.arguments(node).get("divisor_override")
+        divisor = (
+            getattr(flow.modules.get(node.module), "divisor_override", None) if node.cls else flow.arguments(node).get("divisor_override")
+        )
         return divisor is None and not (padded and node.attrs.get("count_include_pad") is not False)
     return True
 
@@ -183,11 +185,9 @@ def _indices(nodes: list[NodeInfo]) -> list[int]:
 def _scaled(flow: Flow, node: NodeInfo) -> bool:
     """``torch.add(a, b, alpha=2)``."""
     call = flow.fx(node)
-    return call is None or call.kwargs.get("alpha", 1) != 1 or len(call.args) + len(call.kwargs) > 2
+    return call is None or bool(call.kwargs.get("alpha", 1) != 1) or len(call.args) + len(call.kwargs) > 2
 
 
 def _between(node: NodeInfo) -> str:
     what = node.op.replace("_", " ") if node.op != "other" else (node.cls or node.target.rpartition(".")[2])
     return f"{what} stands before it, not a layer with weights"
-
-

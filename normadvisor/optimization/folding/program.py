@@ -1,7 +1,7 @@
 """What a module computes from its own parameters, written down as a list of torch's basic operations, which is plain data.
 
-So a weight that is computed at each call (weight normalization, weight standardization, a parametrization of the user's) can be computed once,
-and again for a later checkpoint, without the code of the module.
+So a weight that is computed at each call (weight norm, weight standardization, a parametrization of the user's) can be computed once, and
+again for a later checkpoint, without the code of the module.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 __all__ = ["NotWritten", "run", "written"]
 
-_KNOWN = frozenset("""
-    _native_batch_norm_legit _native_batch_norm_legit_functional _native_batch_norm_legit_no_training _softmax _to_copy _unsafe_view
-    _weight_norm_interface abs add addcdiv addcmul addmm alias amax amin bmm cat clamp clamp_max clamp_min clone cos cumsum detach diag_embed
-    diagonal div dot elu erf exp expand expand_as expm1 eye flatten flip full full_like ge gelu gt index_select le lift_fresh_copy
-    linalg_cross linalg_householder_product linalg_matrix_exp linalg_qr linalg_solve_ex linalg_vector_norm log log1p lt matmul maximum mean
-    minimum mm mul mv native_batch_norm native_layer_norm neg norm ones ones_like outer permute pow prod reciprocal relu repeat reshape round
-    rsqrt rsub scalar_tensor select sigmoid sign silu sin slice softplus split split_with_sizes sqrt square squeeze stack std sub sum t tanh
-    transpose tril triu unbind unsqueeze var var_mean vdot view where zeros zeros_like
-""".split())
+_KNOWN = frozenset({
+    "_native_batch_norm_legit", "_native_batch_norm_legit_functional", "_native_batch_norm_legit_no_training", "_softmax", "_to_copy",
+    "_unsafe_view", "_weight_norm_interface", "abs", "add", "addcdiv", "addcmul", "addmm", "alias", "amax", "amin", "bmm", "cat",
+    "clamp", "clamp_max", "clamp_min", "clone", "cos", "cumsum", "detach", "diag_embed", "diagonal", "div", "dot", "elu", "erf", "exp",
+    "expand", "expand_as", "expm1", "eye", "flatten", "flip", "full", "full_like", "ge", "gelu", "gt", "index_select", "le",
+    "lift_fresh_copy", "linalg_cross", "linalg_householder_product", "linalg_matrix_exp", "linalg_qr", "linalg_solve_ex",
+    "linalg_vector_norm", "log", "log1p", "lt", "matmul", "maximum", "mean", "minimum", "mm", "mul", "mv", "native_batch_norm",
+    "native_layer_norm", "neg", "norm", "ones", "ones_like", "outer", "permute", "pow", "prod", "reciprocal", "relu", "repeat",
+    "reshape", "round", "rsqrt", "rsub", "scalar_tensor", "select", "sigmoid", "sign", "silu", "sin", "slice", "softplus", "split",
+    "split_with_sizes", "sqrt", "square", "squeeze", "stack", "std", "sub", "sum", "t", "tanh", "transpose", "tril", "triu", "unbind",
+    "unsqueeze", "var", "var_mean", "vdot", "view", "where", "zeros", "zeros_like",
+})  # fmt: skip
 """Operations without side effects of ``torch.ops.aten``; no other is run, whatever a file says."""
-_DTYPES = {str(dtype): dtype for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64, torch.bool)}
+_DTYPES = {
+    str(dtype): dtype for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64, torch.bool)
+}
 
 
 class NotWritten(Exception):  # noqa: N818 -- it says what is the case
@@ -86,7 +91,9 @@ def _argument(value: Any, places: Mapping[fx.Node, Any]) -> Any:
         return [_argument(item, places) for item in value]
     if isinstance(value, dict):
         # Where the result lies is decided by where the values lie when it is run.
-        return {key: _argument(item, places) for key, item in value.items() if key not in {"device", "layout", "pin_memory", "memory_format"}}
+        return {
+            key: _argument(item, places) for key, item in value.items() if key not in {"device", "layout", "pin_memory", "memory_format"}
+        }
     if isinstance(value, torch.dtype) and str(value) in _DTYPES:
         return {"dtype": str(value)}
     if value is None or isinstance(value, bool | int | float | str):

@@ -94,7 +94,9 @@ class FoldMap:
             for key in step.dropped:
                 values.pop(key, None)
             values.update(made)
-        result: OrderedDict[str, Any] = OrderedDict((key[1:] if key.startswith("\0") else prefix + key, value) for key, value in values.items())
+        result: OrderedDict[str, Any] = OrderedDict(
+            (key[1:] if key.startswith("\0") else prefix + key, value) for key, value in values.items()
+        )
         metadata = getattr(state_dict, "_metadata", None)
         if metadata is not None:
             result._metadata = OrderedDict(metadata)  # type: ignore[attr-defined]  # noqa: SLF001
@@ -153,7 +155,10 @@ class FoldMap:
 
 
 def _plain(step: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value for key, value in step.items()}
+    return {
+        key: list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
+        for key, value in step.items()
+    }
 
 
 def _step(data: Mapping[str, Any]) -> StateStep:

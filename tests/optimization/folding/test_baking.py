@@ -31,7 +31,10 @@ class Scaled(nn.Conv2d):
 
     def forward(self, x):
         height, width = x.shape[-2:]
-        reach = [max((-(-size // s) - 1) * s + k - size, 0) for size, s, k in zip((width, height), self.stride[::-1], self.kernel_size[::-1], strict=True)]
+        reach = [
+            max((-(-size // s) - 1) * s + k - size, 0)
+            for size, s, k in zip((width, height), self.stride[::-1], self.kernel_size[::-1], strict=True)
+        ]
         x = F.pad(x, [each for total in reach for each in (total // 2, total - total // 2)])
         mean, var = self.weight.mean((1, 2, 3), keepdim=True), self.weight.var((1, 2, 3), keepdim=True)
         return F.conv2d(x, (self.weight - mean) * (var + 1e-5).rsqrt() * self.gain, self.bias, self.stride)
@@ -77,7 +80,10 @@ def test_computes_the_weight_once(fold, name):
 def test_says_why_a_weight_cannot_be_computed_once(fold):
     found = fold(nn.Sequential(Noisy(4, 4, 3), nn.BatchNorm2d(4)), IMAGE)
     assert found.found == []
-    assert found.refused == [(("0",), "it does more than a plain layer with the same weight"), (("1",), "add stands before it, not a layer with weights")]
+    assert found.refused == [
+        (("0",), "it does more than a plain layer with the same weight"),
+        (("1",), "add stands before it, not a layer with weights"),
+    ]
 
 
 def test_lazy_layers_are_left_alone(helpers):

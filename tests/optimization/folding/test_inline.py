@@ -70,13 +70,17 @@ def test_folds_calls(fold, name):
     assert torch.equal(torch.export.export(found.model, (IMAGE,)).module()(IMAGE), found.model(IMAGE))
 
 
+def twice(m, y):
+    return own(m, y) + y
+
+
 LEFT = {
     "statistics of the batch": lambda m, x: F.batch_norm(m.conv(x), None, None, m.weight, m.bias, training=True),
     "training, always": lambda m, x: F.batch_norm(m.conv(x), m.mean.clone(), m.var.clone(), training=True),
     "computed scale": lambda m, x: F.batch_norm(m.conv(x), m.mean, m.var, m.weight + 1, m.bias),
     "read elsewhere": lambda m, x: own(m, m.conv(x)) * m.mean.sum(),
     "factor of every pixel": lambda m, x: m.conv(x) * m.gamma[:, None].repeat(1, 5)[:, :5].sum(),
-    "used twice": lambda m, x: (lambda y: own(m, y) + y)(m.conv(x)),
+    "used twice": lambda m, x: twice(m, m.conv(x)),
 }
 
 

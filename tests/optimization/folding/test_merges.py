@@ -100,7 +100,7 @@ LEFT = {
     "sizes that are equal by chance": (
         lambda m, x: m.a(x) + m.b(x), {"a": conv(3, 1, stride=9), "b": conv(2, 0, stride=9)}, "look at places that no common kernel has",
     ),
-    "one of them used elsewhere": (lambda m, x: (lambda y: (m.b(x) + y) * y)(m.a(x)), {"a": conv(3, 1), "b": conv(1)}, None),
+    "one of them used elsewhere": (lambda m, x: m.twice(m.a(x), m.b(x)), {"a": conv(3, 1), "b": conv(1)}, None),
     "activation inside": (lambda m, x: m.a(x).relu() + m.b(x), {"a": conv(3, 1), "b": conv(1)}, None),
     "another input": (lambda m, x: m.a(x) + m.b(x.relu()), {"a": conv(3, 1), "b": conv(1)}, None),
     "stride beside the input": (
@@ -117,6 +117,7 @@ LEFT = {
 def test_leaves_alone(fold, name):
     forward, layers, reason = LEFT[name]
     block = Branches(forward, **layers)
+    block.twice = lambda first, second: (second + first) * first
     block.same, block.add = (lambda x: x), (lambda x, layer: x.add_(layer(x)) + x)
     found = fold(nn.Sequential(block), IMAGE, stages=("merge",))
     assert found.found == []
@@ -126,7 +127,11 @@ def test_leaves_alone(fold, name):
 def test_the_result_can_be_copied_pickled_and_exported(fold):
     found = fold(nn.Sequential(Block()), IMAGE)
     expected = found.model(IMAGE)
-    for copied in (copy.deepcopy(found.model), pickle.loads(pickle.dumps(found.model)), torch.export.export(found.model, (IMAGE,)).module()):
+    for copied in (
+        copy.deepcopy(found.model),
+        pickle.loads(pickle.dumps(found.model)),
+        torch.export.export(found.model, (IMAGE,)).module(),
+    ):
         assert torch.equal(copied(IMAGE), expected)
 
 

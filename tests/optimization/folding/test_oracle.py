@@ -55,8 +55,11 @@ def run_as_if_folded(model, layer, norm, x, *, ahead):
             scale = taken.weight / (taken.running_var + taken.eps).sqrt()
             shift = taken.bias - taken.running_mean * scale
             total = (layer.weight * shift[None, :, None, None]).sum((1, 2, 3))
-            layer.register_forward_hook(lambda module, args, _: module._conv_forward(args[0] * scale[:, None, None], module.weight, module.bias)
-                                        + total[:, None, None])
+            layer.register_forward_hook(
+                lambda module, args, _: (
+                    module._conv_forward(args[0] * scale[:, None, None], module.weight, module.bias) + total[:, None, None]
+                )
+            )
         else:
             layer.register_forward_pre_hook(lambda _module, args: (taken(args[0]),))
     else:
@@ -73,7 +76,9 @@ def legal_by_force(model, x):
         return {
             norm
             for layer, norm, ahead in itertools.product(layers, norms, (False, True))
-            if torch.allclose(run_as_if_folded(model, layer, norm, x, ahead=ahead), expected, rtol=0, atol=1e-10 * float(expected.abs().max()))
+            if torch.allclose(
+                run_as_if_folded(model, layer, norm, x, ahead=ahead), expected, rtol=0, atol=1e-10 * float(expected.abs().max())
+            )
         }
 
 

@@ -80,7 +80,12 @@ def test_folds_a_later_checkpoint_of_a_wrapped_model(helpers):
 def test_what_is_missing_is_named(helpers):
     folds = stepped(helpers, nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval())
     with pytest.raises(KeyError, match=r"the state has no 0\.bias"):
-        folds.apply({"0.weight": torch.zeros(4, 3, 3, 3), **{f"1.{name}": torch.ones(4) for name in ("weight", "bias", "running_mean", "running_var")}})
+        folds.apply(
+            {
+                "0.weight": torch.zeros(4, 3, 3, 3),
+                **{f"1.{name}": torch.ones(4) for name in ("weight", "bias", "running_mean", "running_var")},
+            }
+        )
 
 
 def test_a_checkpoint_that_cannot_be_folded_is_refused(helpers):
