@@ -20,7 +20,7 @@ def optimize_command(  # noqa: PLR0913 - one parameter per flag; all are read by
     device: p.Device = None,
     dtype: p.Dtype = None,
     inputs: o.Inputs = None,
-    batch_size: o.BatchSize = None,
+    batch_size: p.BatchSize = None,
     only: p.Only = None,
     channels_last: p.ChannelsLast = "auto",
     compile: p.Compile = False,  # noqa: A002 - the name of the flag

@@ -18,6 +18,7 @@ __all__ = ["optimize_options", "report_file", "save_file"]
 
 For = Annotated[str, typer.Option("--for", metavar="MODE", help="inference (default) or training.")]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto (default: an accelerator if there is one), cpu, cuda, cuda:1, mps.")]
+BatchSize = Annotated[str | None, typer.Option(metavar="N", help="Samples of a pass; as many as inputs have, or 2, by default.")]
 Dtype = Annotated[str | None, typer.Option(metavar="NAME", help="float32, bfloat16 or float16: convert the model first; else as it is.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Measure torch.compile beside, with freezing as well: minutes.")]
 ChannelsLast = Annotated[

@@ -10,6 +10,8 @@ from normadvisor.optimization.prepared import Given
 from normadvisor.optimization.variants import variants
 from normadvisor.types.optimization import Variant
 
+pytestmark = pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
+
 
 def measurer(mode="inference"):
     setting = Setting(mode=mode, device=torch.device("cpu"), dtype=torch.float32, inputs=Given((torch.randn(2, 4),)))
