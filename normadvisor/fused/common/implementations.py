@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-__all__ = ["Implementation", "find", "present"]
+__all__ = ["Implementation", "find", "installed", "present"]
+
+
+@cache
+def installed(package: str) -> bool:
+    """Whether a package can be imported; looked up once, since layers ask in every forward."""
+    return find_spec(package) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +35,7 @@ class Implementation:
     @property
     def missing(self) -> str:
         """Why it is not there; empty if it is."""
-        return "" if not self.package or find_spec(self.package) else f"{self.package} is not installed"
+        return "" if not self.package or installed(self.package) else f"{self.package} is not installed"
 
 
 def present(known: Sequence[Implementation]) -> tuple[Implementation, ...]:

@@ -25,7 +25,7 @@ def installed(monkeypatch):
     liger.LigerFusedAddRMSNormFunction = types.SimpleNamespace(apply=lambda *args: calls.append(("liger", args, {})) or ("out", "total"))
     monkeypatch.setitem(sys.modules, "quack", quack)
     monkeypatch.setitem(sys.modules, "liger_kernel.ops.fused_add_rms_norm", liger)
-    monkeypatch.setattr(common, "find_spec", lambda name: object())
+    monkeypatch.setattr(common, "installed", lambda package: True)
     return calls
 
 
@@ -102,7 +102,7 @@ def test_old_gpus_are_too_old_for_quack(monkeypatch):
 
 
 def test_names_are_checked(monkeypatch):
-    monkeypatch.setattr(common, "find_spec", lambda name: None)
+    monkeypatch.setattr(common, "installed", lambda package: False)
     with pytest.raises(ValueError, match=r"unknown implementation 'apex': expected one of fused, torch, quack, liger"):
         FusedAddRMSNorm(8, implementation="apex")
     with pytest.raises(ValueError, match="implementation 'quack' is not there: quack is not installed"):
