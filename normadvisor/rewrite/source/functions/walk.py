@@ -13,6 +13,7 @@ from torch import fx
 from normadvisor.graph.written.model import reads_only
 from normadvisor.rewrite.source.functions.definitions import Unclear, definition
 from normadvisor.rewrite.source.functions.found import Place, location_of
+from normadvisor.rewrite.source.imports import is_bound_locally
 from normadvisor.rewrite.source.place import Refused, SourceTree, WriteContext, place_of
 from normadvisor.rewrite.source.statements import block_of
 from normadvisor.types import Location
@@ -78,6 +79,7 @@ class _Walker:
     def __init__(self, walk: Walk, place: Place, expressions: dict[fx.Node, ast.expr | None], context: WriteContext) -> None:
         self.walk = walk
         self._context = context
+        self._owner = context.module(place.owner)
         self._prefix = f"{place.owner}." if place.is_alone and place.owner else ""
         self._tree = walk.tree
         self._written = place.written
@@ -177,11 +179,32 @@ class _Walker:
         if len(values) != len(operands):
             raise Refused(f"`{self.walk.segment(self.walk.root)}` at {self._words(self.walk.root)} cannot be followed")
         # A number on the left is the second argument of a reflected operator, as the recorder sees it.
-        numeric = isinstance(operands[0], ast.Constant)
-        if len(values) == 2 and numeric and isinstance(values[0], fx.Node) and not isinstance(values[1], fx.Node):
+        if len(values) == 2 and isinstance(values[0], fx.Node) and not isinstance(values[1], fx.Node) and self._is_number(operands[0]):
             values.reverse()
         for operand, value in zip(operands, values, strict=True):
             self._value(operand, value)
+
+    def _is_number(self, expr: ast.expr) -> bool:
+        """Whether an expression is plainly no tensor: constants, names from outside the function, numbers that a module holds."""
+        match expr:
+            case ast.Constant():
+                return True
+            case ast.UnaryOp():
+                return self._is_number(expr.operand)
+            case ast.BinOp():
+                return self._is_number(expr.left) and self._is_number(expr.right)
+            case ast.Call():
+                return isinstance(expr.func, ast.Attribute) and self._is_of_module(expr.func) and all(map(self._is_number, expr.args))
+            case ast.Attribute() if isinstance(expr.value, ast.Name) and expr.value.id == "self":
+                return isinstance(getattr(self._owner, expr.attr, None), int | float)
+            case ast.Attribute():
+                return self._is_of_module(expr)
+            case ast.Name():
+                found = definition(self._tree, expr.id, expr)
+                if isinstance(found, ast.Assign) and len(found.targets) == 1 and isinstance(found.targets[0], ast.Name):
+                    return self._is_number(found.value)
+                return found is Unclear.OUTSIDE and not is_bound_locally(expr.id, self._tree, expr)
+        return False
 
     def _call(self, call: ast.Call, node: fx.Node) -> None:
         """A call of a function, of a method of a tensor, or of a layer."""

@@ -19,7 +19,7 @@ from normadvisor.targets.build import build
 from normadvisor.targets.inputs import candidate_inputs, parse_input
 from normadvisor.targets.load import load
 from normadvisor.targets.parse import parse_target
-from normadvisor.types import Fix, RunContext
+from normadvisor.types import Fix, RunContext, TraceKind
 from normadvisor.types.finding import Applicability, Edit
 from normadvisor.types.operation import Operation, OperationKind, Part
 
@@ -51,13 +51,14 @@ class Subject:
         ]  # fmt: skip
 
 
-def subject_of(path: Path) -> Subject:
+def subject_of(path: Path, tracer: TraceKind | None = None) -> Subject:
     head = dict(_SET.findall(path.read_bytes().decode("latin-1").replace("\r\n", "\n")))
     torch.manual_seed(0)
     built = build(load(parse_target(f"{path}:Net", path.parent)))
     specs = [parse_input(text) for text in head.get("input", "2x5x8").split()]
     given = next(candidate_inputs(built.model, specs, RunContext()))
-    return Subject(path, built.model, trace(built.model, given, target="Net", sites=built.sites, mode="train"), given)
+    graph = trace(built.model, given, target="Net", sites=built.sites, mode="train", tracer=tracer)
+    return Subject(path, built.model, graph, given)
 
 
 def _name(path: Path) -> str:
@@ -79,11 +80,12 @@ def _results(model: nn.Module, like: nn.Module | None, inputs: Any) -> list[torc
     return [output.detach(), *(value.grad for value in given), *(p.grad for p in model.parameters())]
 
 
+@pytest.mark.parametrize("tracer", [None, TraceKind.EXECUTION])
 @pytest.mark.parametrize("source", _PAIRS, ids=_name)
-def test_source_is_fixed(source: Path, tmp_path: Path):
+def test_source_is_fixed(source: Path, tmp_path: Path, tracer: TraceKind | None):
     path = tmp_path / "net.py"
     shutil.copy(source, path)
-    subject = subject_of(path)
+    subject = subject_of(path, tracer)
     fixes = subject.fixes()
     assert [fix.refused for fix in fixes] == [""] * len(fixes)
     edits = tuple(dict.fromkeys(edit for fix in fixes for edit in fix.edits))
