@@ -108,6 +108,8 @@ class Selection:
         """Try a group of candidates on a copy of ``model``, which has everything that was kept before."""
         row = _Row(stage=stage, group=list(group))
         forced = group[0].rule in self.forced
+        if not forced and self.measurer.is_busy():
+            return row.chosen("not measured", self.measurer.busy)
         try:
             self._gate(row, forced=forced)
         except NotMeasured as refusal:

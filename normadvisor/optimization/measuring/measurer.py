@@ -86,6 +86,12 @@ class Measurer:
             time.sleep(_NAP)
             self._waited += 2 * _NAP
 
+    def is_busy(self) -> bool:
+        """Whether the machine was busy when it was last looked at, and still is."""
+        if self.busy:
+            self.look()
+        return bool(self.busy)
+
     def _foreign(self) -> str:
         """What others compute while this process does nothing, where it is too much."""
         mark = self.watch.mark()
@@ -145,9 +151,7 @@ class Measurer:
         return json.dumps(parts)
 
     def _paired(self, before: Callable[[], Any], after: Callable[[], Any], *, seconds: float, alone: bool) -> Ratio:
-        if self.busy:
-            self.look()
-        if self.busy:
+        if self.is_busy():
             raise Busy(self.busy)
         effort = Effort(seconds=seconds, patience=max(0.0, _PATIENCE - self._waited), tolerant=self.tolerant)
         clock, begin = clock_for(self.setting.device, alone=alone), time.monotonic()
