@@ -37,6 +37,8 @@ _SIDES = (64, 96, 128, 160, 192, 224, 256, 299, 320, 384)
 _SUSPICIOUS = 1e-5
 """Relative error in float32 from which on the same is done in float64."""
 _BOUND = 1e-4
+_LARGE = 30_000_000
+"""Parameters from which on a model that keeps no running statistics is counted only: there is no norm to fold, at most a constant factor."""
 
 
 def main() -> None:
@@ -125,6 +127,9 @@ def _fill(row: dict[str, Any], entry: Entry) -> None:
         model = _built(entry, "meta")
     except Exception:  # noqa: BLE001 - some read values while they are built
         model = _built(entry, "cpu")
+    if not any(key.endswith("running_var") for key, _ in model.named_buffers()) and sum(value.numel() for value in model.parameters()) > _LARGE:
+        row["norms"] = 0
+        return
     shape, graph = _traced(model, entry)
     row["input"] = "x".join(map(str, shape))
     norms = [node for node in graph.nodes if node.op == "batch_norm"]
@@ -168,7 +173,10 @@ def _traced(model: Any, entry: Entry) -> tuple[tuple[int, ...], Any]:
         inputs = _inputs(shape)
         if entry.name.startswith("raft"):
             inputs.args = (*inputs.args, inputs.args[0].flip(0))
-        elif entry.name.endswith(("_fpn", "_fpn_v2", "_320_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large")) and entry.family == "torchvision":
+        elif (
+            entry.name.endswith(("_fpn", "_fpn_v2", "_320_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"))
+            and entry.family == "torchvision"
+        ):
             inputs.args = ([inputs.args[0][0], inputs.args[0][1]],)
         try:
             return shape, trace(model, inputs, target=entry.name, sites={}, mode="eval")
@@ -199,7 +207,9 @@ def _fused_by_torch(model: Any) -> int | str:
 
     def count(traced: Any) -> int:
         modules = dict(traced.named_modules())
-        return sum(node.op == "call_module" and isinstance(modules[node.target], nn.modules.batchnorm._BatchNorm) for node in traced.graph.nodes)
+        return sum(
+            node.op == "call_module" and isinstance(modules[node.target], nn.modules.batchnorm._BatchNorm) for node in traced.graph.nodes
+        )
 
     try:
         with torch.no_grad():
@@ -267,7 +277,10 @@ def _arguments(entry: Entry, shape: tuple[int, ...], dtype: Any = None) -> tuple
     x = _inputs(shape, dtype).args[0]
     if entry.name.startswith("raft"):
         return (x, x.flip(0))
-    if entry.name.endswith(("_fpn", "_fpn_v2", "_320_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large")) and entry.family == "torchvision":
+    if (
+        entry.name.endswith(("_fpn", "_fpn_v2", "_320_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"))
+        and entry.family == "torchvision"
+    ):
         return ([x[0], x[1]],)
     return (x,)
 
@@ -311,7 +324,10 @@ def _outputs(model: Any, arguments: tuple[Any, ...]) -> list[Any]:
         with torch.no_grad():
             return _tensors(model(*arguments))
     found: list[Any] = []
-    parts = [model.backbone, *(part for name in ("head", "rpn") if (part := getattr(getattr(model, name, None), "head", getattr(model, name, None))))]
+    parts = [
+        model.backbone,
+        *(part for name in ("head", "rpn") if (part := getattr(getattr(model, name, None), "head", getattr(model, name, None)))),
+    ]
     handles = [part.register_forward_hook(lambda _module, _args, result: found.extend(_tensors(result))) for part in parts]
     try:
         with torch.no_grad():
@@ -436,7 +452,9 @@ def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield ""
     over = [row for row in measured if not (row.get("error") or 0.0) <= _BOUND]
     if over:
-        yield f"Above {_BOUND:.0e}: " + ", ".join(f"{row['name']} ({row['error']:.1e}, in float64 {row.get('error64', float('nan')):.1e})" for row in over)
+        yield f"Above {_BOUND:.0e}: " + ", ".join(
+            f"{row['name']} ({row['error']:.1e}, in float64 {row.get('error64', float('nan')):.1e})" for row in over
+        )
         yield ""
     reasons: Counter[str] = Counter()
     for row in measured:

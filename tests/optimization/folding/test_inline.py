@@ -67,7 +67,7 @@ def test_folds_calls(fold, name):
     assert (found.found, found.refused) == (expected, [])
     called = [node.target for node in torch.fx.symbolic_trace(found.model).graph.nodes]
     assert F.batch_norm not in called
-    assert torch.equal(torch.export.export(found.model, (IMAGE,)).module()(IMAGE), found.model(IMAGE))
+    assert torch.equal(torch.export.export(found.model, (IMAGE,), strict=False).module()(IMAGE), found.model(IMAGE))
 
 
 def twice(m, y):

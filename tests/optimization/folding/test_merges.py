@@ -130,7 +130,7 @@ def test_the_result_can_be_copied_pickled_and_exported(fold):
     for copied in (
         copy.deepcopy(found.model),
         pickle.loads(pickle.dumps(found.model)),
-        torch.export.export(found.model, (IMAGE,)).module(),
+        torch.export.export(found.model, (IMAGE,), strict=False).module(),
     ):
         assert torch.equal(copied(IMAGE), expected)
 
