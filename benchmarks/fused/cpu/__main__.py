@@ -123,7 +123,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=list(MODELS), help="some of the models")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--side", type=int, default=SIDE, help="height and width of the images")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--wait", type=float, default=600.0, help="seconds to wait for a quiet machine")

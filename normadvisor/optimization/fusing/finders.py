@@ -80,7 +80,9 @@ def _why_not(model: nn.Module, place: Place) -> str:
         return "SyncBatchNorm exchanges statistics between processes, which no fused operation does"
     if place.rule == "NA702" and swaps.fused_class(leading) is None:
         return f"{type(leading).__name__} is no norm of torch.nn, and it is not known where it keeps what it needs"
-    return "the operations stand in the forwards of different modules, or a value between them is read elsewhere"
+    if place.scattered:
+        return "its operations are called in the forwards of different modules"
+    return "a value between its operations is read elsewhere, or meets one of another shape or dtype"
 
 
 def _left(graph: ModelGraph, reason: str) -> Iterator[Refused]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from normadvisor.graph.model import ModelGraph, NodeInfo
 from normadvisor.optimization.fusing.activations import activation
@@ -25,6 +25,8 @@ class Place:
     """Their names in canonical operations: ``batch_norm + add + relu``."""
     modules: tuple[str, ...]
     """The layer that leads, and the others."""
+    scattered: bool = field(default=False, compare=False)
+    """Whether they are called in the forwards of different modules."""
 
 
 def places(graph: ModelGraph) -> Iterator[Place]:
@@ -49,7 +51,13 @@ def _activated(norm: NodeInfo, graph: ModelGraph) -> Iterator[Place]:
     known = activation(last.op, last.attrs) if last is not None and len(last.inputs) == 1 else None
     if known is not None and last is not None:
         pattern = f"{norm.op} + add + {known.name}" if added else f"{norm.op} + {known.name}"
-        yield Place("NA702", pattern, tuple(dict.fromkeys((norm.module, last.module))))
+        parts = [norm, last, *([ahead] if added and ahead is not None else [])]
+        yield Place("NA702", pattern, tuple(dict.fromkeys((norm.module, last.module))), _scattered(*parts))
+
+
+def _scattered(*nodes: NodeInfo) -> bool:
+    """Whether operations are called in the forwards of different modules, as far as their names tell."""
+    return len({node.module.rpartition(".")[0] if node.cls else node.module for node in nodes}) > 1
 
 
 def _first_norm(add: NodeInfo, graph: ModelGraph) -> NodeInfo | None:
@@ -66,7 +74,7 @@ def _first_norm(add: NodeInfo, graph: ModelGraph) -> NodeInfo | None:
 def _summed(norm: NodeInfo, nodes: Sequence[NodeInfo]) -> Iterator[Place]:
     source = nodes[norm.inputs[0]] if norm.inputs else None
     if source is not None and source.op == "add" and len(source.inputs) == 2 and _equal_shapes(source, nodes):
-        yield Place("NA703", f"add + {norm.op}", (norm.module,))
+        yield Place("NA703", f"add + {norm.op}", (norm.module,), _scattered(source, norm))
 
 
 def _gated(product: NodeInfo, nodes: Sequence[NodeInfo]) -> Iterator[Place]:
@@ -76,7 +84,8 @@ def _gated(product: NodeInfo, nodes: Sequence[NodeInfo]) -> Iterator[Place]:
         gate = nodes[index]
         known = activation(gate.op, gate.attrs)
         if known is not None and known.name in GATES and set(gate.users) == {product.index}:
-            yield Place("NA703", f"{known.name} * up", tuple(dict.fromkeys((product.module, gate.module))))
+            names = tuple(dict.fromkeys((product.module, gate.module)))
+            yield Place("NA703", f"{known.name} * up", names, _scattered(product, gate))
             return
 
 

@@ -15,7 +15,7 @@ from normadvisor.graph.leaves import foreign_hooks
 from normadvisor.graph.model import ModelGraph, NodeInfo
 from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
 from normadvisor.optimization.fusing.activations import Activation, activation
-from normadvisor.optimization.fusing.kernels import Chain, norm_kernel
+from normadvisor.optimization.fusing.kernels import Chain, norm_kernel, plain_norm
 from normadvisor.optimization.fusing.layouts import Layout
 from normadvisor.optimization.fusing.places import behind, silent
 from normadvisor.rewrite.model.change import demand_initialized, demand_plain
@@ -167,7 +167,8 @@ def _apply(swap: Swap, model: nn.Module, journal: Journal) -> tuple[StateStep, .
     if cls is None:
         raise CannotChange(f"{swap.norm} is a {type(norm).__name__} now, which has no fused counterpart")
     try:
-        fused = cls.from_module(norm, act=swap.activation.name, negative_slope=swap.activation.slope)
+        # What a derived class does beside normalizing is in the activation: the graph has shown that there is nothing else.
+        fused = cls.from_module(plain_norm(norm), act=swap.activation.name, negative_slope=swap.activation.slope)
     except (TypeError, ValueError) as error:
         raise CannotChange(f"{swap.norm}: {error}") from error
     pairs = [(norm, fused.train(norm.training))]

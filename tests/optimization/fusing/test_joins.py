@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-READ = "the operations stand in the forwards of different modules, or a value between them is read elsewhere"
+READ = "a value between its operations is read elsewhere, or meets one of another shape or dtype"
 BETWEEN = "what goes in is written to in between"
 ELSEWHERE = "the sum is written over a value that is used elsewhere"
 HOOKS = "hooks run around one of the layers, and would not any more"

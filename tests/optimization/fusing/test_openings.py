@@ -9,7 +9,7 @@ from normadvisor.optimization.fusing.calls import fused_batch_norm
 from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.refusal import CannotChange
 
-READ = "the operations stand in the forwards of different modules, or a value between them is read elsewhere"
+APART = "its operations are called in the forwards of different modules"
 
 
 def images():
@@ -122,7 +122,7 @@ def test_settings_of_containers_are_guarded(fusing):
 
 
 def test_what_containers_are_given_or_do_beside_is_left(fusing):
-    assert fusing(Masked(), images()).left == [(("shortcut.bn", "act"), READ)]
+    assert fusing(Masked(), images()).left == [(("shortcut.bn", "act"), APART)]
     model = Outside()
     model.body = ReadInside()
     assert fusing(model, images()).found == []
@@ -133,7 +133,7 @@ def test_hooked_containers_stay_closed(fusing):
     model.body.register_forward_hook(lambda *_: None)
     found = fusing(model, images(), mode="inference")
     assert found.places == []
-    assert found.left == [(("body.1", ""), READ)]
+    assert found.left == [(("body.1", ""), APART)]
 
 
 def test_other_containers_are_refused(fusing):

@@ -4,7 +4,7 @@ from torch import nn
 
 WRITTEN = "the sum is written to before it is normalized"
 ELSEWHERE = "the sum is written over a value that is used elsewhere"
-READ = "the operations stand in the forwards of different modules, or a value between them is read elsewhere"
+APART = "its operations are called in the forwards of different modules"
 
 
 def rows(dtype=torch.float32):
@@ -159,7 +159,7 @@ def test_hooks_are_refused(fusing):
 def test_sums_of_one_block_that_the_next_normalizes_are_said(fusing):
     found = fusing(nn.Sequential(PreNorm(), PreNorm()), rows())
     assert found.places == [("add + layer_norm", ("0.norm2",)), ("add + layer_norm", ("1.norm2",))]
-    assert found.left == [(("1.norm1",), READ)]
+    assert found.left == [(("1.norm1",), APART)]
     found.check()
 
 

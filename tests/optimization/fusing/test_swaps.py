@@ -10,7 +10,6 @@ from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.refusal import CannotChange
 
 HOOKS = "hooks run around one of the layers, and would see other values"
-READ = "the operations stand in the forwards of different modules, or a value between them is read elsewhere"
 
 
 def images(channels=4, batch=3, side=5):
