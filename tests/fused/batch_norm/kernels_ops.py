@@ -223,3 +223,12 @@ def test_a_plain_layer_run_with_what_follows(device):
     torch.testing.assert_close(dict(plain.state_dict()), dict(fused.state_dict()))
     with pytest.raises(ValueError, match="expected 4D input"):
         run_batch_norm(plain, x[0])
+
+
+def test_statistics_that_move_before_the_backward_pass_are_noticed(device):
+    layer, _ = both(FusedBatchNormAct2d, device, act="relu")
+    x = torch.randn(3, 6, 4, 4, device=device, requires_grad=True)
+    y = layer.eval()(x)
+    layer.train()(x)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
