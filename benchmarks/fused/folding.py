@@ -1,15 +1,16 @@
-"""Every model of torchvision and timm folded: how many norms, how many torch's own ``fuse`` folds, and what it costs in accuracy.
+"""Every model of torchvision and timm folded: how many norms, how many torch's own ``fuse`` folds, and how far the outputs move.
 
-``python -m benchmarks.fused.folding --rows rows.jsonl --write benchmarks/results/folding.md``. A rows file keeps what was measured, so that an
-interrupted sweep goes on.
+``python -m benchmarks.fused.folding --rows rows.jsonl --write benchmarks/results/folding.md``. A rows file keeps what was measured, so that
+an interrupted sweep goes on.
 
-For each model: the finders look at a trace; the model then gets random running statistics (near those of what the norms are given), scales
-(three in ten negative) and shifts, is run in float32, folded, and run again. The error is the largest difference of an output, relative to the largest entry of that output; of detectors the outputs of
-backbone and heads are compared, since which boxes are chosen of them hangs on the last digit. Where the error is above 1e-5, the same is done in
-float64, which tells rounding from a fault.
+For each model the finders look at a trace. The model then gets random running statistics (near those of what the norms are given), scales
+(three in ten negative) and shifts, is run in float32, folded, and run again. The error is the largest difference of an output, relative to
+the largest entry of that output; of detectors the outputs of backbone and heads are compared, since which boxes are chosen of them hangs on
+the last digit. Where the error is above 1e-5, the same is done in float64, which tells rounding from a fault. Large models that keep no
+running statistics are only counted.
 
-Two counts come from elsewhere: what ``torch.fx.experimental.optimization.fuse`` folds, and the pairs that autograd shows in the graph that it
-records of a run: a batch norm whose input is, reshaped at most, the output of a convolution or linear layer that nothing else uses.
+Two counts come from elsewhere: what ``torch.fx.experimental.optimization.fuse`` folds, and the pairs in the graph that autograd records of
+a run: a batch norm whose input is, reshaped at most, the output of a convolution or linear layer that nothing else uses.
 """
 
 from __future__ import annotations
@@ -23,22 +24,23 @@ import json
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.fused.folding_models import arguments_of, built, inputs_of, randomised, traced
+from benchmarks.fused.folding_table import table
 from benchmarks.zoo.isolated import run_isolated
 from benchmarks.zoo.names import Entry, entries
 
-__all__ = ["main", "measure", "table"]
+__all__ = ["main", "measure"]
 
 _MEMORY = 8 * 2**30
-_SIDES = (64, 96, 128, 160, 192, 224, 256, 299, 320, 384)
 _SUSPICIOUS = 1e-5
 """Relative error in float32 from which on the same is done in float64."""
-_BOUND = 1e-4
+_USUAL_SIDE = 224
+"""Width of the input above which a model without norms is only looked at."""
 _LARGE = 30_000_000
-"""Parameters from which on a model that keeps no running statistics is counted only: there is no norm to fold, at most a constant factor."""
+"""Parameters from which on a model without running statistics is only counted: it has no norm to fold, at most a constant factor."""
 
 
 def main() -> None:
@@ -107,36 +109,26 @@ def measure(entry: Entry) -> dict[str, Any]:
     return row
 
 
-def _built(entry: Entry, device: str) -> Any:
-    import timm  # noqa: PLC0415
-    import torch  # noqa: PLC0415
-    import torchvision  # noqa: PLC0415
-
-    with torch.device(device):
-        if entry.family == "timm":
-            return timm.create_model(entry.name).eval()
-        try:
-            smaller = {"min_size": 160, "max_size": 192} if entry.name.endswith(("_resnet50_fpn", "_resnet50_fpn_v2")) else {}
-            return torchvision.models.get_model(entry.name, weights=None, weights_backbone=None, **smaller).eval()
-        except TypeError:  # It has no backbone.
-            return torchvision.models.get_model(entry.name, weights=None).eval()
-
-
 def _fill(row: dict[str, Any], entry: Entry) -> None:
     try:
-        model = _built(entry, "meta")
+        model = built(entry, "meta")
     except Exception:  # noqa: BLE001 - some read values while they are built
-        model = _built(entry, "cpu")
-    if not any(key.endswith("running_var") for key, _ in model.named_buffers()) and sum(value.numel() for value in model.parameters()) > _LARGE:
+        model = built(entry, "cpu")
+    if (
+        not any(key.endswith("running_var") for key, _ in model.named_buffers())
+        and sum(value.numel() for value in model.parameters()) > _LARGE
+    ):
         row["norms"] = 0
         return
-    shape, graph = _traced(model, entry)
+    shape, graph = traced(model, entry)
     row["input"] = "x".join(map(str, shape))
     norms = [node for node in graph.nodes if node.op == "batch_norm"]
     row["norms"] = len(norms)
     row["fx"] = _fused_by_torch(model) if norms else 0
     candidates, refused = _found(model, graph, shape)
     row["folds"] = len(candidates)
+    if not norms and shape[-1] > _USUAL_SIDE:
+        return
     row["refused"] = Counter(item.reason for item in refused)
     if not candidates and not norms:
         return
@@ -145,53 +137,13 @@ def _fill(row: dict[str, Any], entry: Entry) -> None:
     _run(row, entry, shape)
 
 
-def _inputs(shape: tuple[int, ...], dtype: Any = None) -> Any:
-    import torch  # noqa: PLC0415
-
-    from normadvisor.targets.inputs import Inputs  # noqa: PLC0415
-
-    generator = torch.Generator().manual_seed(0)
-    return Inputs(args=(torch.randn(shape, generator=generator).to(dtype or torch.float32),), given=True)
-
-
-def _traced(model: Any, entry: Entry) -> tuple[tuple[int, ...], Any]:
-    """The smallest input that the model takes, and the graph of a run on it."""
-    from normadvisor.errors import NormAdvisorError  # noqa: PLC0415
-    from normadvisor.graph import trace  # noqa: PLC0415
-
-    given = getattr(model, "default_cfg", {}).get("input_size", (3, 224, 224))
-    sides = [side for side in _SIDES if side < given[-1]]
-    shapes = [(2, given[0], side, side) for side in sides] + [(2, *given)]
-    if entry.family == "torchvision" and ("r3d" in entry.name or "mc3" in entry.name or "r2plus" in entry.name):
-        shapes = [(2, 3, 8, 64, 64)]
-    elif entry.family == "torchvision" and ("mvit" in entry.name or "swin3d" in entry.name or "s3d" in entry.name):
-        shapes = [(2, 3, 16, 224, 224)]
-    if entry.name.startswith("raft"):
-        shapes = [(2, 3, 128, 128)]
-    last: Exception | None = None
-    for shape in shapes:
-        inputs = _inputs(shape)
-        if entry.name.startswith("raft"):
-            inputs.args = (*inputs.args, inputs.args[0].flip(0))
-        elif (
-            entry.name.endswith(("_fpn", "_fpn_v2", "_320_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"))
-            and entry.family == "torchvision"
-        ):
-            inputs.args = ([inputs.args[0][0], inputs.args[0][1]],)
-        try:
-            return shape, trace(model, inputs, target=entry.name, sites={}, mode="eval")
-        except NormAdvisorError as error:
-            last = error
-    raise last or RuntimeError("no input")
-
-
 def _found(model: Any, graph: Any, shape: tuple[int, ...]) -> tuple[list[Any], list[Any]]:
     import torch  # noqa: PLC0415
 
     from normadvisor.optimization.candidate import Candidate, Setting  # noqa: PLC0415
     from normadvisor.optimization.folding.finders import FINDERS  # noqa: PLC0415
 
-    inputs = _inputs(shape)
+    inputs = inputs_of(shape)
     if next(model.parameters()).is_meta:
         inputs.args = tuple(value.to("meta") for value in inputs.args)
     setting = Setting(mode="inference", device=torch.device("cpu"), dtype=torch.float32, inputs=inputs)
@@ -205,64 +157,25 @@ def _fused_by_torch(model: Any) -> int | str:
     from torch import fx, nn  # noqa: PLC0415
     from torch.fx.experimental.optimization import fuse  # noqa: PLC0415
 
-    def count(traced: Any) -> int:
-        modules = dict(traced.named_modules())
-        return sum(
-            node.op == "call_module" and isinstance(modules[node.target], nn.modules.batchnorm._BatchNorm) for node in traced.graph.nodes
-        )
+    def count(graph_module: Any) -> int:
+        norms = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
+        modules = dict(graph_module.named_modules())
+        return sum(node.op == "call_module" and isinstance(modules[node.target], norms) for node in graph_module.graph.nodes)
 
     try:
         with torch.no_grad():
-            traced = fx.symbolic_trace(model)
-            return count(traced) - count(fuse(traced))
+            before = fx.symbolic_trace(model)
+            return count(before) - count(fuse(before))
     except Exception as error:  # noqa: BLE001 - whatever stops it
         return type(error).__name__
-
-
-def _randomised(model: Any, arguments: tuple[Any, ...], seed: int = 0) -> None:
-    """Random statistics, scales and shifts in every norm, around those of what it is given, so that nothing grows or dies out in a deep model.
-
-    The running mean is within a third of a standard deviation, the variance between 0.5 and 1.5 times the mean square of the values, or within
-    0.5 and 1.5 where that is less.
-    Scales are between 0.25 and 0.75, as trained ones mostly are, three in ten of them negative, and shifts between -0.3 and 0.3.
-    """
-    import torch  # noqa: PLC0415
-    import torch.nn.functional as F  # noqa: PLC0415
-    from torch.overrides import TorchFunctionMode  # noqa: PLC0415
-
-    generator = torch.Generator().manual_seed(seed)
-    draw = lambda like: torch.rand(like.shape, generator=generator)  # noqa: E731
-
-    class Draw(TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            named = dict(zip(("x", "running_mean", "running_var", "weight", "bias"), args, strict=False)) | (kwargs or {})
-            if func is F.batch_norm and named.get("running_var") is not None:
-                self.fill(**{key: named.get(key) for key in ("running_mean", "running_var", "weight", "bias")}, x=args[0])
-            return func(*args, **(kwargs or {}))
-
-        def fill(self, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any) -> None:
-            rows = x.detach().movedim(1, 0).flatten(1)
-            wide = rows.square().mean(1).clamp_min(1.0)
-            running_mean.copy_((draw(wide) * 0.6 - 0.3) * wide.sqrt())
-            running_var.copy_(wide * (draw(wide) + 0.5))
-            if isinstance(weight, torch.Tensor):
-                weight.copy_((draw(wide) * 0.5 + 0.25) * torch.where(draw(wide) < 0.3, -1.0, 1.0))
-            if isinstance(bias, torch.Tensor):
-                bias.copy_(draw(wide) * 0.6 - 0.3)
-
-    with torch.no_grad(), Draw():
-        for name, value in model.named_parameters():
-            if "gamma" in name or "layer_scale" in name:  # Factors that begin at 1e-6, which would hide the layers before them.
-                value.copy_((draw(value) * 0.5 + 0.25) * torch.where(draw(value) < 0.3, -1.0, 1.0))
-        model(*arguments)
 
 
 def _run(row: dict[str, Any], entry: Entry, shape: tuple[int, ...]) -> None:
     import torch  # noqa: PLC0415
 
-    model = _built(entry, "cpu")
-    arguments = _arguments(entry, shape)
-    _randomised(model, arguments)
+    model = built(entry, "cpu")
+    arguments = arguments_of(entry, shape)
+    randomised(model, arguments)
     small = sum(value.numel() for value in model.parameters()) < 1 << 28
     spare = copy.deepcopy(model) if small else None
     row["pairs"] = _seen_by_autograd(model, arguments, row)
@@ -271,18 +184,6 @@ def _run(row: dict[str, Any], entry: Entry, shape: tuple[int, ...]) -> None:
     if row["error"] > _SUSPICIOUS and spare is not None:
         with contextlib.suppress(RuntimeError):  # Some compute positions in float32 whatever they are given.
             _, row["error64"] = _folded(spare.double(), entry, shape, torch.float64)
-
-
-def _arguments(entry: Entry, shape: tuple[int, ...], dtype: Any = None) -> tuple[Any, ...]:
-    x = _inputs(shape, dtype).args[0]
-    if entry.name.startswith("raft"):
-        return (x, x.flip(0))
-    if (
-        entry.name.endswith(("_fpn", "_fpn_v2", "_320_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"))
-        and entry.family == "torchvision"
-    ):
-        return ([x[0], x[1]],)
-    return (x,)
 
 
 def _folded(model: Any, entry: Entry, shape: tuple[int, ...], dtype: Any) -> tuple[int, float]:
@@ -296,7 +197,7 @@ def _folded(model: Any, entry: Entry, shape: tuple[int, ...], dtype: Any) -> tup
     from normadvisor.targets.inputs import Inputs  # noqa: PLC0415
     from normadvisor.types.optimization import STAGES  # noqa: PLC0415
 
-    arguments = _arguments(entry, shape, dtype)
+    arguments = arguments_of(entry, shape, dtype)
     before = _outputs(model, arguments)
     inputs = Inputs(args=arguments, given=True)
     setting = Setting(mode="inference", device=torch.device("cpu"), dtype=dtype, inputs=inputs)
@@ -379,8 +280,6 @@ _MOVING = (
 
 def _seen_by_autograd(model: Any, arguments: tuple[Any, ...], row: dict[str, Any]) -> int | None:
     """Batch norms whose input is the output of one layer with weights, which nothing else uses, by the graph that autograd records."""
-    import torch  # noqa: PLC0415
-
     if sum(value.numel() for value in model.parameters()) > 1 << 28:
         return None
     model.requires_grad_(True)
@@ -401,7 +300,6 @@ def _seen_by_autograd(model: Any, arguments: tuple[Any, ...], row: dict[str, Any
                     nodes.append(source)
     names = {id(value): name for name, value in model.named_parameters()}
     pairs = [name for node in nodes if "BatchNorm" in type(node).__name__ and (name := _pair(node, users, names))]
-    del torch
     row["pair_names"] = pairs
     return len(pairs)
 
@@ -429,59 +327,6 @@ def _parameter(node: Any) -> Any:
     if type(node).__name__ == "TBackward0":
         node = node.next_functions[0][0]
     return getattr(node, "variable", None)
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """The results as markdown: totals, whatever needs an explanation, then one row per model that has norms."""
-    return "\n".join(_lines(rows)) + "\n"
-
-
-def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
-    measured = [row for row in rows if "problem" not in row]
-    with_norms = [row for row in measured if row.get("norms")]
-    worst = max((row["error"] for row in measured if row.get("error") is not None), default=0.0)
-    yield "# Folding: every model of torchvision and timm"
-    yield ""
-    yield f"{len(rows)} models, {len(with_norms)} with batch norm, {len(rows) - len(measured)} that could not be measured."
-    yield (
-        f"{sum(row['folded'] for row in with_norms)} of {sum(row['norms'] for row in with_norms)} runs of a batch norm were folded; "
-        f"`torch.fx.experimental.optimization.fuse` folds {sum(row['fx'] for row in with_norms if isinstance(row['fx'], int))} "
-        f"and does not run on {sum(not isinstance(row['fx'], int) for row in with_norms)} models."
-    )
-    yield f"Largest relative error in float32: {worst:.1e}."
-    yield ""
-    over = [row for row in measured if not (row.get("error") or 0.0) <= _BOUND]
-    if over:
-        yield f"Above {_BOUND:.0e}: " + ", ".join(
-            f"{row['name']} ({row['error']:.1e}, in float64 {row.get('error64', float('nan')):.1e})" for row in over
-        )
-        yield ""
-    reasons: Counter[str] = Counter()
-    for row in measured:
-        reasons.update(row.get("refused", {}))
-    yield "| left as it is, because | norms |"
-    yield "| --- | ---: |"
-    yield from (f"| {reason} | {count} |" for reason, count in reasons.most_common())
-    yield ""
-    yield "| model | input | norms | folded | pairs in autograd's graph | fx fuse | error | in float64 |"
-    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for row in with_norms:
-        cells = [row["name"], row["input"], row["norms"], row["folded"], _cell(row.get("pairs")), row["fx"]]
-        yield "| " + " | ".join(map(str, [*cells, _told(row.get("error")), _told(row.get("error64"))])) + " |"
-    failed = [row for row in rows if "problem" in row]
-    if failed:
-        yield ""
-        yield "Not measured:"
-        yield ""
-        yield from (f"- {row['name']}: {row['problem']}" for row in failed)
-
-
-def _cell(value: Any) -> str:
-    return "–" if value is None else str(value)
-
-
-def _told(value: float | None) -> str:
-    return "" if value is None else f"{value:.1e}"
 
 
 if __name__ == "__main__":
