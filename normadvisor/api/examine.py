@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from normadvisor.errors import InputError, NormAdvisorError, TargetError, TraceError
 from normadvisor.graph import trace
 from normadvisor.match import match
+from normadvisor.rulebook.reads import read_written
 from normadvisor.targets.inputs import candidate_inputs, parse_input
 from normadvisor.types import Finding, Measurements, ModelSummary, Problem, RunContext, Site, TraceKind, Withdrawn
 
@@ -123,6 +124,10 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
     summary = ModelSummary(
         target=target, trace=graph.trace, inputs=None if chosen is None else chosen.spec, modules=len(graph.modules), nodes=len(graph.nodes)
     )
+    if read_written(rules):
+        from normadvisor.graph import look_for_written
+
+        look_for_written(graph, model)
     findings = match(graph, rules, context, root)
     if conversion is not None:
         from normadvisor.api.conversion import conversion_findings

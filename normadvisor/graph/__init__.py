@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from normadvisor.graph.model import ModelGraph, ModuleInfo, NodeInfo
     from normadvisor.graph.table import render_table
-    from normadvisor.graph.trace import trace
+    from normadvisor.graph.trace import look_for_written, trace
 
-__all__ = ["ModelGraph", "ModuleInfo", "NodeInfo", "render_table", "trace"]
+__all__ = ["ModelGraph", "ModuleInfo", "NodeInfo", "look_for_written", "render_table", "trace"]
 
-_HOMES = {"ModelGraph": "model", "ModuleInfo": "model", "NodeInfo": "model", "render_table": "table", "trace": "trace"}
+_HOMES = {
+    "ModelGraph": "model",
+    "ModuleInfo": "model",
+    "NodeInfo": "model",
+    "look_for_written": "trace",
+    "render_table": "table",
+    "trace": "trace",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from normadvisor.graph import ModelGraph, trace
+from normadvisor.graph import ModelGraph, look_for_written, trace
 from normadvisor.match import match
 from normadvisor.optimization.candidate import Candidate, Setting
 from normadvisor.optimization.finders import find
@@ -95,6 +95,7 @@ def subject(name: str) -> Subject:
     kwargs = {"input_ids": torch.ones(2, 8, dtype=torch.long)} if name in {"llama", "bert", "gpt2"} else {}
     inputs = Inputs(() if kwargs else (torch.randn(shape),), kwargs=kwargs, given=True)
     graph = trace(model, inputs, target=name, sites={}, mode="eval")
+    look_for_written(graph, model)
     setting = Setting(mode="inference", device=torch.device("cpu"), dtype=torch.float32, inputs=inputs, force=True)
     return Subject(model, graph, setting)
 

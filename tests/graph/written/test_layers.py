@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from normadvisor.graph import trace
+from normadvisor.graph import look_for_written, trace
 from normadvisor.graph.written import written_by
 from normadvisor.targets.inputs.spec import Inputs
 
@@ -84,7 +84,10 @@ class Net(nn.Module):
 
 
 def test_rules_read_what_is_computed_by_hand():
-    graph = trace(Net(), Inputs((torch.randn(2, 5, 8),), given=True), target="net", sites={})
+    net = Net()
+    graph = trace(net, Inputs((torch.randn(2, 5, 8),), given=True), target="net", sites={})
+    assert not any("computes" in node.attrs for node in graph.nodes)
+    look_for_written(graph, net)
     keys = ("computes", "function", "operations", "eps")
     found = {node.name: tuple(node.attrs.get(key) for key in keys) for node in graph.nodes if "computes" in node.attrs and "obstacle" not in node.attrs}
     assert found == {
@@ -98,9 +101,12 @@ def test_rules_read_what_is_computed_by_hand():
 
 
 def test_a_trace_without_shapes_and_one_on_the_meta_device():
-    without = trace(Net(), None, target="net", sites={})
+    net = Net()
+    without = trace(net, None, target="net", sites={})
+    look_for_written(without, net)
     assert [node.attrs.get("computes") for node in without.nodes if node.cls == "Swish"] == [None]
     with torch.device("meta"):
         model = Net()
     graph = trace(model, Inputs((torch.empty(2, 5, 8, device="meta"),), given=True), target="net", sites={})
+    look_for_written(graph, model)
     assert [node.attrs["computes"] for node in graph.nodes if node.cls in {"Swish", "RMSNorm"}] == ["silu", "rms_norm"]

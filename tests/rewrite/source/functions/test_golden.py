@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from normadvisor.graph import ModelGraph, trace
+from normadvisor.graph import ModelGraph, look_for_written, trace
 from normadvisor.rewrite.source import SourceFiles, write_source
 from normadvisor.rewrite.text.apply import applied
 from normadvisor.targets.build import build
@@ -58,6 +58,7 @@ def subject_of(path: Path, tracer: TraceKind | None = None) -> Subject:
     specs = [parse_input(text) for text in head.get("input", "2x5x8").split()]
     given = next(candidate_inputs(built.model, specs, RunContext()))
     graph = trace(built.model, given, target="Net", sites=built.sites, mode="train", tracer=tracer)
+    look_for_written(graph, built.model)
     return Subject(path, built.model, graph, given)
 
 
