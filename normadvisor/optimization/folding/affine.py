@@ -89,10 +89,9 @@ def _plain_call(flow: Flow, node: NodeInfo) -> str:
 
 def _rest(flow: Flow, call: NodeInfo) -> tuple[str, ...] | str:
     """The layers that run behind the call inside of the module, or why that is not all that the module does."""
-    name, nodes = call.module, flow.graph.nodes
-    prefix = f"{name}."
-    calls = [node for node in nodes if node.op == "batch_norm" and node.module == name]
-    inside = {n.index for n in nodes if (n.module == name and n.op not in {"param", "constant"}) or n.module.startswith(prefix)}
+    name, prefix = call.module, f"{call.module}."
+    inside = {node.index for node in flow.inside(name)}
+    calls = [node for node in flow.inside(name) if node.op == "batch_norm" and node.module == name]
     found: tuple[str, ...] | None = None
     seen = {node.index for node in calls}
     for start in calls:

@@ -157,9 +157,8 @@ def _joined(name: str, child: str) -> str:
 
 def _work(flow: Flow, local: LocalGraph, node: fx.Node) -> list[NodeInfo]:
     """What a child does, but for handing values on."""
-    path = _joined(local.name, str(node.target))
-    inside = [n for n in flow.graph.nodes if n.module == path or n.module.startswith(f"{path}.")]
-    return [n for n in inside if n.op not in {"param", "constant"} and not (n.op in _QUIET and _is_still(n))]
+    inside = flow.inside(_joined(local.name, str(node.target)))
+    return [n for n in inside if not (n.op in _QUIET and _is_still(n))]
 
 
 def _is_still(node: NodeInfo) -> bool:
@@ -247,8 +246,8 @@ class _Tree:
         )  # fmt: skip
 
     def _runs(self, name: str) -> list[NodeInfo]:
-        same = self.flow.same(name)
-        return [node for node in self.flow.graph.nodes if node.module in same and node.op not in {"param", "constant", *_QUIET}]
+        runs = [node for each in self.flow.same(name) for node in self.flow.inside(each) if node.module == each]
+        return [node for node in runs if node.op not in _QUIET]
 
     def _overwritten(self, branches: list[Branch]) -> bool:
         """Whether the sum is written into the input of the branches, which others may read."""
@@ -262,14 +261,17 @@ class _Tree:
 
     def _norm_behind(self) -> Affine | None:
         """A norm that is all that uses the sum, and runs only here."""
-        by_name = {node.name: node for node in self.flow.graph.nodes}
-        del by_name
         users = list(self.root.users)
         if len(users) != 1 or users[0].op != "call_module" or len(users[0].args) != 1 or users[0].kwargs:
             return None
         path = _joined(self.local.name, str(users[0].target))
-        runs = [n for n in self.flow.graph.nodes if n.module in self.flow.same(path) and n.op in {"batch_norm", "affine"}]
-        if len(runs) != 1 or path not in self.flow.modules or foreign_hooks(self.flow.modules[path]):
+        runs = [n for each in self.flow.same(path) for n in self.flow.inside(each) if n.op in {"batch_norm", "affine"}]
+        if (
+            len(runs) != 1
+            or path not in self.flow.modules
+            or runs[0].module not in self.flow.same(path)
+            or foreign_hooks(self.flow.modules[path])
+        ):
             return None
         affine = affine_of(self.flow, runs[0])
         if (

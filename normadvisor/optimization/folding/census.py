@@ -42,6 +42,4 @@ def census(model: nn.Module, graph: ModelGraph, inputs: Arguments | None = None)
 
     """
     found = list(search(Flow(model, graph, inputs)))
-    return Census(
-        tuple(each for each in found if isinstance(each, Fold)), tuple(each for each in found if isinstance(each, Unfoldable))
-    )
+    return Census(tuple(each for each in found if isinstance(each, Fold)), tuple(each for each in found if isinstance(each, Unfoldable)))

@@ -44,6 +44,11 @@ class Flow:
                 if tensor is not None:
                     self._keys[id(tensor)].append(f"{name}.{attribute}" if name else attribute)
         self._users = self._data_users()
+        self._inside: dict[str, list[NodeInfo]] = defaultdict(list)
+        for each in graph.nodes:
+            if each.op not in {"param", "constant"}:
+                for name in _holders(each.module):
+                    self._inside[name].append(each)
 
     def _data_users(self) -> list[list[NodeInfo]]:
         users: list[list[NodeInfo]] = [[] for _ in self.graph.nodes]
@@ -55,6 +60,10 @@ class Flow:
     def fx(self, node: NodeInfo) -> fx.Node | None:
         """The recorded call."""
         return self._fx.get(node.name)
+
+    def inside(self, name: str) -> list[NodeInfo]:
+        """What a module does, and all that stands in it, by one of its names."""
+        return self._inside.get(name, [])
 
     def path(self, node: NodeInfo) -> str:
         """The module whose forward makes a call."""
@@ -169,3 +178,11 @@ class Flow:
                 if holder not in common and foreign_hooks(self.modules[holder]):
                     return holder
         return ""
+
+
+def _holders(name: str) -> Iterator[str]:
+    """``a.b.c``, ``a.b``, ``a`` and the model itself."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+    yield ""

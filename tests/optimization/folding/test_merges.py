@@ -58,6 +58,10 @@ MERGED = {
         lambda m, x: m.norm(m.a(x) + m.b(x) + x).relu(), {"a": conv(7, 3, groups=4), "b": conv(1, groups=4), "norm": nn.BatchNorm2d(4)},
         [(*of("conv2d", "the input", behind=" + batch_norm"), ("a", "b", "norm"))],
     ),
+    "a norm further behind": (
+        lambda m, x: m.tail(m.a(x) + m.b(x)), {"a": conv(3, 1), "b": conv(1), "tail": nn.Sequential(nn.ReLU(), nn.BatchNorm2d(4))},
+        [(*of("conv2d"), ("a", "b"))],
+    ),
     "dilated": (lambda m, x: m.a(x) + m.b(x), {"a": conv(3, 2, dilation=2), "b": conv(1)}, [(*of("conv2d"), ("a", "b"))]),
     "written in place, with another value": (
         lambda m, x: m.add(m.a(x), m.b(x), x.relu()), {"a": conv(3, 1), "b": conv(1)}, [(*of("conv2d"), ("a", "b"))],
