@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -18,9 +19,9 @@ from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.scaling import BATCH_STATISTICS, ROLES, Affine
 from normadvisor.types import GROUPS
 
-__all__ = ["affine_of"]
+__all__ = ["affine_of", "compound_affine"]
 
-_ARITHMETIC = frozenset({"mul", "add"})
+_ARITHMETIC = frozenset({"mul", "add", "sub", "div"})
 _EPS = (1e-5, 1e-3, 1e-6, 1e-4, 1e-8, 1e-12, 0.0)
 _CLOSE = 1e-9
 """Relative difference up to which two results in float64 are the same; the operations are few."""
@@ -61,7 +62,8 @@ def _of_torch(flow: Flow, node: NodeInfo, module: nn.Module) -> Affine | str:
         return "it normalizes with the statistics of the batch"
     rest: tuple[str, ...] = ()
     if not node.cls:
-        reason, found = _plain_call(flow, node), _rest(flow, node)
+        calls = [each for each in flow.inside(node.module) if each.op == "batch_norm" and each.module == node.module]
+        reason, found = _plain_call(flow, node), _rest(flow, node, calls, {each.index for each in calls})
         if reason or isinstance(found, str):
             return reason or str(found)
         rest = found
@@ -87,13 +89,20 @@ def _plain_call(flow: Flow, node: NodeInfo) -> str:
     return ""
 
 
-def _rest(flow: Flow, call: NodeInfo) -> tuple[str, ...] | str:
-    """The layers that run behind the call inside of the module, or why that is not all that the module does."""
-    name, prefix = call.module, f"{call.module}."
-    inside = {node.index for node in flow.inside(name)}
-    calls = [node for node in flow.inside(name) if node.op == "batch_norm" and node.module == name]
+def _rest(flow: Flow, call: NodeInfo, calls: list[NodeInfo], own: set[int]) -> tuple[str, ...] | str:
+    """The layers that run behind a norm inside of its module, or why that is not all that the module does.
+
+    Args:
+        flow: of the model.
+        call: one run of the norm.
+        calls: all of them.
+        own: the operations that they consist of.
+
+    """
+    prefix = f"{call.module}."
+    inside = {node.index for node in flow.inside(call.module)}
     found: tuple[str, ...] | None = None
-    seen = {node.index for node in calls}
+    seen = set(own)
     for start in calls:
         chain: list[str] = []
         node = start
@@ -110,6 +119,19 @@ def _rest(flow: Flow, call: NodeInfo) -> tuple[str, ...] | str:
     if seen != inside or found is None or len(set(found)) != len(found):
         return "its module does more than to normalize"
     return found
+
+
+def compound_affine(flow: Flow, node: NodeInfo, calls: list[NodeInfo]) -> Affine | str | None:
+    """What a node of :func:`normadvisor.optimization.folding.compound.compounds` multiplies and moves each channel by.
+
+    ``None`` where it is no norm at all.
+    """
+    own = {each.index for each in flow.inside(node.module) if each.module == node.module}
+    rest = _rest(flow, node, calls, own)
+    if isinstance(rest, str) or flow.trouble(node.module):
+        return None
+    found = _fitted(flow.modules[node.module], node)
+    return replace(found, rest=rest) if isinstance(found, Affine) else None
 
 
 def _fitted(module: nn.Module, node: NodeInfo) -> Affine | str:
@@ -177,6 +199,8 @@ def _random_copy(module: nn.Module, names: list[str], generator: torch.Generator
     shell = copy.deepcopy(module)
     if any(value.is_meta for value in (*shell.parameters(), *shell.buffers())):
         shell.to_empty(device="cpu")
+    for name in shell._modules:  # noqa: SLF001
+        shell._modules[name] = nn.Identity()  # noqa: SLF001 -- what runs behind the norm is looked at apart
     shell = shell.to(device="cpu", dtype=torch.float64).eval()
     held = {**shell._parameters, **shell._buffers}  # noqa: SLF001
     with torch.no_grad():

@@ -35,7 +35,8 @@ def scale_and_shift(values: _Values, options: _Options) -> tuple[torch.Tensor, t
     Of a batch norm, ``scale = weight / sqrt(var + eps)`` and ``shift = bias - mean * scale``.
 
     Args:
-        values: by role ``norm.weight norm.bias norm.mean norm.var``, any of which may be missing; of any shape with one entry per channel.
+        values: by role ``norm.weight norm.divisor norm.bias norm.mean norm.var``, any of which may be missing; of any shape with one entry
+            per channel.
         options: ``eps`` and ``channels``.
 
     Raises:
@@ -50,6 +51,8 @@ def scale_and_shift(values: _Values, options: _Options) -> tuple[torch.Tensor, t
     device = next(iter(held.values())).device if held else torch.device("cpu")
     scale = held.get("norm.weight", torch.ones(count, dtype=torch.float64, device=device))
     shift = held.get("norm.bias", torch.zeros(count, dtype=torch.float64, device=device))
+    if "norm.divisor" in held:
+        scale = scale / held["norm.divisor"]
     if "norm.var" in held:
         wide = held["norm.var"] + float(options["eps"])
         if not wide.is_meta and not bool((wide > 0).all()):
@@ -57,10 +60,19 @@ def scale_and_shift(values: _Values, options: _Options) -> tuple[torch.Tensor, t
         scale = scale / wide.sqrt()
     if "norm.mean" in held:
         shift = shift - held["norm.mean"] * scale
+    for told, value in (("scale", scale), ("shift", shift)):
+        if not value.is_meta and not bool(torch.isfinite(value).all()):
+            raise CannotChange(f"the {told} of the norm is not finite")
     return scale, shift
 
 
-_WORDS = {"norm.weight": "weight", "norm.bias": "bias", "norm.mean": "running mean", "norm.var": "running variance"}
+_WORDS = {
+    "norm.weight": "weight",
+    "norm.bias": "bias",
+    "norm.divisor": "divisor",
+    "norm.mean": "running mean",
+    "norm.var": "running variance",
+}
 
 
 def _spread(values: torch.Tensor, ids: torch.Tensor, rest: float) -> torch.Tensor:

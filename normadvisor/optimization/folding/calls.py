@@ -46,13 +46,13 @@ def inline_norm(flow: Flow, node: NodeInfo) -> Affine | str:
 
 
 def inline_scale(flow: Flow, node: NodeInfo) -> Affine | str | None:
-    """A product with, or a sum with, one stored number for each channel; ``None`` if it is something else."""
+    """A product, quotient, sum or difference with one stored number for each channel; ``None`` if it is something else."""
     call = flow.fx(node)
     operands = flow.operands(node)
     if call is None or len(operands) != 1 or len(call.args) != 2 or call.kwargs or node.shape != operands[0].shape or node.shape is None:
         return None
     stored = [arg for arg in call.args if isinstance(arg, fx.Node) and _source(arg) is not None]
-    if len(stored) != 1:
+    if len(stored) != 1 or (node.op in {"sub", "div"} and stored[0] is not call.args[1]):
         return None
     axis = _axis(note_of(stored[0]).shape, node.shape)
     key = _key(flow, stored[0], call)
@@ -61,7 +61,7 @@ def inline_scale(flow: Flow, node: NodeInfo) -> Affine | str | None:
     found = flow.inline(node)
     if isinstance(found, str):
         return found
-    role = "norm.weight" if node.op == "mul" else "norm.bias"
+    role = {"mul": "norm.weight", "div": "norm.divisor", "add": "norm.bias", "sub": "norm.mean"}[node.op]
     return Affine(
         name=key.rpartition(".")[0], what="affine", roles={role: key}, eps=0.0, channels=node.shape[axis], axis=axis, inline=found
     )

@@ -36,7 +36,7 @@ def find_folds(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterato
             continue
         reason = unsound(flow, found.affine)
         if reason:
-            yield Refused(rule=RULE, modules=(found.affine.name,), reason=reason)
+            yield Refused(rule=RULE, modules=(found.affine.told,), reason=reason)
         else:
             yield candidate(flow, found, setting)
 

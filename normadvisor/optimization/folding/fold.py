@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,7 +37,7 @@ def candidate(flow: Flow, fold: Fold, setting: Setting) -> Candidate:
         rule=RULE,
         pattern=f"{told} + {what}" if fold.kind == "behind" else f"{what} + {told}",
         replacement=told,
-        modules=(*(share.layer.name for share in fold.shares), fold.affine.name),
+        modules=(*(share.layer.name for share in fold.shares), fold.affine.told),
         shape_key=" | ".join(_shape_key(flow, share, setting) for share in fold.shares),
         apply=lambda model, journal: fold_into(model, journal, fold),
         kernel=_kernel(flow, fold, setting),
@@ -196,11 +197,14 @@ class _Stored(nn.Module):
             return F.batch_norm(
                 x, held.get("running_mean"), held["running_var"], held.get("weight"), held.get("bias"), False, 0.0, self._eps
             )
-        along = [-1 if place == self._axis else 1 for place in range(x.dim())]
-        return x * held["weight"].reshape(along) if "weight" in held else x + held["bias"].reshape(along)
+        ((name, value),) = held.items()
+        value = value.reshape([-1 if place == self._axis else 1 for place in range(x.dim())])
+        result: torch.Tensor = _CALLS[name](x, value)
+        return result
 
 
-_ATTRIBUTES = {role: name for name, role in ROLES.items()}
+_CALLS = {"weight": operator.mul, "divisor": operator.truediv, "bias": operator.add, "running_mean": operator.sub}
+_ATTRIBUTES = {role: name for name, role in ROLES.items()} | {"norm.divisor": "divisor"}
 
 
 def _norm_alone(flow: Flow, affine: Affine) -> nn.Module:

@@ -33,6 +33,11 @@ class Affine:
     """The call, where it is one."""
 
     @property
+    def told(self) -> str:
+        """What the reader calls it: the module, or the number that a call multiplies by or adds."""
+        return next(iter(self.roles.values())) if self.inline is not None and len(self.roles) == 1 else self.name
+
+    @property
     def shifts(self) -> bool:
         """Whether anything is added, whatever the numbers."""
         return "norm.bias" in self.roles or "norm.mean" in self.roles

@@ -9,8 +9,9 @@ from typing import Any
 from normadvisor.graph.canonical import module_op
 from normadvisor.graph.leaves import foreign_hooks
 from normadvisor.graph.model import NodeInfo
-from normadvisor.optimization.folding.affine import affine_of
+from normadvisor.optimization.folding.affine import affine_of, compound_affine
 from normadvisor.optimization.folding.channels import Laid, encode
+from normadvisor.optimization.folding.compound import compounds
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.layers import LINEAR, Layer, layer_of
 from normadvisor.optimization.folding.movement import backward, forward
@@ -72,7 +73,13 @@ class _Search:
     runs: dict[int, list[NodeInfo]] = field(default_factory=dict)
     """Runs of each layer or norm, by the identity of its module."""
 
+    compounds: dict[int, NodeInfo] = field(default_factory=dict)
+    """Norms written out in a module, by the place of their last operation."""
+
     def __post_init__(self) -> None:
+        for node in compounds(self.flow):
+            self.compounds[node.index] = node
+            self.runs.setdefault(id(self.flow.modules[node.module]), []).append(node)
         for node in self.flow.graph.nodes:
             if node.op in LINEAR | _AFFINE and node.module in self.flow.modules:
                 self.runs.setdefault(id(self.flow.modules[node.module]), []).append(node)
@@ -254,8 +261,9 @@ def search(flow: Flow) -> Iterator[Fold | Unfoldable]:
     """Every norm and constant factor of the model, once, in the order in which they run."""
     looked = _Search(flow)
     seen: set[int] = set()
-    for node in flow.graph.nodes:
-        affine = affine_of(flow, node)
+    for plain in flow.graph.nodes:
+        node = looked.compounds.get(plain.index, plain)
+        affine = affine_of(flow, node) if node is plain else compound_affine(flow, node, looked.runs[id(flow.modules[node.module])])
         if affine is None:
             continue
         if isinstance(affine, str) or affine.inline is None:
@@ -269,4 +277,4 @@ def search(flow: Flow) -> Iterator[Fold | Unfoldable]:
         try:
             yield looked.fold(node, affine)
         except _Stop as stop:
-            yield Unfoldable(name=affine.name, what=affine.what, reason=stop.reason, layers=stop.layers)
+            yield Unfoldable(name=affine.told, what=affine.what, reason=stop.reason, layers=stop.layers)

@@ -68,6 +68,17 @@ class Scale(nn.Module):
         return x * self.gamma
 
 
+class FrozenAct(Frozen):
+    """As timm writes it: frozen, with an activation behind."""
+
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.drop, self.act = nn.Dropout(0.5), nn.SiLU()
+
+    def forward(self, x):
+        return self.act(self.drop(super().forward(x)))
+
+
 class NormAct(nn.BatchNorm2d):
     """As timm writes it: a norm that holds an activation."""
 
@@ -108,6 +119,9 @@ FOLDED = {
     "norm with activation": (Chain(nn.Conv2d(3, 4, 3), NormAct(4, nn.SiLU())), image(), [(*CONV, pair(0, 1))]),
     "norm with PReLU": (Chain(nn.Conv2d(3, 4, 3), NormAct(4, nn.PReLU(4))), image(), [(*CONV, pair(0, 1))]),
     "frozen, written by hand": (Chain(nn.Conv2d(3, 4, 3), Frozen(4)), image(), [(*CONV, pair(0, 1))]),
+    "frozen, with an activation": (
+        Chain(nn.Conv2d(3, 4, 3), FrozenAct(4)), image(), [("dropout in eval mode", "identity", ("layer1.drop",)), (*CONV, pair(0, 1))],
+    ),
     "batch norm written by hand": (Chain(nn.Conv2d(3, 4, 3), Handwritten(4)), image(), [(*CONV, pair(0, 1))]),
     "scale": (Chain(nn.Linear(5, 4), Scale(4)), torch.randn(2, 3, 5), [("linear + scale", "linear", pair(0, 1))]),
     "dropout between": (
@@ -171,7 +185,17 @@ def test_folds(fold, name):
     found = fold(model, x)
     assert (found.found, found.refused) == (expected, [])
     kinds = {type(module).__name__ for module in found.model.modules()}
-    assert not kinds & {"BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "NormAct", "Frozen", "Handwritten", "Scale"}
+    assert not kinds & {
+        "BatchNorm1d",
+        "BatchNorm2d",
+        "BatchNorm3d",
+        "SyncBatchNorm",
+        "NormAct",
+        "Frozen",
+        "FrozenAct",
+        "Handwritten",
+        "Scale",
+    }
 
 
 class Tree(nn.Module):

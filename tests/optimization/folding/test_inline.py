@@ -50,13 +50,13 @@ FOLDED = {
     "called layer": (
         lambda m, x: m.norm(F.conv2d(x, m.bare.weight)).relu(), [("conv2d + batch_norm", "conv2d", ("0.bare", "0.norm"))],
     ),
-    "factor": (lambda m, x: x + m.wide * m.conv(x), [("conv2d + scale", "conv2d", ("0.conv", "0"))]),
-    "factor that is reshaped": (lambda m, x: x + m.conv(x) * m.gamma.view(1, -1, 1, 1), [("conv2d + scale", "conv2d", ("0.conv", "0"))]),
+    "factor": (lambda m, x: x + m.wide * m.conv(x), [("conv2d + scale", "conv2d", ("0.conv", "0.wide"))]),
+    "factor that is reshaped": (lambda m, x: x + m.conv(x) * m.gamma.view(1, -1, 1, 1), [("conv2d + scale", "conv2d", ("0.conv", "0.gamma"))]),
     "factor of the last axis": (
-        lambda m, x: m.linear(x.permute(0, 2, 3, 1)).mul(m.gamma).relu(), [("linear + scale", "linear", ("0.linear", "0"))],
+        lambda m, x: m.linear(x.permute(0, 2, 3, 1)).mul(m.gamma).relu(), [("linear + scale", "linear", ("0.linear", "0.gamma"))],
     ),
-    "summand": (lambda m, x: (m.bare(x) + m.wide).relu(), [("conv2d + scale", "conv2d", ("0.bare", "0"))]),
-    "written in place": (lambda m, x: m.conv(x).mul_(m.wide).relu(), [("conv2d + scale", "conv2d", ("0.conv", "0"))]),
+    "summand": (lambda m, x: (m.bare(x) + m.wide).relu(), [("conv2d + scale", "conv2d", ("0.bare", "0.wide"))]),
+    "written in place": (lambda m, x: m.conv(x).mul_(m.wide).relu(), [("conv2d + scale", "conv2d", ("0.conv", "0.wide"))]),
 }  # fmt: skip
 
 
@@ -72,6 +72,20 @@ def test_folds_calls(fold, name):
 
 def twice(m, y):
     return own(m, y) + y
+
+
+def test_a_normalized_input_goes_into_the_first_layer(fold):
+    model = Calls(lambda m, x: F.conv2d((x - m.wide) / m.gamma.view(1, -1, 1, 1), m.kernel, m.bias).relu())
+    found = fold(nn.Sequential(model), IMAGE, stages=("fold", "fold"))
+    assert found.found == [("scale + conv2d", "conv2d", ("0", "0.gamma")), ("scale + conv2d", "conv2d", ("0", "0.wide"))]
+    assert [node.op for node in torch.fx.symbolic_trace(found.model).graph.nodes if node.op == "call_function"] == ["call_function"]
+
+
+def test_a_normalized_input_stays_ahead_of_zeros(fold):
+    model = Calls(lambda m, x: m.conv((x - m.wide) / m.gamma.view(1, -1, 1, 1)).relu())
+    found = fold(nn.Sequential(model), IMAGE, stages=("fold", "fold"))
+    assert found.found == [("scale + conv2d", "conv2d", ("0.conv", "0.gamma"))]
+    assert found.refused == [(("0.wide", "0.conv"), "the layer behind it pads with zeros, to which the norm adds nothing")]
 
 
 LEFT = {
