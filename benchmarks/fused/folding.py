@@ -299,9 +299,14 @@ def _seen_by_autograd(model: Any, arguments: tuple[Any, ...], row: dict[str, Any
                     seen.add(source)
                     nodes.append(source)
     names = {id(value): name for name, value in model.named_parameters()}
-    pairs = [name for node in nodes if "BatchNorm" in type(node).__name__ and (name := _pair(node, users, names))]
+    pairs = [name for node in nodes if _uses_stored(node) and (name := _pair(node, users, names))]
     row["pair_names"] = pairs
     return len(pairs)
+
+
+def _uses_stored(node: Any) -> bool:
+    """Whether a node is a batch norm with running statistics; an instance norm runs as one that has none."""
+    return "BatchNorm" in type(node).__name__ and not getattr(node, "_saved_training", False)
 
 
 def _roots(value: Any) -> list[Any]:

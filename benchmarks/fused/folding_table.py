@@ -37,6 +37,9 @@ def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
             f"{row['name']} ({row['error']:.1e}, in float64 {row.get('error64', float('nan')):.1e})" for row in over
         )
         yield ""
+    missed = [row["name"] for row in with_norms if (row.get("pairs") or 0) > row["folded"]]
+    yield f"Models in which autograd's graph shows pairs that were not folded: {', '.join(missed) or 'none'}."
+    yield ""
     reasons: Counter[str] = Counter()
     for row in measured:
         reasons.update(row.get("refused", {}))
