@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 from torch.nn.parameter import is_lazy
 
+from normadvisor.graph.attributes import parametrizations
 from normadvisor.graph.canonical import module_op
 from normadvisor.graph.model import NodeInfo
 from normadvisor.optimization.folding.calls import inline_norm, inline_scale
@@ -60,6 +61,8 @@ def _of_torch(flow: Flow, node: NodeInfo, module: nn.Module) -> Affine | str:
         return BATCH_STATISTICS
     if node.training:
         return "it normalizes with the statistics of the batch"
+    if parametrizations(module):
+        return "its numbers are computed at each call"
     rest: tuple[str, ...] = ()
     if not node.cls:
         calls = [each for each in flow.inside(node.module) if each.op == "batch_norm" and each.module == node.module]

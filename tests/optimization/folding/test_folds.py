@@ -286,6 +286,15 @@ def test_says_why_not(fold, name):
     assert (found.found, expected in found.refused) == ([], True), found.refused
 
 
+def test_a_norm_whose_scale_is_computed_stays(fold):
+    from torch.nn.utils import parametrize
+
+    norm = nn.BatchNorm2d(4)
+    parametrize.register_parametrization(norm, "weight", nn.Softplus())
+    found = fold(Tree(lambda m, x: m.norm(m.a(x)), norm), image(4), stages=("fold",))
+    assert (found.found, found.refused) == ([], [(("norm",), "its numbers are computed at each call")])
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
