@@ -27,7 +27,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fused.folding_models import arguments_of, built, inputs_of, randomised, traced
+from benchmarks.fused.folding_models import arguments_of, built, in_turn, inputs_of, randomised, traced
 from benchmarks.fused.folding_table import table
 from benchmarks.zoo.isolated import run_isolated
 from benchmarks.zoo.names import Entry, entries
@@ -67,7 +67,7 @@ def _swept(told: argparse.Namespace) -> list[dict[str, Any]]:
     if told.rows and told.rows.exists():
         rows = [json.loads(line) for line in told.rows.read_text(encoding="utf-8").splitlines()]
     known = {(row["family"], row["name"]) for row in rows}
-    missing = [entry for entry in chosen if (entry.family, entry.name) not in known]
+    missing = in_turn([entry for entry in chosen if (entry.family, entry.name) not in known])
     _prepare()
     with told.rows.open("a", encoding="utf-8") if told.rows else contextlib.nullcontext(io.StringIO()) as file:
         for done, outcome in enumerate(run_isolated(measure, missing, jobs=told.jobs, timeout=told.timeout, memory=_MEMORY)):

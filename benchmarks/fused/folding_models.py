@@ -2,13 +2,62 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from benchmarks.zoo.names import Entry
 
-__all__ = ["arguments_of", "built", "inputs_of", "randomised", "traced"]
+__all__ = ["arguments_of", "built", "in_turn", "inputs_of", "randomised", "traced"]
 
+_SMALL_WORDS = ("atto", "femto", "pico", "nano", "tiny", "small", "mini", "_xxs", "_xs", "18", "26", "b0", "_s0", "_050", "_a0", "_t")
+_LARGE_WORDS = (
+    "large",
+    "huge",
+    "giant",
+    "gigantic",
+    "xlarge",
+    "xxl",
+    "_l",
+    "384",
+    "448",
+    "512",
+    "101",
+    "152",
+    "200",
+    "269",
+    "b6",
+    "b7",
+    "b8",
+)
 _SIDES = (64, 96, 128, 160, 192, 224, 256, 299, 320, 384)
+
+
+def in_turn(chosen: Sequence[Entry]) -> list[Entry]:
+    """One model of each file of source code after another, small ones first, so that a sweep that is cut short has seen every kind."""
+    by_file: dict[str, list[Entry]] = defaultdict(list)
+    for entry in chosen:
+        by_file[_file(entry)].append(entry)
+    queues = [sorted(held, key=lambda entry: (_size(entry.name), entry.name)) for held in by_file.values()]
+    return [entry for round_ in zip_longest(*queues) for entry in round_ if entry is not None]
+
+
+def _file(entry: Entry) -> str:
+    if entry.family == "timm":
+        from timm.models import model_entrypoint  # noqa: PLC0415
+
+        return str(model_entrypoint(entry.name).__module__)
+    from torchvision.models import get_model_builder  # noqa: PLC0415
+
+    return str(get_model_builder(entry.name).__module__)
+
+
+def _size(name: str) -> int:
+    """A guess by the name: 0 is small, 2 is large."""
+    if any(word in name for word in _LARGE_WORDS):
+        return 2
+    return 0 if any(word in name for word in _SMALL_WORDS) else 1
 
 
 def built(entry: Entry, device: str) -> Any:
