@@ -94,7 +94,7 @@ def parallel(flow: Flow) -> bool:
         if node.op != "add" or len(operands) != 2:
             continue
         ends = [_end(flow, operand) for operand in operands]
-        sources = [{source.index for source in flow.operands(end)} | {end.index} for end in ends]
+        sources = [{_end(flow, source).index for source in flow.operands(end)} | {end.index} for end in ends]
         if (any(end.op == "conv" for end in ends) and sources[0] & sources[1]) or any(end.op == "add" for end in ends):
             return True
     return False
@@ -175,7 +175,7 @@ class _Tree:
     def found(self) -> Iterator[Sum | Unmergeable]:
         """For the input that most branches share, what they make together."""
         named = {leaf: self._branch(leaf) for leaf in self.leaves}
-        inputs = {leaf: leaf.args[0] for leaf, branch in named.items() if isinstance(branch, Branch)}
+        inputs = {leaf: self._given(leaf.args[0]) for leaf, branch in named.items() if isinstance(branch, Branch)}
         for source in dict.fromkeys(inputs.values()):
             if not isinstance(source, fx.Node):
                 continue
@@ -191,6 +191,12 @@ class _Tree:
             names = tuple(branch.name for branch in branches if branch.name)
             yield Unmergeable(names=names, reason=made) if isinstance(made, str) else made
             return  # What is left of the sum is looked at again once this is done.
+
+    def _given(self, value: Any) -> Any:
+        """A value as it was before it was handed on."""
+        while isinstance(value, fx.Node) and _is_quiet(self.flow, self.local, value):
+            value = value.args[0]
+        return value
 
     def _branch(self, leaf: fx.Node) -> Branch | str:
         if leaf.op != "call_module" or len(leaf.args) != 1 or leaf.kwargs or len(leaf.users) != 1 or not isinstance(leaf.args[0], fx.Node):

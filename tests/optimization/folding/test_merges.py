@@ -43,6 +43,10 @@ MERGED = {
         lambda m, x: (m.a(x) + m.b(x) + m.c(x)).relu(), {"a": normed(3, 1), "b": normed(1), "c": nn.BatchNorm2d(4)},
         [(*of("batch_norm", "conv2d"), ("a.0", "b.0", "c"))],
     ),
+    "handed on before": (
+        lambda m, x: m.a(x) + m.c(m.same(x)), {"a": normed(3, 1), "c": nn.BatchNorm2d(4), "same": nn.Identity()},
+        [(*of("batch_norm", "conv2d"), ("a.0", "c"))],
+    ),
     "plain value": (lambda m, x: m.a(x) + x, {"a": conv(3, 1)}, [(*of("conv2d", "the input"), ("a",))]),
     "asymmetric": (
         lambda m, x: m.a(x) + m.b(x) + m.c(x), {"a": conv((1, 3), (0, 1)), "b": conv((3, 1), (1, 0)), "c": conv(3, 1)},
