@@ -10,7 +10,7 @@ from torch import Tensor
 
 from normadvisor.fused.add_norm import ops
 from normadvisor.fused.add_norm.layout import readable
-from normadvisor.fused.common.triton_support import why_not_triton
+from normadvisor.fused.common.triton_support import left_to_torch, why_not_triton
 
 __all__ = ["add_layer_norm", "add_norm_in_torch", "add_rms_norm", "supported"]
 
@@ -137,7 +137,7 @@ def _add_norm(
     return_sum: bool,
 ) -> tuple[Tensor, Tensor]:
     weight, bias = parameters
-    if supported(x, residual, normalized_shape, weight, bias, eps, center=center):
+    if left_to_torch(x) or supported(x, residual, normalized_shape, weight, bias, eps, center=center):
         return add_norm_in_torch(x, residual, normalized_shape, parameters, eps, center=center)
     dtype = _dtypes(x, residual, center=center)[1]
     number = torch.finfo(dtype).eps if eps is None else eps

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from normadvisor.fused.batch_norm import ops, reference
 from normadvisor.fused.batch_norm.plan import Epilogue, Statistics
 from normadvisor.fused.common.activations import DEFAULT_SLOPE, check_activation
-from normadvisor.fused.common.triton_support import why_not_triton
-
-if TYPE_CHECKING:
-    from torch.nn.modules.batchnorm import _BatchNorm
+from normadvisor.fused.common.triton_support import left_to_torch, why_not_triton
 
 __all__ = ["batch_norm_act", "batch_norm_supported", "normalize", "run_batch_norm", "statistics_of"]
 
@@ -87,7 +83,7 @@ def normalize(
     if statistics.counter is not None:
         statistics.counter.add_(1)
     training, mean, var = statistics.training, statistics.running_mean, statistics.running_var
-    if batch_norm_supported(input, mean, var, weight, bias, training, residual=residual):
+    if left_to_torch(input) or batch_norm_supported(input, mean, var, weight, bias, training, residual=residual):
         return reference.with_torch(input, residual, weight, bias, statistics, epilogue)
     return ops.run(input, residual, weight, bias, statistics, epilogue)
 
@@ -155,8 +151,11 @@ def run_batch_norm(
         ValueError: see :func:`batch_norm_act`.
 
     """
+    check_activation(act)
+    if left_to_torch(input):
+        return reference.add_and_activate(_BatchNorm.forward(norm, input), residual, act, negative_slope)
     norm._check_input_dim(input)  # type: ignore[no-untyped-call]  # noqa: SLF001 (as its own forward does)
-    epilogue = Epilogue(eps=norm.eps, act=check_activation(act), slope=negative_slope)
+    epilogue = Epilogue(eps=norm.eps, act=act, slope=negative_slope)
     return normalize(input, residual, norm.weight, norm.bias, statistics_of(norm), epilogue)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from typing import Any, ClassVar, Self
 
 import torch
@@ -13,7 +15,9 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from normadvisor.fused.batch_norm.functional import normalize, statistics_of
 from normadvisor.fused.batch_norm.plan import Epilogue
+from normadvisor.fused.batch_norm.reference import add_and_activate
 from normadvisor.fused.common.activations import DEFAULT_SLOPE, check_activation
+from normadvisor.fused.common.triton_support import left_to_torch
 
 __all__ = ["FusedBatchNormAct1d", "FusedBatchNormAct2d", "FusedBatchNormAct3d"]
 
@@ -21,8 +25,24 @@ __all__ = ["FusedBatchNormAct1d", "FusedBatchNormAct2d", "FusedBatchNormAct3d"]
 torch.fx.wrap("normalize")
 
 
+class _Configuration:
+    """The attribute ``qconfig`` of a layer, that torch.ao sets and nobody else has: its absence says no where it is asked for by name.
+
+    ``SyncBatchNorm.convert_sync_batchnorm`` asks for it on every layer that it is about to replace, and is the only one who is refused.
+    """
+
+    _CONVERSION = inspect.unwrap(nn.SyncBatchNorm.convert_sync_batchnorm).__code__
+
+    def __get__(self, layer: _FusedBatchNormAct | None, owner: type[_FusedBatchNormAct]) -> Any:
+        if layer is not None and layer.act != "none" and sys._getframe(1).f_code is self._CONVERSION:  # noqa: SLF001 (the caller)
+            raise TypeError(f"SyncBatchNorm would lose the activation {layer.act!r} of {owner.__name__}: convert before layers are fused")
+        raise AttributeError("qconfig")
+
+
 class _FusedBatchNormAct(_BatchNorm):
     """What the layers of all dimensions share."""
+
+    qconfig = _Configuration()
 
     act: str
     negative_slope: float
@@ -51,6 +71,8 @@ class _FusedBatchNormAct(_BatchNorm):
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002 (torch's name)
         r"""Normalize (N, C, \\*spatial), add ``residual`` of the same shape, activate."""
         if isinstance(input, Tensor):  # not while torch.fx traces
+            if left_to_torch(input):
+                return add_and_activate(super().forward(input), residual, self.act, self.negative_slope)
             self._check_input_dim(input)  # type: ignore[no-untyped-call]
         epilogue = Epilogue(eps=self.eps, act=self.act, slope=self.negative_slope)
         return normalize(input, residual, self.weight, self.bias, statistics_of(self), epilogue)
@@ -111,8 +133,8 @@ class FusedBatchNormAct2d(_FusedBatchNormAct, nn.BatchNorm2d):
     :data:`normadvisor.fused.ACTIVATIONS`, and ``negative_slope`` of ``leaky_relu``. ``forward(input, residual=None)`` adds ``residual``
     before the activation. See :func:`normadvisor.fused.batch_norm_act` for where kernels run.
 
-    ``torch.nn.SyncBatchNorm.convert_sync_batchnorm`` knows nothing of the activation and would lose it; statistics over several
-    processes are not fused, so convert first, and fuse what is left.
+    Statistics over several processes are not fused: convert to SyncBatchNorm first, and fuse what is left.
+    ``torch.nn.SyncBatchNorm.convert_sync_batchnorm`` raises ``TypeError`` for a layer with an activation, which it would lose.
 
     Raises:
         ValueError: ``act`` is no known activation.

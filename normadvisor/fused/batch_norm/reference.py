@@ -11,7 +11,7 @@ from torch import Tensor
 from normadvisor.fused.batch_norm.plan import Epilogue, Statistics
 from normadvisor.fused.common.activations import activation, promoted
 
-__all__ = ["backward", "forward", "statistics", "with_torch"]
+__all__ = ["add_and_activate", "backward", "forward", "statistics", "with_torch"]
 
 _KEEP_THEIR_RESULT = frozenset({"none", "relu", "relu6", "leaky_relu"})
 """Activations whose backward pass needs their result alone: they may overwrite their input while gradients are recorded."""
@@ -22,12 +22,17 @@ def with_torch(
 ) -> Tensor:
     """Normalize as :func:`torch.nn.functional.batch_norm`, add, activate; without a tensor more than torch's layers would need."""
     out = F.batch_norm(x, kept.running_mean, kept.running_var, weight, bias, kept.training, kept.factor, epilogue.eps)
+    return add_and_activate(out, residual, epilogue.act, epilogue.slope)
+
+
+def add_and_activate(out: Tensor, residual: Tensor | None, act: str, slope: float) -> Tensor:
+    """Add and activate what a normalization gave, in place where nobody can tell."""
     own = _may_overwrite()
     if residual is not None:
         own_shape = residual.shape == out.shape and residual.dtype == out.dtype
         out = out.add_(residual) if own and own_shape else out + residual
-    overwrite = own and (epilogue.act in _KEEP_THEIR_RESULT or not out.requires_grad)
-    return activation(epilogue.act, out, epilogue.slope, inplace=overwrite)
+    overwrite = own and (act in _KEEP_THEIR_RESULT or not out.requires_grad)
+    return activation(act, out, slope, inplace=overwrite)
 
 
 def _may_overwrite() -> bool:

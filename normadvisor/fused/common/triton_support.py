@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-__all__ = ["HAS_TRITON", "INTERPRETED", "disabled", "enabled", "multiprocessors", "on_device_of", "why_not_triton"]
+__all__ = ["HAS_TRITON", "INTERPRETED", "disabled", "enabled", "left_to_torch", "multiprocessors", "on_device_of", "why_not_triton"]
 
 HAS_TRITON = find_spec("triton") is not None
 """Whether Triton is installed; kernels are imported when they are first needed, so that nothing here imports it."""
@@ -47,6 +47,11 @@ def disabled() -> Iterator[None]:
         yield
     finally:
         _switch["on"] = before
+
+
+def left_to_torch(x: Tensor) -> bool:
+    """Whether torch's own operations run for ``x`` whatever else is given: asked first, as to find the reason takes microseconds."""
+    return not (x.is_cuda or INTERPRETED)
 
 
 def why_not_triton(*tensors: Tensor | None) -> str:

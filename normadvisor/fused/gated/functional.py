@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from normadvisor.fused.common.activations import activation, check_activation
-from normadvisor.fused.common.triton_support import why_not_triton
+from normadvisor.fused.common.triton_support import left_to_torch, why_not_triton
 from normadvisor.fused.gated import ops
 from normadvisor.fused.gated.layout import matrix_of, split_of
 
@@ -100,7 +100,7 @@ def gated(gate: Tensor, up: Tensor, act: str) -> Tensor:
 
     """
     check_activation(act)
-    if supported(gate, up, act):
+    if left_to_torch(gate) or supported(gate, up, act):
         return gated_in_torch(gate, up, act)
     return ops.run(gate, up, act)
 
@@ -121,7 +121,7 @@ def gated_packed(x: Tensor, act: str, dim: int = -1, *, gate_last: bool = False)
     check_activation(act)
     if not -x.dim() <= dim < x.dim() or x.shape[dim] % 2:
         raise ValueError(f"dimension {dim} of a tensor of shape {tuple(x.shape)} cannot be halved")
-    if supported_packed(x, act, dim, gate_last=gate_last):
+    if left_to_torch(x) or supported_packed(x, act, dim, gate_last=gate_last):
         return packed_in_torch(x, act, dim, gate_last=gate_last)
     return ops.run_packed(x, act, dim % x.dim(), gate_last=gate_last)
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normadvisor.fused.common.activations import DEFAULT_SLOPE, activation, check_activation
-from normadvisor.fused.common.triton_support import why_not_triton
+from normadvisor.fused.common.triton_support import left_to_torch, why_not_triton
 
 __all__ = ["group_norm_act", "group_norm_supported"]
 
@@ -60,7 +60,7 @@ def group_norm_act(
 
     """
     check_activation(act)
-    if group_norm_supported(input, weight, bias) or not _fits(input, num_groups, weight, bias):
+    if left_to_torch(input) or group_norm_supported(input, weight, bias) or not _fits(input, num_groups, weight, bias):
         return _in_torch(F.group_norm(input, num_groups, weight, bias, eps), act, negative_slope)
     # Imported late: it registers operations, and most who import this package have no GPU.
     from normadvisor.fused.group_norm.ops import run  # noqa: PLC0415

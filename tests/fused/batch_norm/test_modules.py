@@ -133,6 +133,18 @@ def test_what_is_refused():
         FusedBatchNormAct2d(3)(torch.randn(1, 3, 1, 1))
 
 
+def test_an_activation_is_not_lost_in_a_conversion_to_sync_batch_norm():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), FusedBatchNormAct2d(4, act="relu"))
+    with pytest.raises(TypeError) as raised:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    assert str(raised.value) == "SyncBatchNorm would lose the activation 'relu' of FusedBatchNormAct2d: convert before layers are fused"
+    assert type(nn.SyncBatchNorm.convert_sync_batchnorm(FusedBatchNormAct2d(4))) is nn.SyncBatchNorm
+    assert (hasattr(model[1], "qconfig"), getattr(model[1], "qconfig", "none")) == (False, "none")
+    model[1].qconfig = "mine"
+    assert model[1].qconfig == "mine"
+    assert copy.deepcopy(model)[1].qconfig == "mine"
+
+
 def test_without_a_bias():
     layer = FusedBatchNormAct2d(3, bias=False, act="relu")
     assert [name for name, _ in layer.named_parameters()] == ["weight"]
