@@ -21,46 +21,56 @@ import torch.distributed as dist
 from torch import nn
 from normadvisor.integrations.watch import watch
 
-rank, world, store, wrapping = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+rank, world, store = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=world, timeout=datetime.timedelta(seconds=60))
-torch.manual_seed(0)
-model = nn.Sequential(nn.Linear(6, 10), nn.Tanh(), nn.Linear(10, 3), nn.LayerNorm(3))
-data = torch.randn(4, 8, 6).chunk(world, 1)[rank]
-if wrapping == "ddp":
-    model = nn.parallel.DistributedDataParallel(model)
-elif wrapping == "fsdp1":
-    from torch.distributed.fsdp import FullyShardedDataParallel
-    model = FullyShardedDataParallel(model, use_orig_params=True, device_id=torch.device("cpu"))
-elif wrapping == "fsdp2":
-    from torch.distributed.fsdp import fully_shard
-    for layer in (model[0], model[2]):
-        fully_shard(layer)
-    fully_shard(model)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-taken = []
-with watch(model, every=2, log=taken.append, rules=False) as watching:
-    for batch in data:
-        optimizer.zero_grad()
-        model(batch).square().sum(1).sin().mean().backward()
-        if wrapping in ("ddp", "fsdp2"):
-            nn.utils.clip_grad_norm_(model.parameters(), 0.01)
-        else:
-            model.clip_grad_norm_(0.01)
-        optimizer.step()
-[measurements] = watching.report().measurements
-rows = [[numbers.step, numbers.run, dict(numbers.layers)] for numbers in taken]
-print("FOUND" + json.dumps({"rows": rows, "notes": measurements.notes, "norms": measurements.series["grad_norm"]}))
-dist.barrier()
+
+def train(wrapping):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 10), nn.Tanh(), nn.Linear(10, 3), nn.LayerNorm(3))
+    data = torch.randn(4, 8, 6).chunk(world, 1)[rank]
+    if wrapping == "ddp":
+        model = nn.parallel.DistributedDataParallel(model)
+    elif wrapping == "fsdp1":
+        from torch.distributed.fsdp import FullyShardedDataParallel
+        model = FullyShardedDataParallel(model, use_orig_params=True, device_id=torch.device("cpu"))
+    elif wrapping == "fsdp2":
+        from torch.distributed.fsdp import fully_shard
+        for layer in (model[0], model[2]):
+            fully_shard(layer)
+        fully_shard(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    taken = []
+    with watch(model, every=2, log=taken.append, rules=False) as watching:
+        for batch in data:
+            optimizer.zero_grad()
+            model(batch).square().sum(1).sin().mean().backward()
+            if wrapping in ("ddp", "fsdp2"):
+                nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+            else:
+                model.clip_grad_norm_(0.01)
+            optimizer.step()
+    [measurements] = watching.report().measurements
+    rows = [[numbers.step, numbers.run, dict(numbers.layers)] for numbers in taken]
+    dist.barrier()
+    return {"rows": rows, "notes": measurements.notes, "norms": measurements.series["grad_norm"]}
+
+print("FOUND" + json.dumps({wrapping: train(wrapping) for wrapping in sys.argv[4:]}))
 dist.destroy_process_group()
 """
 
 
-def found(tmp_path, wrapping, world=2):
-    script = tmp_path / "script.py"
+WRAPPINGS = ("ddp", "fsdp1", "fsdp2")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, world=2):
+    """What each process found, by how the model was wrapped: one start of the processes for all."""
+    folder = tmp_path_factory.mktemp("processes")
+    script = folder / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    arguments = [[sys.executable, str(script), str(rank), str(world), str(tmp_path / "store"), wrapping] for rank in range(world)]
+    arguments = [[sys.executable, str(script), str(rank), str(world), str(folder / "store"), *WRAPPINGS] for rank in range(world)]
     running = [subprocess.Popen(one, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for one in arguments]
     outputs = []
     try:
@@ -89,9 +99,9 @@ def alone():
     return norms
 
 
-@pytest.mark.parametrize("wrapping", ["ddp", "fsdp1", "fsdp2"])
-def test_norms_are_those_of_one_process_with_all_the_data(wrapping, tmp_path):
-    first, second = found(tmp_path, wrapping)
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_norms_are_those_of_one_process_with_all_the_data(wrapping, found):
+    first, second = (results[wrapping] for results in found)
     expected = alone()
     assert [step for step, _, _ in first["rows"]] == [0, 2]
     for step, run, layers in first["rows"]:
