@@ -39,6 +39,8 @@ _SUSPICIOUS = 1e-5
 """Relative error in float32 from which on the same is done in float64."""
 _USUAL_SIDE = 224
 """Width of the input above which a model without norms is only looked at."""
+_ROUNDS = 4
+"""How often a stage is gone through, as the command does it: what was folded may be folded once more."""
 _LARGE = 30_000_000
 """Parameters from which on a model without running statistics is only counted: it has no norm to fold, at most a constant factor."""
 
@@ -204,12 +206,17 @@ def _folded(model: Any, entry: Entry, shape: tuple[int, ...], dtype: Any) -> tup
     norms = _norm_calls(model, arguments)
     graph = None
     for stage in STAGES:
-        for _, finder in [pair for pair in FINDERS if pair[0] == stage]:
-            graph = graph or trace(model, inputs, target=entry.name, sites={}, mode="eval")
-            candidates = [found for found in finder(model, graph, setting) if isinstance(found, Candidate)]
-            while candidates:  # Each is let go, so that memory holds the old weights of one at a time.
-                candidates.pop(0).apply(model, Journal())
-                graph = None
+        finders = [finder for of, finder in FINDERS if of == stage]
+        for _ in range(_ROUNDS):
+            changed = False
+            for finder in finders:
+                graph = graph or trace(model, inputs, target=entry.name, sites={}, mode="eval")
+                candidates = [found for found in finder(model, graph, setting) if isinstance(found, Candidate)]
+                while candidates:  # Each is let go, so that memory holds the old weights of one at a time.
+                    candidates.pop(0).apply(model, Journal())
+                    graph, changed = None, True
+            if not changed:
+                break
     after = _outputs(model, arguments)
     if len(before) != len(after) or any(a.shape != b.shape for a, b in zip(after, before, strict=True)):
         return norms - _norm_calls(model, arguments), float("inf")

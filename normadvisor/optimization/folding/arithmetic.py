@@ -148,15 +148,16 @@ def _sum(values: _Values, options: _Options) -> dict[str, torch.Tensor]:
     middle = tuple(options["middle"])
     for place, branch in enumerate(branches):
         held = {role.removeprefix(f"{place}."): value for role, value in values.items() if role.startswith(f"{place}.")}
+        sign = int(branch["sign"])
         if branch["kind"] == "conv":
             taps = _double(held["weight"])
             window = tuple(slice(first, first + size) for first, size in zip(branch["offset"], taps.shape[2:], strict=True))
-            weight[(slice(None), slice(None), *window)] += taps
-            bias += _double(held["bias"]) if "bias" in held else 0
+            weight[(slice(None), slice(None), *window)] += sign * taps
+            bias += sign * _double(held["bias"]) if "bias" in held else 0
             continue
         scale, shift = scale_and_shift(held, branch) if branch["kind"] == "norm" else (torch.ones_like(bias), torch.zeros_like(bias))
-        weight[(channel, channel % width, *middle)] += scale.to(weight.device)
-        bias += shift.to(weight.device)
+        weight[(channel, channel % width, *middle)] += sign * scale.to(weight.device)
+        bias += sign * shift.to(weight.device)
     kind = values.get("0.bias", old)
     same = weight.shape == old.shape
     return {"layer.weight": like(weight, old) if same else weight.to(old.device, old.dtype), "layer.bias": bias.to(old.device, kind.dtype)}

@@ -25,8 +25,12 @@ from normadvisor.types import GROUPS
 __all__ = ["Branch", "Geometry", "Sum", "Unmergeable", "parallel", "sums"]
 
 _QUIET = frozenset({*GROUPS["identity_like"], *GROUPS["dropout_like"], "drop_path"})
-_ADDING = frozenset({operator.add, operator.iadd, torch.add})
-_ADDING_METHODS = frozenset({"add", "add_"})
+_SIGNS: dict[Any, int] = {
+    operator.add: 1, operator.iadd: 1, torch.add: 1, "add": 1, "add_": 1,
+    operator.sub: -1, operator.isub: -1, torch.sub: -1, "sub": -1, "sub_": -1,
+}  # fmt: skip
+"""Sign of the second operand."""
+_IN_PLACE = frozenset({operator.iadd, operator.isub, "add_", "sub_"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,8 @@ class Branch:
     geometry: Geometry | None = None
     affine: Affine | None = None
     has_bias: bool = False
+    sign: int = 1
+    """-1 where it is subtracted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +72,8 @@ class Sum:
     """The node of the local graph that is the whole sum."""
     branches: tuple[Branch, ...]
     """The first is the convolution that takes the others up."""
-    others: tuple[str, ...]
-    """Nodes of the addends that stay."""
+    others: tuple[tuple[str, int], ...]
+    """Nodes of the addends that stay, and their signs."""
     geometry: Geometry
     """Of the merged convolution."""
     norm: Affine | None
@@ -91,11 +97,11 @@ def parallel(flow: Flow) -> bool:
     """
     for node in flow.graph.nodes:
         operands = flow.operands(node)
-        if node.op != "add" or len(operands) != 2:
+        if node.op not in {"add", "sub"} or len(operands) != 2:
             continue
         ends = [_end(flow, operand) for operand in operands]
         sources = [{_end(flow, source).index for source in flow.operands(end)} | {end.index} for end in ends]
-        if (any(end.op == "conv" for end in ends) and sources[0] & sources[1]) or any(end.op == "add" for end in ends):
+        if (any(end.op == "conv" for end in ends) and sources[0] & sources[1]) or any(end.op in {"add", "sub"} for end in ends):
             return True
     return False
 
@@ -114,33 +120,32 @@ def sums(flow: Flow, local: LocalGraph) -> Iterator[Sum | Unmergeable]:
         if root in inner or not _adds(root):
             continue
         leaves = _leaves(flow, local, root, inner)
-        if leaves is None or len(leaves) < 2 or any(leaf.meta.get("shape") != root.meta.get("shape") for leaf in leaves):
+        if leaves is None or len(leaves) < 2 or any(leaf.meta.get("shape") != root.meta.get("shape") for leaf, _ in leaves):
             continue
         yield from _Tree(flow, local, root, leaves).found()
 
 
 def _adds(node: fx.Node) -> bool:
-    known = (node.op == "call_function" and node.target in _ADDING) or (node.op == "call_method" and node.target in _ADDING_METHODS)
-    return known and len(node.args) == 2 and not node.kwargs
+    return node.op in {"call_function", "call_method"} and node.target in _SIGNS and len(node.args) == 2 and not node.kwargs
 
 
-def _leaves(flow: Flow, local: LocalGraph, root: fx.Node, inner: set[fx.Node]) -> list[fx.Node] | None:
-    """The addends; ``None`` if a part of the sum is used elsewhere or a number is added."""
-    found: list[fx.Node] = []
-    waiting: list[Any] = list(reversed(root.args))
+def _leaves(flow: Flow, local: LocalGraph, root: fx.Node, inner: set[fx.Node]) -> list[tuple[fx.Node, int]] | None:
+    """The addends and their signs; ``None`` if a number is added."""
+    found: list[tuple[fx.Node, int]] = []
+    waiting: list[tuple[Any, int]] = [(root.args[1], _SIGNS[root.target]), (root.args[0], 1)]
     while waiting:
-        node = waiting.pop()
+        node, sign = waiting.pop()
         if isinstance(node, int | float) and node == 0:
             continue
         if not isinstance(node, fx.Node):
             return None
         if len(node.users) == 1 and _adds(node):
             inner.add(node)
-            waiting += reversed(node.args)
+            waiting += [(node.args[1], sign * _SIGNS[node.target]), (node.args[0], sign)]
         elif len(node.users) == 1 and len(node.all_input_nodes) == 1 and _is_quiet(flow, local, node):
-            waiting.append(node.args[0])
+            waiting.append((node.args[0], sign))
         else:
-            found.append(node)
+            found.append((node, sign))
     return found
 
 
@@ -158,7 +163,15 @@ def _joined(name: str, child: str) -> str:
 def _work(flow: Flow, local: LocalGraph, node: fx.Node) -> list[NodeInfo]:
     """What a child does, but for handing values on."""
     inside = flow.inside(_joined(local.name, str(node.target)))
-    return [n for n in inside if not (n.op in _QUIET and _is_still(n))]
+    return [n for n in inside if not (n.op in _QUIET and _is_still(n)) and not _adds_nothing(flow, n)]
+
+
+def _adds_nothing(flow: Flow, node: NodeInfo) -> bool:
+    """``out = 0`` followed by ``out += layer(x)``."""
+    call = flow.fx(node)
+    if node.op != "add" or call is None or len(call.args) != 2 or call.kwargs:
+        return False
+    return any(isinstance(arg, int | float) and not isinstance(arg, bool) and arg == 0 for arg in call.args)
 
 
 def _is_still(node: NodeInfo) -> bool:
@@ -170,11 +183,11 @@ class _Tree:
     flow: Flow
     local: LocalGraph
     root: fx.Node
-    leaves: list[fx.Node]
+    leaves: list[tuple[fx.Node, int]]
 
     def found(self) -> Iterator[Sum | Unmergeable]:
         """For the input that most branches share, what they make together."""
-        named = {leaf: self._branch(leaf) for leaf in self.leaves}
+        named = {leaf: self._branch(leaf, sign) for leaf, sign in self.leaves}
         inputs = {leaf: self._given(leaf.args[0]) for leaf, branch in named.items() if isinstance(branch, Branch)}
         for source in dict.fromkeys(inputs.values()):
             if not isinstance(source, fx.Node):
@@ -182,11 +195,10 @@ class _Tree:
             branches = [branch for leaf, branch in named.items() if isinstance(branch, Branch) and inputs[leaf] is source]
             if not any(branch.kind == "conv" for branch in branches):
                 continue
-            same = [leaf for leaf in self.leaves if leaf is source]
-            branches += [Branch(kind="identity", node=source.name) for _ in same]
+            branches += [Branch(kind="identity", node=source.name, sign=sign) for leaf, sign in self.leaves if leaf is source]
             if len(branches) < 2:
                 continue
-            others = [leaf for leaf in self.leaves if leaf is not source and not (leaf in inputs and inputs[leaf] is source)]
+            others = [(leaf.name, sign) for leaf, sign in self.leaves if leaf is not source and inputs.get(leaf) is not source]
             made = self._made(branches, others)
             names = tuple(branch.name for branch in branches if branch.name)
             yield Unmergeable(names=names, reason=made) if isinstance(made, str) else made
@@ -198,7 +210,7 @@ class _Tree:
             value = value.args[0]
         return value
 
-    def _branch(self, leaf: fx.Node) -> Branch | str:
+    def _branch(self, leaf: fx.Node, sign: int) -> Branch | str:
         if leaf.op != "call_module" or len(leaf.args) != 1 or leaf.kwargs or len(leaf.users) != 1 or not isinstance(leaf.args[0], fx.Node):
             return "it is no call of a layer on one value"
         work = _work(self.flow, self.local, leaf)
@@ -213,13 +225,13 @@ class _Tree:
             geometry = _geometry(self.flow.modules[node.module], layer) if isinstance(layer, Layer) else None
             if not isinstance(layer, Layer) or layer.inline is not None or geometry is None:
                 return "its weight or padding is not known"
-            return Branch(kind="conv", child=child, name=node.module, node=leaf.name, geometry=geometry, has_bias=layer.has_bias)
+            return Branch(kind="conv", child=child, name=node.module, node=leaf.name, geometry=geometry, has_bias=layer.has_bias, sign=sign)
         affine = affine_of(self.flow, node)
         if not isinstance(affine, Affine) or affine.inline is not None or affine.rest or affine.axis != 1 or kept(self.flow, affine):
             return "it is no norm that can be taken out"
-        return Branch(kind="norm", child=child, name=node.module, node=leaf.name, affine=affine)
+        return Branch(kind="norm", child=child, name=node.module, node=leaf.name, affine=affine, sign=sign)
 
-    def _made(self, branches: list[Branch], others: list[fx.Node]) -> Sum | str:
+    def _made(self, branches: list[Branch], others: list[tuple[str, int]]) -> Sum | str:
         convolutions = sorted((b for b in branches if b.geometry is not None), key=lambda b: -sum(_kernel(b)))
         main = convolutions[0]
         modules: dict[str, Any] = self.flow.modules
@@ -247,7 +259,7 @@ class _Tree:
             return "a value that is used elsewhere is written over"
         ordered = (main, *(branch for branch in branches if branch is not main))
         return Sum(
-            local=self.local, root=self.root.name, branches=ordered, others=tuple(leaf.name for leaf in others), geometry=merged,
+            local=self.local, root=self.root.name, branches=ordered, others=tuple(others), geometry=merged,
             norm=None if others else self._norm_behind(), call=call.index,
         )  # fmt: skip
 
@@ -260,7 +272,7 @@ class _Tree:
         plain = {branch.node for branch in branches if branch.kind == "identity"}
         node: Any = self.root
         while isinstance(node, fx.Node) and _adds(node):
-            if node.target in {operator.iadd, "add_"} and isinstance(node.args[0], fx.Node) and node.args[0].name in plain:
+            if node.target in _IN_PLACE and isinstance(node.args[0], fx.Node) and node.args[0].name in plain:
                 return True
             node = node.args[0]
         return False

@@ -53,9 +53,10 @@ def merge_candidate(flow: Flow, found: Sum, setting: Setting) -> Candidate:
     main: Any = flow.modules[found.branches[0].name]
     settings = f"{found.geometry} {main.in_channels}->{main.out_channels} {node.in_shape} {setting.dtype}"
     behind = (found.norm.name,) if found.norm is not None else ()
+    behind_told = f" + {found.norm.what.replace('affine', 'scale')}" if found.norm is not None else ""
     return Candidate(
         rule=RULE,
-        pattern=f"sum of parallel {' and '.join(sorted(kinds))}{' + batch_norm' if behind else ''}",
+        pattern=f"sum of parallel {' and '.join(sorted(kinds))}{behind_told}",
         replacement=f"conv{dims}d",
         modules=(*(branch.name for branch in found.branches if branch.name), *behind),
         shape_key=f"{settings} of {[_kind(branch) for branch in found.branches]}",
@@ -117,12 +118,13 @@ def _merged(model: nn.Module, journal: Journal, found: Sum) -> tuple[StateStep, 
 def _edit(graph: fx.Graph, found: Sum) -> None:
     """Use the call of the first branch where the sum was used."""
     root = find(graph, found.root)
-    kept = [find(graph, name) for name in (found.branches[0].node, *found.others)]
+    total = find(graph, found.branches[0].node)
+    others = [(find(graph, name), sign) for name, sign in found.others]
+    kept = [total, *(node for node, _ in others)]
     gone = [find(graph, branch.node) for branch in found.branches[1:] if branch.kind != "identity"]
     with graph.inserting_before(root):
-        total = kept[0]
-        for other in kept[1:]:
-            total = graph.call_function(torch.add, (total, other))
+        for other, sign in others:
+            total = graph.call_function(torch.add if sign > 0 else torch.sub, (total, other))
             total.meta = dict(root.meta)
     root.replace_all_uses_with(total)
     waiting = [root]
@@ -140,7 +142,7 @@ def _edit(graph: fx.Graph, found: Sum) -> None:
 
 def _of_sum(node: fx.Node) -> bool:
     """Whether a node without users is left over from the sum: an addition, or a call that handed a value on."""
-    return node.op == "call_module" or getattr(node.target, "__name__", str(node.target)).strip("_") in {"add", "iadd"}
+    return node.op == "call_module" or getattr(node.target, "__name__", str(node.target)).strip("_") in {"add", "iadd", "sub", "isub"}
 
 
 def sum_step(live: Live, found: Sum, prefix: str = "") -> StateStep:
@@ -153,12 +155,12 @@ def sum_step(live: Live, found: Sum, prefix: str = "") -> StateStep:
             roles[f"{place}.weight"] = f"{name}.weight"
             if isinstance(getattr(live.module(name), "bias", None), torch.Tensor):
                 roles[f"{place}.bias"] = f"{name}.bias"
-            told.append({"kind": "conv", "offset": _offset(branch.geometry, found.geometry)})
+            told.append({"kind": "conv", "sign": branch.sign, "offset": _offset(branch.geometry, found.geometry)})
         elif branch.affine is not None:
             roles |= {f"{place}.{role}": f"{name}.{key.rpartition('.')[2]}" for role, key in branch.affine.roles.items()}
-            told.append({"kind": "norm", "channels": branch.affine.channels, "eps": branch.affine.eps})
+            told.append({"kind": "norm", "sign": branch.sign, "channels": branch.affine.channels, "eps": branch.affine.eps})
         else:
-            told.append({"kind": "identity"})
+            told.append({"kind": "identity", "sign": branch.sign})
     main = prefix + found.branches[0].name
     writes = {"layer.weight": live.keys(main, "weight")}
     if any(role.endswith(("bias", "mean")) for role in roles):
@@ -195,17 +197,17 @@ def _convolution(old: Any, geometry: Geometry) -> nn.Module:
 class _Side(nn.Module):
     """The branches alone."""
 
-    def __init__(self, branches: Sequence[nn.Module], plain: int) -> None:
+    def __init__(self, branches: Sequence[nn.Module], signs: Sequence[int], plain: int) -> None:
         super().__init__()
-        self.branches, self._plain = nn.ModuleList(branches), plain
+        self.branches, self._signs, self._plain = nn.ModuleList(branches), tuple(signs), plain
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Their sum."""
-        total: torch.Tensor = self.branches[0](x)
-        for branch in list(self.branches)[1:]:
-            total = total + branch(x)
-        for _ in range(self._plain):
-            total = total + x
+        total: torch.Tensor = self.branches[0](x) * self._signs[0]
+        for branch, sign in list(zip(self.branches, self._signs, strict=True))[1:]:
+            total = total + branch(x) if sign > 0 else total - branch(x)
+        for _ in range(abs(self._plain)):
+            total = total + x if self._plain > 0 else total - x
         return total
 
 
@@ -213,12 +215,12 @@ def _kernel(flow: Flow, found: Sum, setting: Setting) -> Any:
     given = flow.graph.nodes[found.call].in_shape
     named = [branch for branch in found.branches if branch.name]
     modules = [Held(flow.modules[branch.name]) for branch in named]
-    plain = sum(not branch.name for branch in found.branches)
+    plain = sum(branch.sign for branch in found.branches if not branch.name)
     if given is None:
         return None
 
     def build() -> Kernel:
-        before = _Side([module.copied() for module in modules], plain).eval()
+        before = _Side([module.copied() for module in modules], [branch.sign for branch in named], plain).eval()
         alone = replace(
             found,
             branches=tuple(replace(branch, name=f"branches.{named.index(branch)}") if branch.name else branch for branch in found.branches),

@@ -47,6 +47,10 @@ MERGED = {
         lambda m, x: m.a(x) + m.c(m.same(x)), {"a": normed(3, 1), "c": nn.BatchNorm2d(4), "same": nn.Identity()},
         [(*of("batch_norm", "conv2d"), ("a.0", "c"))],
     ),
+    "differences": (
+        lambda m, x: x.relu() - (m.a(x) - m.c(x)) - x, {"a": conv(3, 1), "c": nn.BatchNorm2d(4)},
+        [(*of("batch_norm", "conv2d", "the input"), ("a", "c"))],
+    ),
     "plain value": (lambda m, x: m.a(x) + x, {"a": conv(3, 1)}, [(*of("conv2d", "the input"), ("a",))]),
     "asymmetric": (
         lambda m, x: m.a(x) + m.b(x) + m.c(x), {"a": conv((1, 3), (0, 1)), "b": conv((3, 1), (1, 0)), "c": conv(3, 1)},
