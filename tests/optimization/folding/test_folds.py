@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from normadvisor.rewrite.model.journal import Journal
+from normadvisor.rewrite.model.refusal import CannotChange
 
 CONV = ("conv2d + batch_norm", "conv2d")
 
@@ -140,17 +145,13 @@ FOLDED = {
         Chain(nn.Linear(5, 4), lambda x: x.permute(0, 3, 1, 2), nn.BatchNorm2d(4)), torch.randn(2, 3, 2, 5),
         [("linear + batch_norm", "linear", pair(0, 2))],
     ),
-    "pixel shuffle": (
-        Chain(nn.Conv2d(3, 8, 3), nn.PixelShuffle(2), nn.BatchNorm2d(2)), image(), [(*CONV, pair(0, 2))],
-    ),
+    "pixel shuffle": (Chain(nn.Conv2d(3, 8, 3), nn.PixelShuffle(2), nn.BatchNorm2d(2)), image(), [(*CONV, pair(0, 2))]),
     "global pool": (
         Chain(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4)), image(), [(*CONV, pair(0, 3))],
     ),
     "mean": (Chain(nn.Conv2d(3, 4, 3), lambda x: x.mean((2, 3)), nn.BatchNorm1d(4)), image(), [(*CONV, pair(0, 2))]),
     "upsampled": (Chain(nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.BatchNorm2d(4)), image(), [(*CONV, pair(0, 2))]),
-    "mirrored": (
-        Chain(nn.Conv2d(3, 4, 3), nn.ReflectionPad2d(1), nn.BatchNorm2d(4)), image(), [(*CONV, pair(0, 2))],
-    ),
+    "mirrored": (Chain(nn.Conv2d(3, 4, 3), nn.ReflectionPad2d(1), nn.BatchNorm2d(4)), image(), [(*CONV, pair(0, 2))]),
     "ahead of a linear layer": (
         Chain(nn.ReLU(), nn.BatchNorm1d(5), nn.Linear(5, 4, bias=False)), torch.randn(6, 5), [("batch_norm + linear", "linear", pair(2, 1))],
     ),
@@ -169,9 +170,7 @@ FOLDED = {
         Chain(nn.ReLU(), lambda x: x.permute(0, 2, 3, 1), Scale(4), lambda x: x.permute(0, 3, 1, 2), nn.Conv2d(4, 6, 3, padding=1)), image(4),
         [("scale + conv2d", "conv2d", pair(4, 2))],
     ),
-    "between two convolutions": (
-        Chain(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)), image(), [(*CONV, pair(0, 1))],
-    ),
+    "between two convolutions": (Chain(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)), image(), [(*CONV, pair(0, 1))]),
     "on both sides": (
         Chain(nn.ReLU(), nn.BatchNorm1d(5), nn.Linear(5, 4), nn.BatchNorm1d(4)), torch.randn(6, 5),
         [("batch_norm + linear", "linear", pair(2, 1)), ("linear + batch_norm", "linear", pair(2, 3))],
@@ -329,6 +328,28 @@ def test_hooks_see_what_they_saw(helpers, name):
     assert found == [expected or (("inner.0", "inner.1"), "")]
 
 
+COMPILED = "it is compiled; optimize the model before it goes to torch.compile"
+TROUBLE = {
+    "prepared for quantization": (
+        lambda m: setattr(m.inner[0], "qconfig", object()), "it is prepared for quantization, which measures it as it stands",
+    ),
+    "compiled": (lambda m: m.inner.compile(backend="eager"), COMPILED),
+    "compiled apart": (
+        lambda m: setattr(m, "inner", torch.compile(m.inner, backend="eager")), COMPILED,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TROUBLE)
+def test_leaves_what_others_have_taken_stock_of(helpers, name):
+    spoil, reason = TROUBLE[name]
+    model = nn.Sequential()
+    model.inner = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    spoil(model)
+    found = list(helpers.found_in(model, image(), stages=("fold",)))
+    assert [item.reason for item in found] == [reason]
+
+
 def test_nothing_is_folded_for_training(helpers):
     from normadvisor.graph import trace
     from normadvisor.optimization.folding.finders import FINDERS
@@ -340,25 +361,16 @@ def test_nothing_is_folded_for_training(helpers):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_rounded_once(helpers, dtype):
-    from normadvisor.rewrite.model.journal import Journal
-
-    model = helpers.randomised(Chain(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()).to(dtype)
-    model.layer1.float()
-    wide = nn.utils.fuse_conv_bn_eval(model.layer0.double(), model.layer1.double())
+    model = helpers.randomised(Chain(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval())
+    candidate = next(helpers.found_in(model, image()))
     model.layer0.to(dtype)
-    model.layer1.float()
-    for candidate in list(helpers.found_in(model.float(), image(), stages=("fold",))):
-        model.layer0.to(dtype)
-        candidate.apply(model, Journal())
-    assert model.layer0.weight.dtype is dtype
-    assert torch.equal(model.layer0.weight, wide.weight.to(dtype))
-    assert torch.equal(model.layer0.bias, wide.bias.to(dtype))
+    exact = nn.utils.fuse_conv_bn_eval(copy.deepcopy(model.layer0).double(), copy.deepcopy(model.layer1).double())
+    candidate.apply(model, Journal())
+    assert torch.equal(model.layer0.weight, exact.weight.to(dtype))
+    assert torch.equal(model.layer0.bias, exact.bias.to(dtype))
 
 
 def test_a_weight_that_its_dtype_cannot_hold_is_refused(helpers):
-    from normadvisor.rewrite.model.journal import Journal
-    from normadvisor.rewrite.model.refusal import CannotChange
-
     model = Chain(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
     candidate = next(helpers.found_in(model, image()))
     model.layer1.weight.data.fill_(1e6)
