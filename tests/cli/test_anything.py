@@ -130,7 +130,7 @@ RULE = next(builtin_dir().rglob("NA102-*.yaml")).read_text(encoding="utf-8").spl
 OTHERS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=500, suppress_health_check=OTHERS)
+@settings(max_examples=120, suppress_health_check=OTHERS)
 @given(content=damaged_bytes(RULE) | st.binary(max_size=60) | st.text(max_size=60))
 def test_rule_files(place, content):
     write(place / "own.yaml", content)
@@ -146,7 +146,7 @@ def test_rules_that_run(place, content):
     call("check", "net.py", "--rules", "own.yaml")
 
 
-@settings(max_examples=400, suppress_health_check=OTHERS)
+@settings(max_examples=100, suppress_health_check=OTHERS)
 @given(content=damaged_bytes(CONFIG) | st.binary(max_size=60) | st.text(max_size=60))
 def test_configurations(place, content):
     write(place / "pyproject.toml", content)
@@ -157,7 +157,7 @@ def test_configurations(place, content):
         (place / "pyproject.toml").unlink()
 
 
-@settings(max_examples=300, suppress_health_check=OTHERS)
+@settings(max_examples=80, suppress_health_check=OTHERS)
 @given(content=damaged_bytes(MODEL) | st.binary(max_size=80) | st.text(max_size=80))
 @example(content="class Net(nn.Module):\n" + "    " * 300 + "pass")
 @example(content="from torch import nn\nx = " + "(" * 500 + ")" * 500)
@@ -167,7 +167,7 @@ def test_python_files(place, content):
     call("check", "net.py", "--format", "json")
 
 
-@settings(max_examples=25, suppress_health_check=OTHERS)
+@settings(max_examples=15, suppress_health_check=OTHERS)
 @given(content=damaged_bytes(MODEL.replace("  # noqa: NA201", "")))
 @example(content=MODEL.replace("(3, width, 3)", "(3, width, 3\\\n)"))
 @example(content=MODEL.replace("\n", "\r"))
@@ -195,7 +195,7 @@ NOTEBOOK = """{"cells": [{"cell_type": "markdown", "source": ["# Title"]}, {"cel
  "metadata": {"kernelspec": {"language": "python"}}, "nbformat": 4, "nbformat_minor": 5}"""
 
 
-@settings(max_examples=300, suppress_health_check=OTHERS)
+@settings(max_examples=80, suppress_health_check=OTHERS)
 @given(content=damaged_bytes(NOTEBOOK) | st.binary(max_size=80) | st.text(max_size=80))
 @example(content="[" * 200_000)
 @example(content='{"cells": [{"cell_type": "code", "source": ["def f():\\n", "    return ("]}]}')
@@ -205,7 +205,7 @@ def test_notebooks(place, content):
     call("check", "net.ipynb", "--format", "concise", *(["--static"] if len(content) % 2 else []))
 
 
-@settings(max_examples=300, suppress_health_check=OTHERS)
+@settings(max_examples=80, suppress_health_check=OTHERS)
 @given(content=damaged_bytes(MODEL) | st.binary(max_size=80) | st.text(max_size=80))
 @example(content="from torch import nn\nx = " + "-" * 5000 + "1")
 @example(content="x = " + "[" * 150 + "]" * 150)
@@ -220,7 +220,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=400, suppress_health_check=OTHERS)
+@settings(max_examples=100, suppress_health_check=OTHERS)
 @given(target=st.lists(WORDS, min_size=1, max_size=7).map("".join) | st.text(max_size=30) | damaged("net.py:Net(width=4)"))
 @example(target="net.py:Net(" + "(" * 300)
 @example(target="net.py:Net(9**9**9)")
@@ -232,7 +232,7 @@ def test_targets(place, target):
     call("check", "--format", "concise", "--", target)
 
 
-@settings(max_examples=300, suppress_health_check=OTHERS)
+@settings(max_examples=80, suppress_health_check=OTHERS)
 @given(
     text=st.text(max_size=20)
     | damaged("mask=2x3x32x32:float32")
@@ -250,7 +250,7 @@ VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sam
 )
 
 
-@settings(max_examples=400, suppress_health_check=OTHERS)
+@settings(max_examples=100, suppress_health_check=OTHERS)
 @given(flags=st.lists(st.tuples(st.sampled_from(FLAGS), VALUES), min_size=1, max_size=3))
 def test_flags(place, flags):
     write(place / "script.py", "x = 1\n")
@@ -260,7 +260,7 @@ def test_flags(place, flags):
 FIX_FLAGS = ["--to", "--layers", "--groups", "--key-map", "--patch", "--select", "--color", "--format", "--unknown", "--input"]
 
 
-@settings(max_examples=300, suppress_health_check=OTHERS)
+@settings(max_examples=80, suppress_health_check=OTHERS)
 @given(
     flags=st.lists(st.tuples(st.sampled_from(FIX_FLAGS), VALUES), min_size=1, max_size=3),
     switches=st.lists(st.sampled_from(["--diff", "--unsafe-fixes", "--fix-only", "--write", "--static", "-q"]), max_size=3),
@@ -271,7 +271,7 @@ def test_flags_about_fixing(place, flags, switches, command):
     call(command, "script.py", *(f"{flag}={value}" for flag, value in flags), *switches)
 
 
-@settings(max_examples=200, suppress_health_check=OTHERS)
+@settings(max_examples=60, suppress_health_check=OTHERS)
 @given(content=damaged(BASELINE) | st.binary(max_size=40) | st.text(max_size=40))
 def test_baselines(place, content):
     write(place / "known.json", content)
