@@ -55,21 +55,22 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one model")
     parser.add_argument("--rows", type=Path, help="file of JSON lines that keeps what was measured")
     parser.add_argument("--write", type=Path, help="markdown file to write")
+    parser.add_argument("--page", action="store_true", help="only write the page, from the rows there are")
     told = parser.parse_args()
-    rows = _swept(told)
-    text = table(rows)
+    chosen = [entry for family in told.families for entry in entries(family)[:: told.every] if not told.only or told.only in entry.name]
+    rows = _swept(told, chosen)
+    text = table(rows, len(chosen))
     print(text)
     if told.write:
         told.write.write_text(text, encoding="utf-8")
 
 
-def _swept(told: argparse.Namespace) -> list[dict[str, Any]]:
-    chosen = [entry for family in told.families for entry in entries(family)[:: told.every] if not told.only or told.only in entry.name]
+def _swept(told: argparse.Namespace, chosen: list[Entry]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if told.rows and told.rows.exists():
         rows = [json.loads(line) for line in told.rows.read_text(encoding="utf-8").splitlines()]
     known = {(row["family"], row["name"]) for row in rows}
-    missing = in_turn([entry for entry in chosen if (entry.family, entry.name) not in known])
+    missing = [] if told.page else in_turn([entry for entry in chosen if (entry.family, entry.name) not in known])
     _prepare()
     with told.rows.open("a", encoding="utf-8") if told.rows else contextlib.nullcontext(io.StringIO()) as file:
         for done, outcome in enumerate(run_isolated(measure, missing, jobs=told.jobs, timeout=told.timeout, memory=_MEMORY)):
