@@ -34,7 +34,8 @@ def _lines(rows: list[dict[str, Any]], total: int) -> Iterator[str]:
     yield f"- {len(rows)} of {total} models{order}; {len(rows) - len(measured)} could not be measured."
     yield f"- {len(with_norms)} have batch norms, {norms} runs of one in all. {folded} were folded."
     by_torch = [row["fx"] for row in with_norms if isinstance(row["fx"], int)]
-    yield f"- `torch.fx.experimental.optimization.fuse` folds {sum(by_torch)}, and does not run on {len(with_norms) - len(by_torch)} of the models."
+    failed = len(with_norms) - len(by_torch)
+    yield f"- `torch.fx.experimental.optimization.fuse` folds {sum(by_torch)}, and does not run on {failed} of the models."
     pairs = sum(row.get("pairs") or 0 for row in with_norms)
     yield f"- The graph that autograd records shows {pairs} pairs of a layer and a norm that nothing comes between."
     yield f"  Models in which fewer were folded: {', '.join(_missed(with_norms)) or 'none'}."
@@ -58,12 +59,12 @@ def _lines(rows: list[dict[str, Any]], total: int) -> Iterator[str]:
     for row in with_norms:
         cells = [row["name"], row["input"], row["norms"], row["folded"], _cell(row.get("pairs")), row["fx"]]
         yield "| " + " | ".join(map(str, [*cells, _told(row.get("error")), _told(row.get("error64"))])) + " |"
-    failed = [row for row in rows if "problem" in row]
-    if failed:
+    troubled = [row for row in rows if "problem" in row]
+    if troubled:
         yield ""
         yield "Not measured:"
         yield ""
-        yield from (f"- {row['name']}: {row['problem']}" for row in failed)
+        yield from (f"- {row['name']}: {row['problem']}" for row in troubled)
 
 
 def _missed(rows: list[dict[str, Any]]) -> list[str]:
