@@ -1,7 +1,7 @@
 """How kernels are tested.
 
-Files ``kernels_*.py`` test what kernels compute. They are not collected by themselves: ``test_kernels.py`` runs each of them in a process of
-its own, in Triton's interpreter (which has to be chosen before Triton is imported) and, where there is a GPU, once more on that.
+Files ``kernels_*.py`` test what kernels compute. They are not collected by themselves: ``test_kernels.py`` runs those of each folder in a
+process of its own, in Triton's interpreter (which has to be chosen before Triton is imported) and, where there is a GPU, once more on that.
 By hand: ``TRITON_INTERPRET=1 pytest tests/fused/group_norm/kernels_forward.py``.
 Files ``test_*.py`` test everything else in the usual process: fallbacks, layers, ahead-of-time compilation.
 """
@@ -28,6 +28,35 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 def pytest_configure(config: pytest.Config) -> None:
     if any("kernels_" in str(argument) for argument in config.args) and not INTERPRETED and not torch.cuda.is_available():
         raise pytest.UsageError("no GPU: run files kernels_*.py with TRITON_INTERPRET=1")
+
+
+def pytest_sessionstart() -> None:
+    if INTERPRETED:
+        _prepare_the_interpreter_once()
+
+
+def _prepare_the_interpreter_once() -> None:
+    """Triton's interpreter puts its own operations in place again for every call of a function inside a kernel: most of its time."""
+    from triton import language
+    from triton.runtime import interpreter
+
+    prepare = interpreter._patch_lang
+    prepared: set[tuple[bool, bool]] = set()
+
+    def prepare_once(function: Any) -> Any:
+        values = [value for value in function.__globals__.values() if inspect.ismodule(value)]
+        modules = (language in values, language.core in values)
+        if modules in prepared:
+            return None  # This is the call of a function, which takes nothing back.
+        scope = prepare(function)
+        if not prepared:  # This is the launch of a kernel.
+            take_back = scope.restore
+            scope.restore = lambda: (prepared.clear(), take_back())
+        prepared.add(modules)
+        return scope
+
+    if hasattr(interpreter, "_LangPatchScope"):  # Older versions take it back in another way.
+        interpreter._patch_lang = prepare_once
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -99,8 +128,14 @@ class Compiled:
     """Bytes of the widest load from global memory that a thread does."""
 
 
+@pytest.fixture(scope="session")
+def assembled() -> dict[tuple[Any, ...], Compiled]:
+    """What was compiled in this session: many tests launch the same kernels that add up partial sums."""
+    return {}
+
+
 @pytest.fixture
-def compile_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Compiled]:
+def compile_ahead(assembled: dict[tuple[Any, ...], Compiled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Compiled]:
     """Compile a kernel for a GPU that need not be there.
 
     Arguments: the ``@triton.jit`` function; types of its run-time arguments by name (``{"x_ptr": "*bf16", "n": "i32"}``); values of its constexpr
@@ -110,9 +145,12 @@ def compile_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         pytest.skip("nothing is compiled in the interpreter")
     triton = pytest.importorskip("triton")
     from triton.backends.compiler import GPUTarget
+    from triton.backends.nvidia.compiler import CUDABackend
     from triton.compiler import ASTSource
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+    # The assembler runs once, below, where it says what it used.
+    monkeypatch.setattr(CUDABackend, "make_cubin", lambda *_, **__: b"")
 
     def run(
         kernel: Any,
@@ -124,6 +162,9 @@ def compile_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         num_stages: int = 1,
         aligned: tuple[str, ...] = (),
     ) -> Compiled:
+        key = (kernel, *map(_items, (signature, constants)), capability, num_warps, num_stages, aligned)
+        if key in assembled:
+            return assembled[key]
         names = list(kernel.arg_names)
         types = {name: "constexpr" if name in constants else signature[name] for name in names}
         constexprs = {(names.index(name),): value for name, value in constants.items()}
@@ -138,9 +179,15 @@ def compile_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Older versions of Triton do not know the newest Python.
             built = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-        return _assemble(built.asm["ptx"], built.metadata.shared, tmp_path)
+        assembled[key] = _assemble(built.asm["ptx"], built.metadata.shared, tmp_path)
+        return assembled[key]
 
     return run
+
+
+def _items(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """As a key: numbers that are equal and of different types stay apart."""
+    return tuple(sorted((name, repr(value)) for name, value in values.items()))
 
 
 def _source_of_triton_3_2(kernel: Any, types: dict[str, str], constants: Mapping[str, Any], aligned: tuple[str, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""Runs every ``kernels_*.py`` below this folder in a process of its own: in Triton's interpreter, and on a GPU where there is one."""
+"""Runs ``kernels_*.py``, one process for each folder below this one: in Triton's interpreter, and on a GPU where there is one."""
 
 from __future__ import annotations
 
@@ -12,28 +12,33 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-FILES = sorted(str(path.relative_to(HERE)) for path in HERE.rglob("kernels_*.py"))
+FOLDERS = sorted({path.parent.name for path in HERE.glob("*/kernels_*.py")})
 
 
-def run(file: str, interpret: str) -> None:
+def test_all_of_them_are_run():
+    assert [path for path in HERE.rglob("kernels_*.py") if path.parent not in {HERE / folder for folder in FOLDERS}] == []
+
+
+def run(folder: str, interpret: str) -> None:
     environment = {**os.environ, "TRITON_INTERPRET": interpret}
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST"):
         environment.pop(name, None)
-    command = [sys.executable, "-m", "pytest", str(HERE / file), "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header"]
+    files = sorted(str(path) for path in (HERE / folder).glob("kernels_*.py"))
+    command = [sys.executable, "-m", "pytest", *files, "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed: kernels were NOT tested")
-def test_kernels_in_the_interpreter(file):
-    run(file, "1")
+def test_kernels_in_the_interpreter(folder):
+    run(folder, "1")
 
 
 @pytest.mark.gpu
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: kernels were NOT tested on a GPU")
-def test_kernels_on_a_gpu(file):
-    run(file, "0")
+def test_kernels_on_a_gpu(folder):
+    run(folder, "0")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from normadvisor.fused.common import memory_format
 from normadvisor.fused.common.rows import memory_order, product, row_distance
 
-__all__ = ["Rows", "like", "readable", "rows_of"]
+__all__ = ["Rows", "readable", "rows_of"]
 
 Rows = tuple[Tensor, Tensor, int, int]
 """Both inputs, and the distance of the rows of each in elements."""
@@ -45,10 +44,3 @@ def _distances(x: Tensor, residual: Tensor, normalized: int) -> tuple[int, int] 
 def _same_order(x: Tensor, residual: Tensor, normalized: int) -> bool:
     """Whether both are the same permutation of rows without gaps: (B, T, C) from a transposed (T, B, C)."""
     return x.stride() == residual.stride() and memory_order(x, x.dim() - normalized) is not None
-
-
-def like(tensor: Tensor, pattern: Tensor) -> Tensor:
-    """Give ``tensor`` in the strides of ``pattern``, a tensor of the same shape without gaps; copied only where they differ."""
-    if tensor.is_contiguous() and pattern.is_contiguous():
-        return tensor
-    return memory_format.like(tensor, pattern)

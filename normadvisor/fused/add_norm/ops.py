@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normadvisor.fused.add_norm.layout import like, rows_of
+from normadvisor.fused.add_norm.layout import rows_of
 from normadvisor.fused.common import buffers
 from normadvisor.fused.common.activations import promoted
 from normadvisor.fused.common.double_backward import differentiate_again
 from normadvisor.fused.common.eager import plain
+from normadvisor.fused.common.memory_format import like
 from normadvisor.fused.common.rows import product
 
 __all__ = ["add_norm", "add_norm_backward", "run"]

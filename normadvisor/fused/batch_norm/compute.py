@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from normadvisor.fused.batch_norm import launch, reference
-from normadvisor.fused.batch_norm.layout import dense, like
 from normadvisor.fused.batch_norm.plan import Epilogue, Statistics
 from normadvisor.fused.common import buffers
 from normadvisor.fused.common.activations import promoted
+from normadvisor.fused.common.memory_format import dense, like
 from normadvisor.fused.common.triton_support import why_not_triton
 
 __all__ = ["Saved", "compute_gradients", "compute_output", "compute_statistics", "places"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import gcd, prod
 
-import torch
+from torch import Tensor  # noqa: TC002 (read at run time)
 
-__all__ = ["Layout", "block", "dense", "is_channels_last", "layout_of", "like"]
+from normadvisor.fused.common.memory_format import is_channels_last
+
+__all__ = ["Layout", "block", "layout_of"]
 
 _LARGEST_ALIGNMENT = 16
 
@@ -44,38 +46,8 @@ class Layout:
         return gcd(self.columns, _LARGEST_ALIGNMENT)
 
 
-def is_channels_last(tensor: torch.Tensor) -> bool:
-    """Whether the channels (dimension 1) of a tensor of two or more dimensions lie side by side and nothing lies between the rows.
-
-    True for (N, C) and (N, C, 1, 1), where both orders are the same one and a row of channels is the longer one; never for one channel.
-    """
-    if tensor.shape[1] == 1:
-        return False
-    if tensor.dim() == 4:
-        return tensor.is_contiguous(memory_format=torch.channels_last)
-    return tensor.movedim(1, -1).is_contiguous()
-
-
-def dense(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor of shape (N, C, *spatial) in one of the two dense orders, the one it is nearer to; itself where it is in one of them."""
-    if tensor.is_contiguous() or is_channels_last(tensor):
-        return tensor
-    if tensor.dim() > 2 and tensor.shape[1] != 1 and tensor.stride(1) == 1:
-        return tensor.movedim(1, -1).contiguous().movedim(-1, 1)
-    return tensor.contiguous()
-
-
-def like(tensor: torch.Tensor, model: torch.Tensor) -> torch.Tensor:
-    """The tensor in the order of ``model``, which is dense and of the same shape; a copy only where its order is another one."""
-    if tensor.stride() == model.stride():
-        return tensor
-    if is_channels_last(model) == is_channels_last(tensor) and (is_channels_last(tensor) or tensor.is_contiguous()):
-        return tensor
-    return torch.empty_like(model, dtype=tensor.dtype).copy_(tensor)
-
-
-def layout_of(tensor: torch.Tensor) -> Layout:
-    """The layout of a tensor that is dense, as :func:`dense` returns it."""
+def layout_of(tensor: Tensor) -> Layout:
+    """The layout of a tensor that is dense, as :func:`~normadvisor.fused.common.memory_format.dense` returns it."""
     batch, channels, *spatial = tensor.shape
     if channels == 1:  # one channel is one row, however many samples it is from
         return Layout(batch=1, channels=1, spatial=batch * prod(spatial), channels_last=False)

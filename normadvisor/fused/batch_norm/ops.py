@@ -15,11 +15,11 @@ from torch.autograd.graph import increment_version
 
 from normadvisor.fused.batch_norm import reference
 from normadvisor.fused.batch_norm.compute import Saved, compute_gradients, compute_output, compute_statistics, places
-from normadvisor.fused.batch_norm.layout import dense
 from normadvisor.fused.batch_norm.plan import Epilogue, Statistics
 from normadvisor.fused.common.activations import promoted
 from normadvisor.fused.common.double_backward import differentiate_again
 from normadvisor.fused.common.eager import plain
+from normadvisor.fused.common.memory_format import dense
 
 __all__ = ["batch_norm_act", "batch_norm_act_backward", "batch_norm_statistics", "run"]
 

@@ -25,7 +25,8 @@ __all__ = ["group_norm_act_backward_op", "group_norm_act_op", "run"]
 def _forward(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
 ) -> tuple[Tensor, Tensor]:
-    x, channels_last = dense(x)
+    x = dense(x)
+    channels_last = not x.is_contiguous()
     y = buffers.empty_like(x, dtype or x.dtype)
     statistics = _statistics(x, groups)
     norm = Norm(groups=groups, weight=weight, bias=bias, eps=eps, act=act, slope=slope)
@@ -68,7 +69,7 @@ def _group_norm_act_fake(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
 ) -> tuple[Tensor, Tensor]:
     del weight, bias, eps, act, slope
-    x, _ = dense(x)
+    x = dense(x)
     return torch.empty_like(x, dtype=dtype or x.dtype), _statistics(x, groups)
 
 
@@ -84,7 +85,8 @@ def _gradients(
     slope: float,
     parameters: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    x, channels_last = dense(x)
+    x = dense(x)
+    channels_last = not x.is_contiguous()
     dx = buffers.empty_like(x)
     dweight, dbias = _parameter_gradients(x, weight, bias, parameters=parameters)
     norm = Norm(groups=groups, weight=weight, bias=bias, eps=eps, act=act, slope=slope)
@@ -134,7 +136,7 @@ def _group_norm_act_backward_fake(
     parameters: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     del dy, groups, statistics, eps, act, slope
-    x, _ = dense(x)
+    x = dense(x)
     return torch.empty_like(x), *_parameter_gradients(x, weight, bias, parameters=parameters)
 
 

@@ -22,8 +22,7 @@ def tensors(device, dtype=torch.float64, shape=(3, 4, 8)):
     return x, residual, weight, bias
 
 
-@pytest.mark.parametrize("center", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("center", "dtype"), [(True, torch.bfloat16), (False, torch.float32)], ids=str)
 def test_operation_keeps_its_contract(center, dtype, device):
     x, residual, weight, bias = tensors(device, dtype)
     sliced = torch.randn(3, 4, 24, device=device, dtype=dtype)[..., :8].requires_grad_()
@@ -53,7 +52,7 @@ def test_gradients_and_their_gradients(center, device):
         return add_layer_norm(x, residual, (3,), *parameters) if center else add_rms_norm(x, residual, (3,), *parameters, 1e-5)
 
     assert torch.autograd.gradcheck(function, arguments)
-    assert torch.autograd.gradgradcheck(function, arguments)
+    assert torch.autograd.gradgradcheck(function, arguments, fast_mode=True)
 
 
 def test_third_derivatives(device):

@@ -79,9 +79,19 @@ def test_agrees_with_float64(shape, dtype, center, device, canary):
     compare(make(shape, dtype, device), center, canary=canary)
 
 
-@pytest.mark.parametrize("center", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("columns", [2, 101, 300])
+@pytest.mark.parametrize(
+    ("columns", "dtype", "center"),
+    [
+        (2, torch.float32, False),
+        (2, torch.float64, True),
+        (101, torch.float32, True),
+        (101, torch.float64, False),
+        (101, torch.bfloat16, True),
+        (300, torch.float32, True),
+        (300, torch.bfloat16, False),
+    ],
+    ids=str,
+)
 def test_rows_that_do_not_fit_into_registers(columns, dtype, center, device, canary, few_registers):
     compare(make((20, columns), dtype, device, mean=5.0), center, canary=canary)
 
@@ -214,7 +224,7 @@ def test_same_bits_every_time(device):
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.integers(1, 70), columns=st.integers(1, 130), center=st.booleans(), long=st.booleans())
+@given(rows=st.integers(1, 40), columns=st.integers(1, 130), center=st.booleans(), long=st.booleans())
 def test_any_shape(rows, columns, center, long, device):
     tensors = make((rows, columns), torch.float64, device)[: 4 if center else 3]
     arguments = tensors if center else [*tensors, None]

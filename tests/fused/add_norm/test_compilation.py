@@ -29,7 +29,7 @@ def backward(rows, columns, dtype, parameters=None, center=True, frozen=False):
     run_backward((d_out, d_total, total, weight, mean if center else None, rstd), gradients, columns)
 
 
-REGIMES = [(columns, torch.bfloat16) for columns in (256, 1024, 2048, 4096, 8192, 16384, 65536)] + [(columns, torch.float32) for columns in (4096, 8192, 32768, 65536)]
+REGIMES = [(columns, torch.bfloat16) for columns in (256, 2048, 8192, 16384, 65536)] + [(columns, torch.float32) for columns in (8192, 32768, 65536)]
 
 
 def spilled(launches):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from normadvisor.fused.add_norm.layout import like, readable, rows_of
+from normadvisor.fused.add_norm.layout import readable, rows_of
+from normadvisor.fused.common.memory_format import like
 
 BASE = torch.zeros(4, 6, 48)
 CASES = {

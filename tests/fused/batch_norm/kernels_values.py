@@ -24,7 +24,7 @@ SHAPES = [
     (2, 8, 3, 5, 4),
     (33, 7),
     (2, 1, 5),
-    (2, 64, 16, 16),
+    (2, 64, 9, 16),
 ]
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 
@@ -64,7 +64,7 @@ def test_half_precision_with_parameters_and_statistics_in_float32(draw, compare,
 
 
 @pytest.mark.parametrize("order", ["first", "last"])
-@pytest.mark.parametrize("programs", [1, 3, 64])
+@pytest.mark.parametrize("programs", [1, 64])
 def test_channels_shared_by_many_programs(draw, compare, canary, order, programs):
     names = [f"batch_norm.{kernel}.channels_{order}.4{narrow}" for kernel in ("statistics", "gradients") for narrow in ("", ".narrow")]
     with overridden({name: {"tile": 128, "programs": programs} for name in names}):
@@ -193,7 +193,7 @@ def test_addends_and_gradients_in_the_other_order(draw, compare):
 
 def test_the_same_bits_each_time(draw, kernels):
     for order in ("first", "last"):
-        batch = draw((4, 5, 31, 17), order=order, act="silu", residual=True)
+        batch = draw((4, 3, 17, 11), order=order, act="silu", residual=True)
         first, second = kernels(batch), kernels(batch)
         assert [name for name in first if not torch.equal(first[name], second[name])] == []
 

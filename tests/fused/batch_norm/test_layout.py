@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from normadvisor.fused.batch_norm.layout import Layout, block, dense, layout_of, like
+from normadvisor.fused.batch_norm.layout import Layout, block, layout_of
+from normadvisor.fused.common.memory_format import dense
 
 
 @pytest.mark.parametrize(
@@ -33,21 +34,6 @@ def test_the_layout_of_dense_tensors(tensor, expected):
 )
 def test_what_follows_from_a_layout(layout, expected):
     assert (layout.count, layout.rows, layout.columns, layout.alignment) == expected
-
-
-def test_a_tensor_with_gaps_becomes_dense_in_the_order_it_is_nearer_to():
-    first, last = torch.randn(2, 6, 4, 4), torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)
-    found = [dense(first[:, ::2]), dense(last[:, :4]), dense(last[:, :, 1:]), dense(first.transpose(2, 3))]
-    assert [tensor.stride() for tensor in found] == [(48, 16, 4, 1), (64, 1, 16, 4), (72, 1, 24, 6), (96, 16, 4, 1)]
-    assert [torch.equal(tensor, source) for tensor, source in zip(found, [first[:, ::2], last[:, :4], last[:, :, 1:], first.transpose(2, 3)], strict=True)] == [True] * 4
-
-
-def test_another_tensor_is_copied_only_into_another_order():
-    first, last = torch.randn(2, 6, 4, 4), torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)
-    assert like(first, torch.empty_like(first)) is first
-    assert like(last, torch.empty_like(last)) is last
-    moved = like(first, last)
-    assert (moved.stride(), torch.equal(moved, first)) == (last.stride(), True)
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,24 @@ IMAGE = torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)
     ],
 )
 def test_dense(x, last, copied):
-    found, channels_last = dense(x)
-    assert (torch.equal(found, x), channels_last, found.data_ptr() != x.data_ptr()) == (True, last, copied)
+    found = dense(x)
+    assert (torch.equal(found, x), not found.is_contiguous(), found.data_ptr() != x.data_ptr()) == (True, last, copied)
     assert found.is_contiguous() or found.movedim(1, -1).is_contiguous()
+
+
+def test_a_tensor_with_gaps_becomes_dense_in_the_order_it_is_nearer_to():
+    first, last = torch.randn(2, 6, 4, 4), torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)
+    found = [dense(first[:, ::2]), dense(last[:, :4]), dense(last[:, :, 1:]), dense(first.transpose(2, 3))]
+    assert [tensor.stride() for tensor in found] == [(48, 16, 4, 1), (64, 1, 16, 4), (72, 1, 24, 6), (96, 16, 4, 1)]
+    assert [torch.equal(tensor, source) for tensor, source in zip(found, [first[:, ::2], last[:, :4], last[:, :, 1:], first.transpose(2, 3)], strict=True)] == [True] * 4
+
+
+def test_another_tensor_is_copied_only_into_another_order():
+    first, last = torch.randn(2, 6, 4, 4), torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)
+    assert like(first, torch.empty_like(first)) is first
+    assert like(last, torch.empty_like(last)) is last
+    moved = like(first, last)
+    assert (moved.stride(), torch.equal(moved, first)) == (last.stride(), True)
 
 
 def test_like():

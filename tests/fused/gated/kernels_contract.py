@@ -15,9 +15,9 @@ def tensor(device, shape=(3, 4, 8), dtype=torch.float64, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype).to(device).requires_grad_()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_operations_keep_their_contracts(dtype, device):
-    gate, up, x = tensor(device, dtype=dtype), tensor(device, dtype=dtype, seed=1), tensor(device, (2, 6, 4, 4), dtype)
+def test_operations_keep_their_contracts(device):
+    dtype = torch.bfloat16
+    gate, up, x = tensor(device, dtype=dtype), tensor(device, dtype=dtype, seed=1), tensor(device, (2, 6, 4, 4), torch.float32)
     halves = [half.detach().requires_grad_() for half in tensor(device, (3, 16), dtype).chunk(2, -1)]
     last = x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
     for pair in ((gate, up), halves, (gate.detach().transpose(0, 1), up.detach().transpose(0, 1)), (gate.transpose(0, 1), up.view(4, 3, 8))):

@@ -36,10 +36,10 @@ def test_opcheck_of_backward(layout, device):
         torch.library.opcheck(group_norm_act_backward_op, (x.cos(), x, 3, weight, bias, statistics, 1e-5, "silu", 0.01, parameters))
 
 
-@pytest.mark.parametrize("act", ["silu", "gelu_tanh"])
-def test_first_and_second_derivatives(layout, act, device):
+def test_first_and_second_derivatives(layout, device):
     x, weight, bias = tensors(device, (1, 4, 3, 1))
     x = layout(x.detach()).requires_grad_()
+    act = "silu" if x.is_contiguous() else "gelu_tanh"
 
     def short(x, weight, bias):
         return group_norm_act(x, 2, weight, bias, 1e-2, act=act)
@@ -48,7 +48,7 @@ def test_first_and_second_derivatives(layout, act, device):
         return group_norm_act_op(x, 2, weight, bias, 1e-2, act, 0.01, None)[0]
 
     for run in (short, operation):
-        assert torch.autograd.gradcheck(run, (x, weight, bias), fast_mode=False)
+        assert torch.autograd.gradcheck(run, (x, weight, bias), fast_mode=run is short)
         assert torch.autograd.gradgradcheck(run, (x, weight, bias), fast_mode=True)
 
 
