@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton.language as tl
 from torch import Tensor
@@ -28,26 +30,7 @@ def run_forward(gate: Tensor, up: Tensor, out: Tensor, matrix: Matrix, act: str)
         act: name of an activation.
 
     """
-    accumulator = promoted(gate, up)
-    distances = matrix.gate_distance, matrix.up_distance
-    chosen = tile_launch("forward", matrix.rows, matrix.columns, distances, accumulator, multiprocessors(gate.device))
-    with on_device_of(gate):
-        gated_forward_kernel[(chosen.tiles,)](
-            gate,
-            up,
-            out,
-            matrix.rows,
-            matrix.columns // chosen.unit,
-            chosen.strips,
-            *(distance // chosen.unit for distance in distances),
-            ACT=act,
-            ACCUMULATOR=_TYPES[accumulator],
-            UNIT=chosen.unit,
-            BLOCK_ROWS=chosen.height,
-            BLOCK_COLUMNS=chosen.width,
-            num_warps=chosen.num_warps,
-            enable_fp_fusion=True,
-        )
+    _launch(gated_forward_kernel, "forward", (gate, up, out), matrix, (matrix.gate_distance, matrix.up_distance), act)
 
 
 def run_backward(
@@ -63,20 +46,21 @@ def run_backward(
         act: name of an activation.
 
     """
-    d_out, gate, up = tensors
-    accumulator = promoted(gate, up)
     everything = matrix.gate_distance, matrix.up_distance, *distances
-    chosen = tile_launch("backward", matrix.rows, matrix.columns, everything, accumulator, multiprocessors(gate.device))
-    with on_device_of(gate):
-        gated_backward_kernel[(chosen.tiles,)](
-            d_out,
-            gate,
-            up,
-            *gradients,
+    _launch(gated_backward_kernel, "backward", (*tensors, *gradients), matrix, everything, act)
+
+
+def _launch(kernel: Any, way: str, tensors: tuple[Tensor, ...], matrix: Matrix, distances: tuple[int, ...], act: str) -> None:
+    """Launch over all tiles of the matrix; ``distances`` are those of the rows that are not one behind the other."""
+    accumulator = promoted(*tensors)
+    chosen = tile_launch(way, matrix.rows, matrix.columns, distances, accumulator, multiprocessors(tensors[0].device))
+    with on_device_of(tensors[0]):
+        kernel[(chosen.tiles,)](
+            *tensors,
             matrix.rows,
             matrix.columns // chosen.unit,
             chosen.strips,
-            *(distance // chosen.unit for distance in everything),
+            *(distance // chosen.unit for distance in distances),
             ACT=act,
             ACCUMULATOR=_TYPES[accumulator],
             UNIT=chosen.unit,
