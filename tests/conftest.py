@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +20,29 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+_settled = {"modules": 0}
+
+
+def pytest_collection_finish() -> None:
+    _settle()
+
+
+def pytest_runtest_setup() -> None:
+    if len(sys.modules) > _settled["modules"] + 200:
+        _settle()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # Libraries complain of what is left when the process ends.
+
+
+def _settle() -> None:
+    """Let the collector of garbage pass over what was imported: hundreds of modules, through which it goes whenever it runs."""
+    gc.collect()
+    gc.freeze()
+    _settled["modules"] = len(sys.modules)
 
 
 @pytest.fixture

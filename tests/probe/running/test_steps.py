@@ -1,6 +1,5 @@
 """Recorded steps, and what goes wrong in them."""
 
-import gc
 import math
 import sys
 from types import SimpleNamespace
@@ -192,7 +191,6 @@ def test_the_user_s_batches_are_halved_too(probe):
 
 def test_drawn_batches_that_can_never_fit_are_not_even_drawn(probe, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * 24 * 100))
-    monkeypatch.setattr(gc, "collect", lambda: 0)  # Forty times half a second, with all that tests have imported, and nothing to collect.
     measured = probe(net(), (2, 6), options={"batch_size": 2**45})
     assert measured.setup["batch_size"] == 64
     assert measured.notes[0] == f"memory ran out with {2**45} samples: the batch was halved to {2**44}"
