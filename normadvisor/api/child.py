@@ -167,8 +167,7 @@ class _Run:
             self._send({"kind": "phase", "model": index, "phase": name})
             seconds = self._limits.seconds(name)
             if seconds is not None:
-                # The parent kills a model that is over time a little later; until then its frames are on their way.
-                faulthandler.dump_traceback_later(seconds, file=self._output)
+                self._watch(seconds, str(model.target))
 
         def give_up(problem: Problem) -> None:
             from normadvisor.api.examine import failed
@@ -199,6 +198,22 @@ class _Run:
         faulthandler.cancel_dump_traceback_later()
         self._send(_message(index, result) | {"import_failed": import_failed})
         return import_failed
+
+    def _watch(self, seconds: float, name: str) -> None:
+        """Have the frames dumped after so many seconds.
+
+        Raises:
+            TargetError: memory is so short that no thread can be started.
+
+        """
+        from normadvisor.errors import TargetError
+
+        try:
+            # The parent kills a model that is over time a little later; until then its frames are on their way.
+            faulthandler.dump_traceback_later(seconds, file=self._output)
+        except RuntimeError as error:
+            message = f"{name} cannot be looked at within {self._limits.memory} MiB of memory: not even a thread can be started"
+            raise TargetError(message, hint="raise the limit with --memory") from error
 
     def _check(self, index: int, model: ModelJob, phase: Callable[[str], None], ranks: Ranks | None) -> tuple[Examined, bool]:
         from normadvisor.api.examine import failed, problem_of

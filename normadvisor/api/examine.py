@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normadvisor.errors import InputError, NormAdvisorError, TargetError, TraceError
-from normadvisor.graph import trace
+from normadvisor.graph import look_for_written, trace
 from normadvisor.match import match
 from normadvisor.rulebook.reads import read_written
 from normadvisor.targets.inputs import candidate_inputs, parse_input
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from normadvisor.targets.inputs import Inputs
     from normadvisor.types.optimization import Optimization
 
-__all__ = ["Examined", "Traced", "examine", "failed", "problem_of", "trace_built", "traced", "untraced"]
+__all__ = ["Examined", "Traced", "examine", "failed", "matched", "problem_of", "trace_built", "traced", "untraced"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +124,7 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
     summary = ModelSummary(
         target=target, trace=graph.trace, inputs=None if chosen is None else chosen.spec, modules=len(graph.modules), nodes=len(graph.nodes)
     )
-    if read_written(rules):
-        from normadvisor.graph import look_for_written
-
-        look_for_written(graph, model)
-    findings = match(graph, rules, context, root)
+    findings = matched(graph, model, rules, context, root)
     if conversion is not None:
         from normadvisor.api.conversion import conversion_findings
 
@@ -142,6 +138,25 @@ def examine(  # noqa: PLR0913 - what is known about a model, each by its name
         table = render_table(graph)
     inferred = None if chosen is None or chosen.given else chosen.why
     return Examined(summary=summary, findings=tuple(findings), notes=(*notes, *graph.notes), inferred=inferred, table=table)
+
+
+def matched(graph: ModelGraph, model: torch.nn.Module, rules: Sequence[Rule], context: RunContext, root: Path) -> list[Finding]:
+    """Match rules to the trace of a model, and find out first what they ask for that a trace does not hold.
+
+    Args:
+        graph: of ``model``; gets further attributes where a rule asks for them.
+        model: in the mode in which it was traced.
+        rules: of scope ``graph``.
+        context: what is known about the training.
+        root: findings point into files below it when they can.
+
+    Raises:
+        NormAdvisorError: a rule fails on the model.
+
+    """
+    if read_written(rules):
+        look_for_written(graph, model)
+    return match(graph, rules, context, root)
 
 
 def trace_built(
@@ -221,23 +236,25 @@ def _without_shapes(subject: _Subject, error: InputError) -> tuple[ModelGraph, t
 def problem_of(error: BaseException, target: str) -> Problem:
     """An error about one model as an entry of the report."""
     details = "".join(traceback.format_exception(error))
+    more = "raise the limit with --memory, or name a smaller configuration" if _ran_out_of_memory(error) else None
     if isinstance(error, NormAdvisorError):
-        hint = error.hint
-        if hint is None and _ran_out_of_memory(error):
-            hint = "raise the limit with --memory, or name a smaller configuration"
-        return Problem(target=target, message=error.message, location=error.location, hint=hint, details=details)
+        return Problem(target=target, message=error.message, location=error.location, hint=error.hint or more, details=details)
     if isinstance(error, SystemExit):
         return Problem(target=target, message=f"forward of {target} called sys.exit({error.code!r})", details=details)
     words = str(error).strip().splitlines()
     message = f"{target} raised {type(error).__name__}{': ' + words[0][:300] if words else ''}"
-    return Problem(target=target, message=message, details=details)
+    return Problem(target=target, message=message, hint=more, details=details)
+
+
+_NO_MEMORY = ("can't allocate memory", "can't start new thread")
+"""Words of torch's allocator, and of Python where there is no room for the stack of a thread."""
 
 
 def _ran_out_of_memory(error: BaseException | None) -> bool:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:  # an error may have been raised from itself
         seen.add(id(error))
-        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
             return True
         error = error.__cause__
     return False

@@ -22,6 +22,8 @@ _CRASHES = {
     "SIGFPE": "crashed with a floating point exception", "SIGILL": "crashed with an illegal instruction",
     "SIGKILL": "was killed from outside, perhaps because the machine ran out of memory", "SIGTERM": "was ended from outside",
 }  # fmt: skip
+_LATE = re.compile(r"^Timeout \(\d+:\d\d:\d\d(?:\.\d+)?\)!$", re.MULTILINE)
+"""What precedes the frames of a child that is over time. They are read while its threads go on, and may make it crash."""
 _WORKER_FAILED = 70
 """Exit code of a child whose own code failed rather than the target's."""
 
@@ -31,7 +33,8 @@ def explain(attempt: Attempt) -> Problem:
     target = attempt.job.label if importing_all(attempt) else str(attempt.job.models[attempt.model].target)
     doing = attempt.phase or "starting"
     dump = attempt.dump.decode(errors="replace")
-    message, hint = _words(attempt, target, doing)
+    crashed = attempt.status is not None and attempt.status < 0
+    message, hint = _words(attempt, target, doing, late=attempt.overdue or (crashed and _LATE.search(dump) is not None))
     printed = attempt.printed.decode(errors="replace")
     details = "\n".join(part for part in (dump.strip(), printed.strip()) if part) or None
     return Problem(target=target, message=message, location=_user_frame(dump), hint=hint, details=details)
@@ -42,13 +45,13 @@ def importing_all(attempt: Attempt) -> bool:
     return attempt.phase == "importing" and attempt.model == 0
 
 
-def _words(attempt: Attempt, target: str, doing: str) -> tuple[str, str | None]:
+def _words(attempt: Attempt, target: str, doing: str, *, late: bool) -> tuple[str, str | None]:
     if attempt.over_memory is not None:
         message = f"{doing} {target} takes more than {attempt.limits.memory} MiB of memory"
         return message, "raise the limit with --memory, or name a smaller configuration"
     if attempt.flooded:
         return f"{doing} {target} printed more than {MAX_PRINTED // 2**20} MiB", "is there a loop without end that prints?"
-    if attempt.overdue:
+    if late:
         seconds = attempt.limits.seconds(doing)
         message = f"{doing} {target} took longer than {attempt.limits.timeout if seconds is None else seconds:g} s"
         if doing in {PROBING, OPTIMIZING}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from normadvisor.api.progress import Progress, ProgressCallback
 from normadvisor.config import parse_context
 from normadvisor.errors import ConfigError, UsageError
 from normadvisor.types import ModelSummary, Report, RunContext, Site, TraceKind
-from normadvisor.types.optimization import CHANNELS_LAST, DTYPES, MODES, Optimization, OptimizeOptions
+from normadvisor.types.optimization import CHANNELS_LAST, DTYPES, MODES, RULES, Optimization, OptimizeOptions
 from normadvisor.types.words import nearest
 
 if TYPE_CHECKING:
@@ -52,8 +52,12 @@ class OptimizeResult:
         return self.fold_map.key_map()
 
     def undo(self) -> None:
-        """Take back what was replaced in :attr:`model`; a second call does nothing."""
+        """Take back what was replaced in :attr:`model`; a second call does nothing.
+
+        What is saved later is the model without replacements, and :attr:`fold_map` changes nothing any more.
+        """
         self._result.journal.undo()
+        object.__setattr__(self, "_result", replace(self._result, taken=(), steps=()))
 
     def save(self, path: str | Path) -> None:
         """Write the optimized model: ``.safetensors`` or ``.pt`` for :func:`load_optimized`, ``.pt2`` as an exported program.
@@ -113,7 +117,7 @@ def optimize(
     Args:
         model: a ``torch.nn.Module`` of this process, on the device that it is to run on. For inference it stays as it is, whatever mode
             it is in. For training it is changed in place once everything is decided: its parameters stay the same objects, so that an
-            optimizer that holds them goes on.
+            optimizer that holds them goes on. Random states of Python, numpy and torch are put back.
         inputs: a tensor, a tuple of arguments, a dict of arguments by name; or text as ``--input`` takes it; inferred when ``None``.
         mode: ``inference`` or ``training``.
         progress: called as the work goes on.
@@ -126,14 +130,14 @@ def optimize(
     from normadvisor.optimization.run import optimize_model
 
     wanted = _wanted({"mode": mode, **options})
-    subject = _subject(model, inputs, wanted)
-    _check_device(subject.model, wanted.device)
+    with _undisturbed(wanted.threads):
+        subject = _subject(model, inputs, wanted)
+        _check_device(subject.model, wanted.device)
 
-    def told(what: str, done: int, total: int) -> None:
-        if progress is not None:
-            progress(Progress(done=done, total=total, target=subject.target, phase="optimizing", part=what))
+        def told(what: str, done: int, total: int) -> None:
+            if progress is not None:
+                progress(Progress(done=done, total=total, target=subject.target, phase="optimizing", part=what))
 
-    with _threads(wanted.threads):
         result = optimize_model(subject, wanted, told=told)
     return OptimizeResult(model=result.model, optimization=result.optimization, _result=result)
 
@@ -163,7 +167,8 @@ def load_optimized(model: torch.nn.Module, file: str | Path, inputs: Any = None)
     plan = read_plan(path)
     if inputs is None:
         inputs = tuple(plan.inputs.split()) or None
-    return load(_subject(model, inputs, OptimizeOptions(mode=plan.mode)), path)
+    with _undisturbed(None):
+        return load(_subject(model, inputs, OptimizeOptions(mode=plan.mode)), path)
 
 
 def _wanted(options: Mapping[str, Any]) -> OptimizeOptions:
@@ -184,7 +189,21 @@ def _wanted(options: Mapping[str, Any]) -> OptimizeOptions:
             raise UsageError(f"{name} cannot be {value!r}", hint="a number above 0")
     found = OptimizeOptions(**{name: value for name, value in options.items() if value is not None})
     rules: Any = options.get("rules") or ()
-    return replace(found, rules=(rules,) if isinstance(rules, str) else tuple(rules))
+    return replace(found, rules=tuple(dict.fromkeys(_rules((rules,) if isinstance(rules, str) else rules))))
+
+
+def _rules(words: Iterable[Any]) -> Iterator[str]:
+    """Ids of rules about replacements, which may be given by their beginnings.
+
+    Raises:
+        UsageError: there is no such rule.
+
+    """
+    for word in words:
+        ids = [rule for rule in RULES if rule.startswith(str(word).upper())]
+        if not ids:
+            raise UsageError(f"rules cannot have {word!r}", hint=f"rules about faster replacements: {RULES[0]} to {RULES[-1]}")
+        yield from ids
 
 
 _CHOICES: Mapping[str, Sequence[str]] = {"mode": MODES, "dtype": DTYPES, "channels_last": CHANNELS_LAST}
@@ -211,6 +230,9 @@ def _subject(model: object, inputs: Any, wanted: OptimizeOptions) -> Subject:
         message = f"a value of type {type(model).__name__} cannot be optimized"
         raise UsageError(message, hint="pass a torch.nn.Module; targets as text are for the command line")
     name, defined = type(model).__name__, site_of_code(type(model))
+    if not isinstance(inputs, torch.Tensor | Mapping | list | tuple | str | None):
+        message = f"inputs cannot be a value of type {type(inputs).__name__}"
+        raise UsageError(message, hint="a tensor, a tuple of the arguments of forward, a dict of them by name, or text as --input takes it")
     if inputs is not None and not _is_text(inputs):
         args = (inputs,) if isinstance(inputs, torch.Tensor) else () if isinstance(inputs, Mapping) else tuple(inputs)
         kwargs = dict(inputs) if isinstance(inputs, Mapping) else {}
@@ -261,14 +283,17 @@ def _check_device(model: torch.nn.Module, wanted: str) -> None:
 
 
 @contextmanager
-def _threads(wanted: int | None) -> Iterator[None]:
-    """Inside, torch computes with this many threads."""
+def _undisturbed(threads: int | None) -> Iterator[None]:
+    """Inside, torch computes with this many threads; then that, random states and switches of the process are as they were."""
     import torch
 
-    before = torch.get_num_threads()
-    if wanted is not None:
-        torch.set_num_threads(wanted)
+    from normadvisor.probe.keeping.process import Process
+
+    process, before = Process(), torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        process.restore()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normadvisor.api.batched import with_batch
@@ -18,6 +19,7 @@ from normadvisor.types import Problem
 if TYPE_CHECKING:
     from normadvisor.api.examine import Traced
     from normadvisor.api.probing import Worker
+    from normadvisor.optimization.run import Optimized
     from normadvisor.rulebook.model import Rule
     from normadvisor.targets.load import Loaded
     from normadvisor.types.optimization import Optimization
@@ -73,14 +75,26 @@ def _optimized(  # noqa: PLR0917 - as above
     subject = Subject(model=model, inputs=inputs, target=name, spec=spec, sites=built.sites, defined_at=built.defined_at)
     result = optimize_model(subject, options, told=lambda what, _done, _total: worker.part(what))
     report = replace(result.optimization, notes=(*built.notes, *result.optimization.notes))
+    unsaved: list[Problem] = []
     if wanted.save is not None:
-        from normadvisor.optimization.saving import save
-
-        save(result, wanted.save)
-        report = replace(report, saved=str(wanted.save))
+        worker.part("saving it")
+        unsaved += _saved(result, wanted.save, name)
+        report = report if unsaved else replace(report, saved=str(wanted.save))
     findings, withdrawn = findings_of(report, rules, known.graph, job.root)
-    problems = (*examined.problems, *_unmeasured(report))
+    problems = (*examined.problems, *_unmeasured(report), *unsaved)
     return replace(examined, findings=findings, withdrawn=withdrawn, optimization=report, problems=problems)
+
+
+def _saved(result: Optimized, path: Path, name: str) -> Iterator[Problem]:
+    """Save a model; that it cannot be is a problem, and takes nothing away from what was measured."""
+    from normadvisor.optimization.saving import save
+
+    try:
+        save(result, path)
+    except Exception as error:  # noqa: BLE001 - the state of a model may be computed by code of the target
+        problem = problem_of(error, name)
+        message = f"it was optimized, and could not be saved: {problem.message.removeprefix(f'{name} raised ')}"
+        yield replace(problem, message=message)
 
 
 def _unmeasured(report: Optimization) -> Iterator[Problem]:

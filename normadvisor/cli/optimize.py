@@ -48,7 +48,8 @@ def optimize_command(  # noqa: PLR0913 - one parameter per flag; all are read by
     Exit codes: 0 done, whether or not something was kept; 2 something could not be optimized.
     """
     given = {**_NOT_ASKED, **locals()}
-    wanted, saved = p.optimize_options(given), p.save_file(save)
+    wanted = p.optimize_options(given)
+    saved = p.save_file(save, wanted.mode)
     place = p.report_file(report)
     options = check_options({**given, "no_cache": True}, optimizing=(wanted, saved))
     raise typer.Exit(optimize_targets(targets or [], settings_finder(given), options, printing_of(given), report=place, diff=diff))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,16 +98,24 @@ def report_file(path: Path | None) -> Path | None:
     return path
 
 
-def save_file(path: Path | None) -> Path | None:
+def save_file(path: Path | None, mode: str) -> Path | None:
     """The file of ``--save``, absolute.
 
+    Args:
+        path: as given.
+        mode: what the model is optimized for.
+
     Raises:
-        UsageError: its suffix is none of a saved model, or it cannot be written.
+        UsageError: its suffix is none of a saved model, or of none that can be written here, or the file cannot be written.
 
     """
     if path is None:
         return None
     if path.suffix not in _SAVED:
         raise UsageError(f"--save cannot be '{path.name}'", hint=f"a file that ends in {', '.join(_SAVED)}")
+    if path.suffix == ".pt2" and mode == "training":
+        raise UsageError("--save: a model for training is not exported as a program", hint="save its weights: .safetensors or .pt")
+    if path.suffix == ".safetensors" and find_spec("safetensors") is None:
+        raise UsageError("--save: safetensors is not installed", hint="pip install safetensors, or save as .pt")
     check_writable("--save", path, "model.safetensors")
     return path.resolve()

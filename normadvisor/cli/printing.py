@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +72,7 @@ def check_writable(flag: str, path: Path | None, example: str) -> None:
         example: a name for a file, for the message.
 
     Raises:
-        UsageError: the path is a folder, or its folder is not there or cannot be written to.
+        UsageError: the path is a folder, or its folder is not there or takes no new files.
 
     """
     from normadvisor.errors import UsageError
@@ -85,8 +87,14 @@ def check_writable(flag: str, path: Path | None, example: str) -> None:
         raise UsageError(f"{flag}: {path} is a folder", hint=f"name a file in it: {flag} {path / example}")
     if not has_parent:
         raise UsageError(f"{flag}: there is no folder {path.parent}", hint="make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{flag}: the folder {path.parent} cannot be written to")
+    try:
+        # Rights do not say all: a file system may be full, read-only, or take no files at all.
+        descriptor, name = tempfile.mkstemp(prefix=".normadvisor-", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise UsageError(f"{flag}: the folder {path.parent} cannot be written to ({error.strerror or error})") from error
+    os.close(descriptor)
+    with suppress(OSError):
+        Path(name).unlink()
 
 
 def print_notes(checked: Checked, printing: Printing) -> None:

@@ -15,6 +15,7 @@ from normadvisor.errors import UsageError
 from normadvisor.graph import trace
 from normadvisor.graph.values import map_tensors
 from normadvisor.optimization.candidate import Setting
+from normadvisor.rewrite.proof.copies import held
 from normadvisor.rewrite.proof.words import told
 from normadvisor.types import TraceKind
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from normadvisor.types import Site
     from normadvisor.types.optimization import OptimizeOptions
 
-__all__ = ["Given", "Subject", "prepared", "traced"]
+__all__ = ["Given", "Subject", "copied", "prepared", "traced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +91,20 @@ def prepared(subject: Subject, options: OptimizeOptions) -> tuple[nn.Module, Set
 def copied(model: nn.Module) -> nn.Module:
     """A copy that shares nothing.
 
+    What was computed from parameters (the weight of ``torch.nn.utils.weight_norm``) is computed anew before it is used; until then the
+    copy has its values alone, since torch copies no tensor with a history.
+
     Raises:
         UsageError: a part of it cannot be copied.
 
     """
+    memo: dict[int, Any] = {id(tensor): tensor.detach().clone() for _, tensor in held(model) if not tensor.is_leaf}
     try:
-        return copy.deepcopy(model)
+        found: nn.Module = copy.deepcopy(model, memo)
     except Exception as error:
         message = f"{type(model).__name__} cannot be copied, and is optimized on copies only: {told(error)}"
         raise UsageError(message, hint="copy.deepcopy(model) has to work") from error
+    return found
 
 
 def _refuse(model: nn.Module) -> None:

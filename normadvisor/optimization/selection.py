@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ import torch
 from normadvisor.optimization.measuring.measurer import Measurer
 from normadvisor.optimization.measuring.paired import joined
 from normadvisor.optimization.measuring.refusal import NotMeasured
+from normadvisor.optimization.prepared import copied
 from normadvisor.optimization.proving.function import FunctionProof
 from normadvisor.optimization.proving.rounding import Rounding, acceptable, kernel_errors
 from normadvisor.optimization.verdict import judged
@@ -119,7 +119,7 @@ class Selection:
             return row.chosen("slower", "at none of its shapes is it faster")
         if not forced and row.kernel is not None and row.kernel.median < self.gain:
             return row.chosen("no gain")
-        trial = copy.deepcopy(model)
+        trial = copied(model)
         row.refused = applied(trial, row.group)
         failed = {id(candidate) for candidate, _ in row.refused}
         row.group = [candidate for candidate in row.group if id(candidate) not in failed]

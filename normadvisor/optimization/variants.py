@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -12,6 +11,7 @@ import torch
 
 from normadvisor.optimization.measuring.refusal import NotMeasured
 from normadvisor.optimization.measuring.running import model_run
+from normadvisor.optimization.prepared import copied
 from normadvisor.optimization.proving.rounding import errors_of_run
 from normadvisor.rewrite.proof.words import told
 from normadvisor.types.optimization import Variant
@@ -65,7 +65,7 @@ def _variant(name: str, original: nn.Module, optimized: nn.Module, measurer: Mea
     setting = measurer.setting
     try:
         with _fresh(freezing=name == _FREEZE):
-            model = copy.deepcopy(optimized)
+            model = copied(optimized)
             run = model_run(torch.compile(model), setting.inputs, setting.mode)
             begin = time.perf_counter()
             run()

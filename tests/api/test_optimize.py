@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -90,6 +92,16 @@ def test_it_is_taken_back():
     assert model.conv.weight.is_contiguous()
 
 
+def test_after_it_was_taken_back_the_model_is_saved_as_it_was(tmp_path):
+    model = network()
+    result = normadvisor.optimize(model, X, **QUICK)
+    result.undo()
+    result.save(tmp_path / "net.pt")
+    assert torch.equal(normadvisor.load_optimized(network(seed=1), tmp_path / "net.pt")(X), model.eval()(X))
+    other = network(seed=5).state_dict()
+    assert result.fold_map.apply(other) == other
+
+
 def test_an_optimizer_goes_on_after_training_was_optimized():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -135,6 +147,28 @@ def test_threads_are_put_back():
     assert torch.get_num_threads() == before
 
 
+def test_random_states_are_put_back(tmp_path):
+    model = network()
+
+    class Drawing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = model
+
+        def forward(self, x):
+            return self.net(x) + random.random() * np.random.rand() * torch.rand(1)  # noqa: NPY002 -- as users still draw
+
+    def states():
+        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+
+    before = states()
+    result = normadvisor.optimize(Drawing(), "2x3x16x16", **{**QUICK, "channels_last": "auto"})
+    assert states() == before
+    result.save(tmp_path / "net.pt")
+    normadvisor.load_optimized(Drawing(), tmp_path / "net.pt")
+    assert states() == before
+
+
 class Failing(nn.Module):
     def forward(self, x):
         raise ValueError(x)
@@ -151,6 +185,8 @@ class Failing(nn.Module):
         ((network(), X), {"threads": True}, "threads cannot be True"),
         ((network(), X), {"bugdet": 3}, "unknown option 'bugdet'"),
         ((network(), X), {"device": "tpu"}, "device: torch knows no device 'tpu'"),
+        ((network(), X), {"rules": ("NA1",)}, "rules cannot have 'NA1'"),
+        ((network(), X.numpy()), {}, "inputs cannot be a value of type ndarray"),
         ((network(), "2x3x"), {}, "the input '2x3x' is not a shape"),
     ],
 )

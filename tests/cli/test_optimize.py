@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
 
 import normadvisor
+from normadvisor.cli import optimize_options
 
 NET = """
 import torch
@@ -127,11 +129,31 @@ def test_a_model_that_hangs_is_ended(cli, tmp_path):
     assert "a pass does not end, or is too long: raise --budget, or lower --batch-size" in words
 
 
-def test_what_cannot_be_exported_is_one_problem(cli, tmp_path):
-    result = cli("optimize", "net.py:Net", "--for", "training", *KEPT, "--save", "net.pt2")
+def test_what_cannot_be_saved_at_the_end_is_one_problem_beside_the_table(cli, tmp_path):
+    code = NET.replace("return self.head", "assert float(x.sum()) < 1e9\n        return self.head")
+    (tmp_path / "net.py").write_text(code, encoding="utf-8")
+    result = cli("optimize", "net.py:Net", *KEPT, "--save", "net.pt2")
     assert result.code == 2
-    assert "a model for training is not exported as a program" in result.out
+    assert "it was optimized, and could not be saved: torch.export cannot export net.py:Net: " in " ".join(result.out.split())
+    assert "NA706  contiguous maps -> channels_last maps" in result.out
+    assert "saved to" not in result.out
     assert files(tmp_path) == ["net.py"]
+
+
+def test_an_endless_loop_is_told_as_what_it_is(cli, tmp_path):
+    (tmp_path / "bad.py").write_text(NET.replace("        return self.head", "        while True:\n            x = self.conv(x)"), encoding="utf-8")
+    result = cli("optimize", "bad.py:Net", *KEPT, "--timeout", "1")
+    assert result.code == 2
+    assert "tracing bad.py:Net took longer than 1 s" in result.out
+    assert "raise the limit with --timeout" in result.out
+
+
+def test_next_to_no_memory_names_the_limit(cli):
+    result = cli("optimize", "net.py:Net", *KEPT, "--memory", "1")
+    assert result.code == 2
+    words = " ".join(result.out.split())
+    assert "net.py:Net cannot be looked at within 1 MiB of memory: not even a thread can be started" in words
+    assert "raise the limit with --memory" in words
 
 
 @pytest.mark.parametrize(
@@ -145,6 +167,7 @@ def test_what_cannot_be_exported_is_one_problem(cli, tmp_path):
         (("--seed", "-1"), "error: --seed cannot be '-1' (a whole number from 0 to 2**63 - 1)"),
         (("--save", "net.onnx"), "error: --save cannot be 'net.onnx' (a file that ends in .safetensors, .pt, .pt2)"),
         (("--save", "no/net.pt"), "error: --save: there is no folder no (make it first)"),
+        (("--save", "net.pt2", "--for", "training"), "error: --save: a model for training is not exported as a program (save its weights: .safetensors or .pt)"),
         (("--report", "net.pdf"), "error: --report cannot be 'net.pdf' (a file that ends in .md, .html, .json)"),
         (("--only", "NA102"), "error: --only cannot be 'NA102' (rules about faster replacements: NA701 to NA706)"),
     ],
@@ -152,6 +175,21 @@ def test_what_cannot_be_exported_is_one_problem(cli, tmp_path):
 def test_flags_are_looked_at_before_anything_is_done(cli, flags, message):
     result = cli("optimize", "net.py:Net", *flags)
     assert (result.code, result.out, result.err.splitlines()) == (2, "", [message])
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that takes no files from anybody")
+@pytest.mark.parametrize("flag", ["--save", "--report", "--output"])
+def test_a_folder_that_takes_no_files_is_seen_before_anything_is_done(cli, flag):
+    name = "net.pt" if flag == "--save" else "net.html"
+    result = cli("optimize", "net.py:Net", flag, f"/proc/{name}")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"error: {flag}: the folder /proc cannot be written to (")
+
+
+def test_without_safetensors_it_is_said_before_anything_is_done(cli, monkeypatch):
+    monkeypatch.setattr(optimize_options, "find_spec", lambda _name: None)
+    result = cli("optimize", "net.py:Net", "--save", "net.safetensors")
+    assert (result.code, result.err) == (2, "error: --save: safetensors is not installed (pip install safetensors, or save as .pt)\n")
 
 
 def test_one_file_takes_one_model(cli, tmp_path):

@@ -4,7 +4,7 @@ from torch import nn
 
 from normadvisor.errors import UsageError
 from normadvisor.optimization.finders import find
-from normadvisor.optimization.prepared import Given, Subject, prepared, traced
+from normadvisor.optimization.prepared import Given, Subject, copied, prepared, traced
 from normadvisor.rewrite.model.journal import Journal
 from normadvisor.types.optimization import OptimizeOptions
 
@@ -49,6 +49,25 @@ def test_another_dtype_is_that_of_the_copy_and_of_floating_inputs():
 def test_inputs_keep_their_dtype_where_nothing_is_converted():
     _, setting = prepared(subject(network(), torch.randn(2, 3, 8, 8).double()), OptimizeOptions())
     assert setting.inputs.args[0].dtype is torch.float64
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("normalised", [nn.utils.weight_norm, nn.utils.spectral_norm])
+@pytest.mark.parametrize("ran", [False, True], ids=["fresh", "ran"])
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_weights_that_are_computed_from_others_are_computed_anew_in_the_copy(normalised, ran, mode):
+    model, x = nn.Sequential(normalised(nn.Conv2d(3, 4, 3))).train(mode == "training"), torch.randn(2, 3, 8, 8)
+    if ran:
+        model(x)
+    base, _ = prepared(subject(model), OptimizeOptions(mode=mode))
+    for name, value in base.named_parameters():
+        value.data.mul_(1.5 if name.endswith("_g") else 1.25)
+        model.get_parameter(name).data.copy_(value)
+    output, wanted = base(x), model(x)
+    assert torch.equal(output, wanted)
+    output.sum().backward()
+    assert all(value.grad is not None for value in base.parameters())
+    assert torch.equal(copied(base)(x), base(x))
 
 
 class Uncopyable(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -86,11 +85,8 @@ def _why_not(model: nn.Module, place: Place) -> str:
 
 
 def _left(graph: ModelGraph, reason: str) -> Iterator[Refused]:
-    by_rule: dict[str, dict[str, None]] = defaultdict(dict)
-    for place in places(graph):
-        by_rule[place.rule][place.modules[0]] = None
-    for rule, modules in by_rule.items():
-        yield Refused(rule=rule, modules=tuple(modules), reason=reason)
+    for rule, module in dict.fromkeys((place.rule, place.modules[0]) for place in places(graph)):
+        yield Refused(rule=rule, modules=(module,), reason=reason)
 
 
 FINDERS = (("fuse", find_fused),)

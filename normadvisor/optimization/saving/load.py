@@ -111,7 +111,8 @@ def _read(path: Path) -> tuple[Plan, Mapping[str, torch.Tensor] | None]:
     except OSError as error:
         raise CannotLoad(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # whatever a damaged file makes its reader raise
-        raise CannotLoad(f"{path} holds no optimized model: {told(error)}") from error
+        message = f"{path} holds no optimized model"
+        raise CannotLoad(message, hint="it is damaged, or was not written by normadvisor optimize --save") from error
     return Plan.read(text, str(path)), values
 
 
@@ -127,7 +128,9 @@ def _safetensors(path: Path) -> tuple[str, Mapping[str, torch.Tensor] | None]:
 
 def _torch(path: Path) -> tuple[str, Mapping[str, torch.Tensor] | None]:
     data = torch.load(path, map_location="cpu", weights_only=True)
-    return str(data[METADATA]), data["state_dict"]
+    if not isinstance(data, dict) or not isinstance(data.get(METADATA), str):
+        raise CannotLoad(f"{path} holds no optimized model", hint="it was not written by normadvisor optimize --save")
+    return data[METADATA], data["state_dict"]
 
 
 def _program(path: Path) -> tuple[str, Mapping[str, torch.Tensor] | None]:

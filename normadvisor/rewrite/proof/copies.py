@@ -16,7 +16,7 @@ from normadvisor.rewrite.proof.state import fill_empty, named_modules
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["double_copy", "has_lazy"]
+__all__ = ["double_copy", "has_lazy", "held"]
 
 
 def double_copy(model: nn.Module) -> nn.Module:
@@ -30,7 +30,7 @@ def double_copy(model: nn.Module) -> nn.Module:
 
     """
     memo: dict[int, Any] = {}
-    for key, tensor in _held(model):
+    for key, tensor in held(model):
         if id(tensor) not in memo:
             memo[id(tensor)] = to_device(tensor, "cpu") if is_lazy(tensor) else _doubled(key, tensor)
     copied: nn.Module = copy.deepcopy(model, memo)
@@ -45,7 +45,7 @@ def _doubled(key: str, tensor: torch.Tensor) -> torch.Tensor:
     return values.requires_grad_(tensor.requires_grad and tensor.is_leaf)
 
 
-def _held(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def held(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Every tensor that a module holds, with its name: parameters, buffers, attributes, and those in lists of attributes."""
     for name, module in named_modules(model):
         for holder in (module._parameters, module._buffers, vars(module)):  # noqa: SLF001 -- the iterators skip plain attributes
@@ -56,4 +56,4 @@ def _held(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 def has_lazy(model: nn.Module) -> bool:
     """Whether a parameter or buffer waits for the first forward pass to get its shape."""
-    return any(is_lazy(tensor) for _, tensor in _held(model))
+    return any(is_lazy(tensor) for _, tensor in held(model))

@@ -27,10 +27,11 @@ def test_the_finder_is_registered():
     assert find_fused in finders()["fuse"]
 
 
-def test_on_a_cpu_each_rule_is_one_refusal(fusing):
+def test_on_a_cpu_each_place_is_refused(fusing):
     found = fusing(Model(), torch.randn(2, 3, 6, 6), force=False)
     assert found.found == [
-        Refused(rule="NA702", modules=("bn", "gn"), reason=ON_CPU),
+        Refused(rule="NA702", modules=("bn",), reason=ON_CPU),
+        Refused(rule="NA702", modules=("gn",), reason=ON_CPU),
         Refused(rule="NA703", modules=("ln",), reason=ON_CPU),
     ]
     assert fusing(nn.Linear(2, 2), torch.randn(2, 2), force=False).found == []

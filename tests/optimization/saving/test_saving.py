@@ -67,6 +67,28 @@ def test_a_fresh_model_is_changed_again_and_gets_the_weights(tmp_path, suffix):
     assert not loaded.training
 
 
+class Normalised(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.utils.weight_norm(nn.Conv2d(3, 8, 3)), nn.BatchNorm2d(8)
+        self.last, self.norm = nn.utils.spectral_norm(nn.Conv2d(8, 4, 3)), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return self.norm(self.last(torch.relu(self.bn(self.conv(x)))))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_layers_whose_weights_are_computed_at_each_call(tmp_path, mode):
+    model = Normalised()
+    model(X)
+    result = optimized(model, mode=mode)
+    assert mode == "training" or torch.allclose(result.model(X), model.eval()(X), atol=1e-5)
+    save(result, tmp_path / "net.pt")
+    loaded = load(subject(Normalised()), tmp_path / "net.pt")
+    assert torch.equal(loaded.eval()(X), result.model.eval()(X))
+
+
 def test_a_program_needs_no_model(tmp_path):
     result = optimized(network())
     save(result, tmp_path / "net.pt2")
