@@ -241,8 +241,7 @@ class _Session:
         self._rules = list({rule.id: rule for rule in (*selected, *usual)}.values())
 
     def _look(self) -> _Look:
-        from normadvisor.api.examine import traced
-        from normadvisor.match import match
+        from normadvisor.api.examine import matched, traced
         from normadvisor.suppress import apply_per_file_ignores
         from normadvisor.targets.sites import site_of_code
 
@@ -250,8 +249,8 @@ class _Session:
             self.model, target=type(self.model).__name__, inputs=self.inputs, context=self.context,
             defined_at=site_of_code(type(self.model)),
         )  # fmt: skip
-        matched = match(found.graph, self._rules, self.context, self.settings.root)
-        findings = apply_per_file_ignores(tuple(matched), self.settings.per_file_ignores, root=self.settings.root)
+        everything = matched(found.graph, self.model, self._rules, self.context, self.settings.root)
+        findings = apply_per_file_ignores(tuple(everything), self.settings.per_file_ignores, root=self.settings.root)
         names = {id(module): name for name, module in self.model.named_modules()}
         return _Look(found, tuple(finding for finding in findings if finding.suppressed is None), names)
 

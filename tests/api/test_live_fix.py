@@ -118,9 +118,9 @@ def test_small_batches_get_another_norm(settings) -> None:
 
 
 def test_a_fix_that_would_bring_another_finding_is_taken_back(settings, monkeypatch) -> None:
-    import normadvisor.match
+    import normadvisor.api.examine
 
-    original = normadvisor.match.match
+    original = normadvisor.api.examine.match
 
     def match(graph, *args):
         found = original(graph, *args)
@@ -129,7 +129,7 @@ def test_a_fix_that_would_bring_another_finding_is_taken_back(settings, monkeypa
             found[-1] = type(found[-1])(**{**{name: getattr(found[-1], name) for name in found[-1].__slots__}, "rule": "NA777"})
         return found
 
-    monkeypatch.setattr(normadvisor.match, "match", match)
+    monkeypatch.setattr(normadvisor.api.examine, "match", match)
     model = Net()
     result = fix(model, IMAGES, select=["NA102"], settings=settings)
     assert rules(result.applied) == [("NA102", ("conv1",))]
