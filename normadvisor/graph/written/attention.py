@@ -23,6 +23,7 @@ __all__ = ["attention_at"]
 _MULTIPLIES, _DIVIDES = frozenset({"mul", "multiply"}), frozenset({"div", "divide", "true_divide", "truediv"})
 _KEPT = frozenset({"contiguous", "clone"})
 _MOST_STEPS = 12
+_OPERANDS = ("query", "key", "value")
 _RETURNED = "its attention weights are returned or read elsewhere, and scaled_dot_product_attention does not give them"
 
 
@@ -45,7 +46,9 @@ class _Scores:
 def attention_at(root: fx.Node, around: Surroundings) -> Written | None:
     """Attention whose second product is a node.
 
-    ``arguments`` hold ``scale`` (unless it is that of the function), ``mask`` (kinds of the masks, joined by ``+``), ``fill`` (what the
+    ``arguments`` hold ``scale`` (unless it is that of the function), ``scaled_by`` where it is computed from sizes when the model runs
+    (``width``: the features of a head; ``unclear``: that, or another axis of the same size),
+    ``mask`` (kinds of the masks, joined by ``+``), ``fill`` (what the
     scores become where the mask drops them), ``dropout``, ``factor`` (how the input ``factor`` enters), and ``query_axes``, ``key_axes``,
     ``value_axes``, ``output_axes`` where axes have to be permuted.
 
@@ -95,10 +98,15 @@ def _judged(
     if scale is None:
         return None
     width = _last_size(inputs["query"], axes.get("query_axes"))
-    if not math.isclose(scale, width**-0.5, rel_tol=1e-6):
-        if _hangs_on_sizes(scores):
-            return None
+    is_default, sizes = math.isclose(scale, width**-0.5, rel_tol=1e-6), _sizes_read(scores)
+    if not is_default and sizes:
+        return None
+    if not is_default:
         arguments["scale"] = scale
+    if sizes:
+        known = not axes and all(node in {inputs["query"], inputs["key"]} and axis == -1 for node, axis in sizes)
+        alike = [size for node in inputs.values() for size in shape_of(node) or () if size == width]
+        arguments["scaled_by"] = "width" if known or len(alike) <= len(_OPERANDS) else "unclear"
     inside = set(nodes)
     users = [user for node in nodes if node is not root for user in node.users]
     closed = all(user in inside or (not is_tensor(user) and user.op != "output") for user in users)
@@ -229,14 +237,26 @@ def _is_of_heads(factor: fx.Node, node: fx.Node) -> bool:
     return len(shape) <= len(whole) and all(size == 1 for size in shape[-2:]) and dtype_of(factor) == dtype_of(node)
 
 
-def _hangs_on_sizes(scores: _Scores) -> bool:
-    """Whether scores are scaled by a number that is computed when the model runs."""
-    return any(
-        isinstance(arg, fx.Node) and not is_tensor(arg)
-        for node in scores.nodes
-        if called(node) in _MULTIPLIES | _DIVIDES
-        for arg in node.args
-    )
+def _sizes_read(scores: _Scores) -> set[tuple[fx.Node, int | None]]:
+    """The tensors on whose sizes the number hangs that scores are scaled by, with the axis (-1: the last), ``None`` if it is unclear."""
+    scaling = [node for node in scores.nodes if called(node) in _MULTIPLIES | _DIVIDES]
+    waiting: list[tuple[fx.Node, Any]] = [(arg, None) for node in scaling for arg in node.args if isinstance(arg, fx.Node)]
+    found: set[tuple[fx.Node, int | None]] = set()
+    seen: set[tuple[fx.Node, Any]] = set()
+    while waiting:
+        node, index = waiting.pop()
+        if (node, index) in seen or (is_tensor(node) and node not in scores.numbers):
+            continue
+        seen.add((node, index))
+        if called(node) == "size" and len(node.args) > 1:
+            index = node.args[1]
+        for source in node.all_input_nodes:
+            if is_tensor(source) and not is_tensor(node):
+                rank = len(shape_of(source) or ())
+                found.add((source, (index % rank) - rank if isinstance(index, int) and rank else None))
+            else:
+                waiting.append((source, node.args[1] if called(node) == "getitem" and isinstance(node.args[1], int) else None))
+    return found
 
 
 # -- operands ----------------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -42,8 +43,10 @@ def norm_at(root: fx.Node, around: Surroundings) -> Written | None:
     """The largest expression that ends in a node and is a normalization or a softmax that torch has a function for.
 
     Its ``weight`` and ``bias`` may be expressions of parameters, as ``1 + weight``. Argument ``axes`` tells what is normalized over; where
-    that is one axis ahead of the last, the function takes it only after the axes are permuted. Argument ``widens`` is set where half
-    precision would come out as single precision, which torch's function does not do.
+    that is one axis ahead of the last, the function takes it only after the axes are permuted. Without a weight, which fixes
+    the sizes of these axes, argument ``sizes`` is ``any`` where it is a normalization for all sizes, and ``fixed`` where numbers in the
+    source make it one for these sizes alone. Argument ``widens`` is set where half precision would come out as single precision, which
+    torch's function does not do.
 
     Args:
         root: the node.
@@ -101,10 +104,29 @@ def _compared(span: Span, around: Surroundings) -> Written | None:
             return None
         for centred in (False, True):
             for weight, bias in _roles(wide, centred=centred):
-                found = _fitted(_Hypothesis(span, axes, centred, weight, bias), small, large)
+                hypothesis = _Hypothesis(span, axes, centred, weight, bias)
+                found = _fitted(hypothesis, small, large)
                 if found is not None:
-                    return found
+                    return found if weight is not None or found.refused else _with_sizes(found, hypothesis, around)
     return None
+
+
+def _with_sizes(found: Written, hypothesis: _Hypothesis, around: Surroundings) -> Written:
+    """The same with the argument ``sizes``, see :func:`norm_at`."""
+    return replace(found, arguments={**found.arguments, "sizes": _sizes(hypothesis, around, float(str(found.arguments["eps"])))})
+
+
+def _sizes(hypothesis: _Hypothesis, around: Surroundings, eps: float) -> str:
+    span, axes = hypothesis.span, hypothesis.axes
+    for more in (1, 4):
+        shape = tuple(size + more + axis if axis in axes else size for axis, size in enumerate(shape_of(span.source) or ()))
+        try:
+            samples = [_Sample(span, around, axes, scales, shape) for scales in (_SMALL, _LARGE)]
+        except CannotEvaluate:
+            return "fixed"
+        if not all(hypothesis.agrees(sample, hypothesis.unscaled(sample, eps), _EXACT) for sample in samples):
+            return "fixed"
+    return "any"
 
 
 def _axes(shape: tuple[int, ...], wide: list[fx.Node]) -> Iterator[tuple[int, ...]]:
@@ -132,14 +154,16 @@ def _roles(wide: list[fx.Node], *, centred: bool) -> Iterator[tuple[fx.Node | No
 class _Sample:
     """A part of a graph run once on random rows."""
 
-    def __init__(self, span: Span, around: Surroundings, axes: tuple[int, ...], scales: tuple[float, float]) -> None:
+    def __init__(
+        self, span: Span, around: Surroundings, axes: tuple[int, ...], scales: tuple[float, float], shape: tuple[int, ...] | None = None
+    ) -> None:
         generator = torch.Generator().manual_seed(0)
-        shape = _shortened(shape_of(span.source) or (), axes)
-        rows = [1 if axis in axes else size for axis, size in enumerate(shape)]
+        sizes = _shortened(shape or shape_of(span.source) or (), axes)
+        rows = [1 if axis in axes else size for axis, size in enumerate(sizes)]
         low, high = scales
         factors = 10 ** (torch.rand(rows, generator=generator, dtype=torch.float64) * (high - low) + low)
         factors.view(-1)[0] = 10**low
-        self.x = (torch.randn(shape, generator=generator, dtype=torch.float64) + 0.3) * factors
+        self.x = (torch.randn(sizes, generator=generator, dtype=torch.float64) + 0.3) * factors
         self.given: dict[fx.Node, torch.Tensor] = {}
         for node in span.parameters:
             size = shape_of(node) or ()

@@ -33,6 +33,9 @@ def put_attention(graph: fx.Graph, written: Written, inputs: Mapping[str, fx.Nod
     if is_short:
         operands = {name: graph.call_method("unsqueeze", (node, 0)) for name, node in operands.items()}
     given: dict[str, Any] = {name: arguments[name] for name in ("scale", "is_causal") if name in arguments}
+    if "scale" not in given and "scaled_by" not in arguments:
+        axes = arguments.get("query_axes")
+        given["scale"] = _shape(written, "query")[-1 if axes is None else axes[-1]] ** -0.5  # a number in the source, whatever the width
     mask = _mask(graph, written, inputs)
     if mask is not None:
         given["attn_mask"] = mask

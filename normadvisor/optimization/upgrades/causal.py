@@ -73,11 +73,14 @@ def _name(node: fx.Node) -> str:
 
 def _from_the_start(node: fx.Node) -> bool:
     """Whether slices begin at the first position and leave none out, so that they do the same for any number of positions."""
+    if _name(node) in {"tril", "triu"}:  # a diagonal that hangs on sizes is another one for queries that follow earlier ones
+        return not any(isinstance(each, fx.Node) for each in (*node.args[1:], *node.kwargs.values()))
     if _name(node) != "getitem":
         return True
     index = node.args[1]
     parts: list[Any] = list(index) if isinstance(index, tuple) else [index]
-    return all(part.start in {None, 0} and part.step is None for part in parts if isinstance(part, slice))
+    slices = [part for part in parts if isinstance(part, slice)]
+    return all(part.start in {None, 0} and part.step is None for part in slices) and not any(isinstance(part, fx.Node) for part in parts)
 
 
 def _computed(local: LocalGraph, nodes: list[fx.Node], *, whole: bool) -> torch.Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,15 +60,18 @@ def _shape(node: fx.Node) -> tuple[int, ...]:
 
 
 def _norm(graph: fx.Graph, written: Written, inputs: Mapping[str, fx.Node]) -> fx.Node:
+    """The sizes are those of the weight where it has them, and those of the tensor when the model runs where it does not."""
     arguments: Any = written.arguments
     shape, (first, *_) = tuple(arguments["normalized_shape"]), arguments["axes"]
+    sizes: Any = shape
     given: dict[str, Any] = {"eps": arguments["eps"]}
     for name in ("weight", "bias"):
         if name in inputs:
             node = inputs[name]
             given[name] = node if _shape(written.inputs[name]) == shape else graph.call_method("reshape", (node, shape))
     x = inputs["input"]
-    if _are_last(written):
-        return graph.call_function(_function(written), (x, shape), given)
-    ahead = graph.call_method("movedim", (x, first, -1))
-    return graph.call_method("movedim", (graph.call_function(_function(written), (ahead, shape), given), -1, first))
+    ahead = x if _are_last(written) else graph.call_method("movedim", (x, first, -1))
+    if "sizes" in arguments:
+        sizes = graph.call_function(operator.getitem, (graph.call_function(getattr, (ahead, "shape")), slice(-len(shape), None)))
+    normed = graph.call_function(_function(written), (ahead, sizes), given)
+    return normed if ahead is x else graph.call_method("movedim", (normed, -1, first))

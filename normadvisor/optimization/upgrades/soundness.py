@@ -7,9 +7,19 @@ from torch import fx, nn
 
 from normadvisor.graph.canonical import base_name, spelling
 from normadvisor.graph.written import Written
+from normadvisor.graph.written.exact import is_cast
 from normadvisor.optimization.forward import LocalGraph, reached
+from normadvisor.optimization.forward.guards import written as spelled
 
 __all__ = ["demands", "why_not"]
+
+_BY_AXES = frozenset({"layer_norm", "rms_norm", "softmax", "log_softmax", "attention"})
+"""What is computed along some axes."""
+_WITH_AXES = frozenset({
+    "mean", "sum", "var", "std", "var_mean", "std_mean", "norm", "vector_norm", "normalize", "amax", "max", "logsumexp", "softmax",
+    "log_softmax", "unsqueeze", "squeeze", "transpose", "permute", "movedim", "einsum", "view", "reshape", "flatten", "bmm", "baddbmm",
+})  # fmt: skip
+"""What names its axes, or has as many as it is given."""
 
 _SAME_UNDER_AUTOCAST = frozenset({
     "add", "sub", "rsub", "mul", "div", "truediv", "true_divide", "neg", "sigmoid", "tanh", "erf", "relu", "relu6", "hardtanh", "clamp",
@@ -24,6 +34,8 @@ def why_not(local: LocalGraph, written: Written) -> str:
         return written.refused
     if written.arguments.get("widens") and _place(local, written.inputs["input"]) is None:
         return "in half precision it gives single precision, and torch's function does not"
+    if any(_hangs_on_arguments(written.inputs[name]) for name in ("weight", "bias") if name in written.inputs):
+        return "the shape of its weight or bias hangs on that of the input"
     if _is_disturbed(local, written):
         return "what it reads is written over before it is done"
     hooked = next((str(node.target) for node in written.nodes if node.op == "call_module" and _has_hooks(local, node)), None)
@@ -36,7 +48,7 @@ def why_not(local: LocalGraph, written: Written) -> str:
 
 def demands(local: LocalGraph, written: Written) -> list[str]:
     """Expressions that have to hold for the function to be the same."""
-    found = []
+    found = _of_shapes(local, written)
     x = _place(local, written.inputs["input"]) if "input" in written.inputs else None
     if written.arguments.get("widens"):
         found.append(f"{x}.dtype.itemsize >= 4")
@@ -50,6 +62,50 @@ def demands(local: LocalGraph, written: Written) -> list[str]:
     layers = [node for node in written.nodes if node.op == "call_module" and _is_dropout(local, node)]
     found += [f"not {reached(str(node.target))}.training" for node in layers]
     return found
+
+
+def _hangs_on_arguments(node: fx.Node) -> bool:
+    """Whether a value is computed from arguments or their sizes; their dtypes do not count."""
+    waiting, seen = [node], {node}
+    while waiting:
+        node = waiting.pop()
+        if node.op == "placeholder":
+            return True
+        sources = [each for each in node.args[:1] if isinstance(each, fx.Node)] if is_cast(node) else node.all_input_nodes
+        fresh = [source for source in sources if source not in seen]
+        seen.update(fresh)
+        waiting += fresh
+    return False
+
+
+def _of_shapes(local: LocalGraph, written: Written) -> list[str]:
+    """What the shapes of the arguments have to be: those that were recorded, or as many axes where some are counted from the first on."""
+    tensors = [(place, local.guards.places.get(node.name), node.meta["value"]) for place, node in enumerate(local.graph.nodes)]
+    given = [(place, value) for _, place, value in tensors if place is not None and isinstance(value, torch.Tensor)]
+    if written.arguments.get("sizes") == "fixed" or written.arguments.get("scaled_by") == "unclear":
+        return [f"{place}.shape == {spelled(value.shape)}" for place, value in given]
+    permutes = any(name.endswith("_axes") for name in written.arguments)
+    if written.op in _BY_AXES and (permutes or not all(_counts_from_the_last(local, node) for node in written.nodes)):
+        return [f"{place}.dim() == {value.dim()}" for place, value in given]
+    return []
+
+
+def _counts_from_the_last(local: LocalGraph, node: fx.Node) -> bool:
+    """Whether the axes that a node names, if any, are the same ones of a tensor with more axes ahead."""
+    name = _name(node)
+    if node.op == "call_module":
+        dim = getattr(local.module.get_submodule(str(node.target)), "dim", -1)
+        return isinstance(dim, int) and dim < 0
+    if name == "getitem":
+        return not isinstance(node.args[1], tuple) or node.args[1][:1] == (...,)
+    if name not in _WITH_AXES:
+        return True
+    first = {"norm": 2, "vector_norm": 2, "normalize": 2}.get(name, 1)
+    given = [node.kwargs[key] for key in ("dim", "axis") if key in node.kwargs] or list(node.args[first : first + 1])
+    if name == "transpose":
+        given = [*node.args[1:], *node.kwargs.values()]
+    axes = [axis for each in given for axis in (each if isinstance(each, tuple | list) else [each])]
+    return bool(axes) and all(isinstance(axis, int) and axis < 0 for axis in axes)
 
 
 def _place(local: LocalGraph, node: fx.Node) -> str | None:

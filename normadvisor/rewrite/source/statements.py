@@ -44,7 +44,20 @@ def without_statements(tree: SourceTree, statements: Iterable[ast.stmt]) -> list
         elif not isinstance(parent, ast.Module):
             passes.add(block[0])
     text = Text(tree)
-    return [text.edit(text.start(item), text.end(item), "pass") if item in passes else _taken_out(text, item) for item in gone]
+    kept = [text.edit(text.start(item), text.end(item), "pass") for item in passes if item in gone]
+    return [*kept, *(_taken_out(text, start, end) for start, end in _runs(text, gone - passes))]
+
+
+def _runs(text: Text, gone: Iterable[ast.stmt]) -> list[tuple[int, int]]:
+    """Spans of statements; those that follow one another on a line (``m = 1; v = 2``) are one, as their semicolons go only once."""
+    runs: list[tuple[int, int]] = []
+    for start, end in sorted((text.start(item), text.end(item)) for item in gone):
+        between = text.text[runs[-1][1] : start] if runs else ""
+        if between.strip() == ";" and "\n" not in between:
+            runs[-1] = (runs[-1][0], end)
+        else:
+            runs.append((start, end))
+    return runs
 
 
 def _pure(test: ast.expr) -> bool:
@@ -56,8 +69,7 @@ def _is_elif(tree: SourceTree, statement: ast.If) -> bool:
     return isinstance(parent, ast.If) and parent.orelse == [statement]
 
 
-def _taken_out(text: Text, statement: ast.stmt) -> Edit:
-    start, end = text.start(statement), text.end(statement)
+def _taken_out(text: Text, start: int, end: int) -> Edit:
     if text.begins_line(start) and text.ends_line(end):
         return text.lines_removed(start, end)
     preceding = text.before(start)

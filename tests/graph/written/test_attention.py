@@ -100,7 +100,7 @@ def key_given_transposed(self, q, k, v, m):
     ("forward", "expected"),
     [
         (plain, (PLAIN, {}, "")),
-        (by_size, (PLAIN, {}, "")),
+        (by_size, (PLAIN, {"scaled_by": "width"}, "")),
         (scaled_queries, (PLAIN, {"dropout": True, "scale": 0.25}, "")),
         (dropped, (MASKED, {"mask": "drop", "fill": ["-inf"]}, "")),
         (filled, (MASKED, {"mask": "drop", "fill": [-1e9]}, "")),

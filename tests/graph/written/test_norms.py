@@ -65,6 +65,10 @@ def by_sum(self, x):
     return x / ((x * x).sum(-1, keepdim=True) / x.shape[-1] + 1e-5).sqrt()
 
 
+def by_number(self, x):
+    return x / torch.sqrt(x.square().sum(-1, keepdim=True) / 16 + 1e-5)
+
+
 def by_power(self, x):
     return x * (x.square().mean(dim=-1, keepdim=True) + 1e-8).pow(-0.5) * self.weight
 
@@ -102,11 +106,12 @@ def last(eps, **more):
         (gemma, ("rms_norm", {"input": "float_1", "weight": "add_1"}, last(1e-6), "")),
         (t5, ("rms_norm", {"input": "x", "weight": "weight"}, last(1e-6, widens=True), "")),
         (lucidrains, ("rms_norm", {"input": "x", "weight": "weight"}, last(1e-24 / WIDTH), "")),
-        (by_sum, ("rms_norm", {"input": "x"}, last(1e-5), "")),
+        (by_sum, ("rms_norm", {"input": "x"}, last(1e-5, sizes="any"), "")),
+        (by_number, ("rms_norm", {"input": "x"}, last(1e-5, sizes="fixed"), "")),
         (by_power, ("rms_norm", {"input": "x", "weight": "weight"}, last(1e-8), "")),
         (by_variance, ("layer_norm", {"input": "x", "weight": "weight", "bias": "bias"}, last(1e-5), "")),
         (by_var_mean, ("layer_norm", {"input": "x", "weight": "weight"}, last(1e-12), "")),
-        (by_moments, ("layer_norm", {"input": "x"}, last(1e-3), "")),
+        (by_moments, ("layer_norm", {"input": "x"}, last(1e-3, sizes="any"), "")),
         (residual, ("rms_norm", {"input": "add", "weight": "weight"}, last(1e-5), "")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -143,7 +148,7 @@ def test_axes_ahead_of_the_last_and_several_of_them():
     arguments = {"normalized_shape": [WIDTH], "eps": 1e-6, "axes": [1]}
     assert found == ("layer_norm", {"input": "x", "weight": "getitem", "bias": "getitem_1"}, arguments, "")
     found = found_in(over_maps, torch.randn(2, 6, 4, 5))
-    assert found == ("layer_norm", {"input": "x"}, {"normalized_shape": [6, 4, 5], "eps": 1e-5, "axes": [1, 2, 3]}, "")
+    assert found == ("layer_norm", {"input": "x"}, {"normalized_shape": [6, 4, 5], "eps": 1e-5, "axes": [1, 2, 3], "sizes": "any"}, "")
 
 
 def annotated(self, x):

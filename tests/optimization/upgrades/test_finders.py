@@ -413,3 +413,98 @@ def test_the_gradients_of_a_training_step_are_the_same():
         each(X.double()).square().sum().backward()
     for own, other in zip(changed.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(own.grad, other.grad, rtol=1e-5, atol=1e-5)  # the original norms in float32
+
+
+class Weighted(nn.Module):
+    def __init__(self, *shape):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("mask", torch.ones(64, 64).tril()[None, None], persistent=False)
+
+
+def standard(x, axes):
+    mean = x.mean(axes, keepdim=True)
+    return (x - mean) / (x.var(axes, keepdim=True, unbiased=False) + 1e-5).sqrt()
+
+
+def instance_norm(self, x):
+    return standard(x, (2, 3)) * self.weight + self.bias
+
+
+def global_norm(self, x):
+    return standard(x, (1, 2, 3)) * self.weight + self.bias
+
+
+def group_norm(self, x):
+    n, c, h, w = x.shape
+    return standard(x.view(n, 4, -1), -1).view(n, c, h, w) * self.weight + self.bias
+
+
+def rms_of_steps(self, x):
+    return x * torch.rsqrt(x.pow(2).mean(1, keepdim=True) + 1e-6)
+
+
+def rms_of_few_steps(self, x):
+    return x * torch.rsqrt(x.pow(2).sum(1, keepdim=True) / 16 + 1e-6)
+
+
+def last_of_two(self, x):
+    return x * torch.rsqrt(x.pow(2).mean(1, keepdim=True) + 1e-6) * self.weight
+
+
+def log_softmax_of_second(self, x):
+    return torch.log(torch.softmax(x, 1))
+
+
+def causal(self, q, k, v):
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
+    scores = scores.masked_fill(self.mask[:, :, : q.size(2), : k.size(2)] == 0, float("-inf"))
+    return torch.softmax(scores, -1) @ v
+
+
+def late_causal(self, q, k, v):
+    late = torch.ones(q.size(2), k.size(2), dtype=torch.bool, device=q.device).triu(k.size(2) - q.size(2) + 1)
+    scores = (q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))).masked_fill(late, float("-inf"))
+    return torch.softmax(scores, -1) @ v
+
+
+def scaled_by_a_number(self, q, k, v):
+    return torch.softmax(q @ k.transpose(-2, -1) * 0.25, -1) @ v
+
+
+def scaled_by_steps(self, q, k, v):
+    return torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.size(-2)), -1) @ v
+
+
+MAPS = [(2, 8, 16, 16), (2, 8, 12, 20), (3, 8, 4, 5), (1, 8, 1, 7)]
+HEADS = [[(2, 2, 16, 16)] * 3, [(2, 2, 9, 16)] * 3, [(3, 2, 1, 16), (3, 2, 5, 16), (3, 2, 5, 16)], [(1, 2, 7, 8)] * 3]
+
+
+@pytest.mark.parametrize(
+    ("function", "width", "shapes", "replaced"),
+    [
+        (instance_norm, (1, 8, 1, 1), MAPS, 4),
+        (global_norm, (1, 8, 1, 1), MAPS, 4),
+        (group_norm, (1, 8, 1, 1), MAPS, 4),
+        (rms_of_steps, (), [(2, 16, 6), (2, 9, 6), (3, 1, 6), (2, 5, 6, 7)], 3),  # of four axes it is another one
+        (rms_of_few_steps, (), [(2, 16, 6), (2, 9, 6), (3, 16, 6), (2, 16, 6)], 2),
+        (last_of_two, (6,), [(2, 6), (5, 6), (2, 3, 6), (2, 6, 6)], 2),
+        (log_softmax_of_second, (), [(2, 6), (5, 9), (2, 3, 6)], 2),
+        (causal, (), HEADS, 4),
+        (late_causal, (), HEADS, 4),
+        (scaled_by_a_number, (), HEADS, 4),
+        (scaled_by_steps, (), HEADS, 1),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_at_other_sizes_the_model_computes_the_same(function, width, shapes, replaced, mode):
+    model = randomised(type("Net", (Weighted,), {"forward": function})(*width)).train(mode == "training")
+    drawn = [[torch.randn(shape) for shape in (each if isinstance(each, list) else [each])] for each in shapes]
+    changed = applied(model, found_in(model, *drawn[0], mode=mode))
+    called = 0
+    for inputs in drawn:
+        torch.testing.assert_close(changed(*inputs), model(*inputs))
+        called += bool({"layer_norm", "rms_norm", "log_softmax", "scaled_dot_product_attention"} & {*functions(changed, *inputs)})
+    assert called == replaced

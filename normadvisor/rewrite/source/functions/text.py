@@ -48,6 +48,8 @@ def _norm(written: Written, walk: Walk) -> list[str]:
     rank = len(note_of(written.root).shape or ())
     if not sizes or list(given.get("axes") or []) != list(range(rank - len(sizes), rank)):
         raise Refused("the function of torch takes the normalized axes last, and the tensor would have to be permuted")
+    if given.get("sizes") == "fixed":
+        raise Refused("it is a normalization for axes of these sizes alone, by the numbers that it is written with")
     if given.get("widens"):
         raise Refused("in half precision the result would be single precision, which the function of torch does not give")
     x, weight, bias = (walk.operands.get(role) for role in ("input", "weight", "bias"))
@@ -55,7 +57,7 @@ def _norm(written: Written, walk: Walk) -> list[str]:
     for role, operand in (("weight", weight), ("bias", bias)):
         if operand is not None and not isinstance(operand, ast.Name | ast.Attribute):
             raise Refused(f"the {role} `{walk.segment(operand)}` is computed")
-    if weight is not None:
+    if weight is not None and note_of(written.inputs["weight"]).shape == tuple(sizes):
         shape = f"{walk.segment(weight)}.shape"
     elif isinstance(x, ast.Name | ast.Attribute):
         shape = f"{walk.segment(x)}.shape[-{len(sizes)}:]"
