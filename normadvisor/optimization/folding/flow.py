@@ -15,6 +15,7 @@ from normadvisor.graph.model import ModelGraph, NodeInfo
 from normadvisor.graph.record import note_of
 from normadvisor.graph.signatures import bind
 from normadvisor.optimization.folding.inline import Inline, Locals
+from normadvisor.optimization.folding.unrun import Unrun
 from normadvisor.rewrite.proof.inputs import Arguments
 
 __all__ = ["Flow"]
@@ -29,6 +30,7 @@ class Flow:
     def __init__(self, model: nn.Module, graph: ModelGraph, inputs: Arguments | None = None) -> None:
         self.model, self.graph = model, graph
         self._locals = Locals(model, inputs)
+        self.unrun = Unrun(model, inputs)
         self.modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
         self._names: dict[int, list[str]] = defaultdict(list)
         for name, module in self.modules.items():

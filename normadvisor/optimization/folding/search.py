@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.layers import LINEAR, Layer, layer_of
 from normadvisor.optimization.folding.movement import backward, forward
 from normadvisor.optimization.folding.scaling import Affine
+from normadvisor.optimization.folding.unrun import Point
 
 __all__ = ["Fold", "Share", "Unfoldable", "kept", "search"]
 
@@ -201,11 +202,21 @@ class _Search:
             try:
                 shares = [share for call in calls for share in walk(call, affine)]
                 once = self._once(shares)
+                self._demand_unread(once, affine, kind)
                 return Fold(affine=affine, kind=kind, shares=once, calls=tuple(call.index for call in calls))
             except _Stop as stop:
                 reasons.append(stop)
         # What it stands behind is what most people would look at; what it stands ahead of counts where that is a layer.
         raise next((stop for stop in reasons if stop.layers), reasons[0])
+
+    def _demand_unread(self, shares: Sequence[Share], affine: Affine, kind: str) -> None:
+        """Look at the code that did not run."""
+        norm = Point(affine.name, affine.inline)
+        for share in shares:
+            layer = Point(share.layer.name, share.layer.inline)
+            reader = self.flow.unrun.reader(*((layer, norm) if kind == "behind" else (norm, layer)))
+            if reader:
+                raise _Stop(reader, (share.layer.name,))
 
     def _once(self, shares: list[Share]) -> tuple[Share, ...]:
         """One share for each layer.

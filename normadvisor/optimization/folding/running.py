@@ -1,0 +1,150 @@
+"""One run of a model in which every step of its own code is seen: which parts ran, and from where each layer was called."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from normadvisor.graph.light import without_compiler
+from normadvisor.graph.values import map_tensors, swapped, to_meta
+from normadvisor.rewrite.proof.inputs import Arguments
+
+__all__ = ["Record", "Run", "Visit", "observed"]
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """One call of a function of the model's code."""
+
+    code: CodeType
+    module: int
+    """Identity of the module whose method it is, or that called it."""
+    parent: Visit | None
+    steps: list[tuple[int, int]] = field(default_factory=list)
+    """Time and place in the bytecode of every instruction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A moment in a call."""
+
+    record: Record
+    count: int
+    """How many instructions had been begun."""
+
+    @property
+    def time(self) -> int:
+        """Larger for what comes later."""
+        return self.record.steps[self.count - 1][0]
+
+    def chain(self) -> list[Visit]:
+        """The call and those around it, the outermost first."""
+        found: list[Visit] = []
+        visit: Visit | None = self
+        while visit is not None:
+            found.append(visit)
+            visit = visit.record.parent
+        return found[::-1]
+
+
+@dataclass(slots=True)
+class Run:
+    """What was seen."""
+
+    ran: dict[tuple[CodeType, int], set[int]] = field(default_factory=lambda: defaultdict(set))
+    """Instructions that ran, by function and identity of the module."""
+    visits: dict[int, list[Visit]] = field(default_factory=lambda: defaultdict(list))
+    """From where each module was called."""
+    records: list[Record] = field(default_factory=list)
+
+
+def observed(model: nn.Module, inputs: Arguments) -> Run | None:
+    """Run a model once; ``None`` where that fails. The model is left as it was, buffers and random states included."""
+    watch = _Watch({path for module in model.modules() for path in _files(type(module))})
+    handles: list[Any] = []
+    args, kwargs = tuple(inputs.args), dict(inputs.kwargs)
+    if any(parameter.is_meta for parameter in model.parameters()):
+        args, kwargs = map_tensors((args, kwargs), to_meta)
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    before = sys.gettrace()
+    try:
+        with (
+            torch.no_grad(), without_compiler(), torch.random.fork_rng(devices=devices),
+            swapped(model, lambda held: held if isinstance(held, nn.Parameter) else held.clone()),
+        ):  # fmt: skip
+            own = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+            handles = [module.register_forward_pre_hook(watch.called) for module in own]
+            sys.settrace(watch.enter)
+            model(*args, **kwargs)
+    except Exception:  # noqa: BLE001 -- forward is the user's code, and nothing hangs on this run
+        return None
+    finally:
+        sys.settrace(before)
+        for handle in handles:
+            handle.remove()
+    return watch.run
+
+
+def _files(cls: type) -> set[str]:
+    """Where the methods of a class stand that are not torch's."""
+    found = set()
+    for base in cls.__mro__:
+        if f"{base.__module__}.".startswith(("torch.", "builtins.")):
+            continue
+        for value in vars(base).values():
+            code = getattr(inspect.unwrap(value), "__code__", None) if inspect.isfunction(value) else None
+            if code is not None:
+                found.add(code.co_filename)
+    return found
+
+
+class _Watch:
+    def __init__(self, files: set[str]) -> None:
+        self.run = Run()
+        self._files, self._time = files, 0
+        self._open: list[tuple[FrameType, Record]] = []
+
+    def _here(self) -> Visit | None:
+        if not self._open or not self._open[-1][1].steps:
+            return None
+        record = self._open[-1][1]
+        return Visit(record, len(record.steps))
+
+    def called(self, module: nn.Module, _args: Any) -> None:
+        here = self._here()
+        if here is not None:
+            self.run.visits[id(module)].append(here)
+
+    def enter(self, frame: FrameType, event: str, _arg: Any) -> Any:
+        code = frame.f_code
+        if event != "call" or code.co_filename not in self._files:
+            return None
+        parent = self._here()
+        own = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+        around = parent.record.module if parent is not None else 0
+        record = Record(code, id(own) if isinstance(own, nn.Module) else around, parent)
+        self.run.records.append(record)
+        self._open.append((frame, record))
+        frame.f_trace_opcodes = True
+        return self._step
+
+    def _step(self, frame: FrameType, event: str, _arg: Any) -> Any:
+        while self._open and self._open[-1][0] is not frame:
+            self._open.pop()  # a generator that was left, or a call that raised
+        if not self._open:
+            return None
+        record = self._open[-1][1]
+        if event == "opcode":
+            self._time += 1
+            record.steps.append((self._time, frame.f_lasti))
+            self.run.ran[record.code, record.module].add(frame.f_lasti)
+        elif event == "return":
+            self._open.pop()
+        return self._step
