@@ -289,11 +289,12 @@ def _undisturbed(threads: int | None) -> Iterator[None]:
 
     from normadvisor.probe.keeping.process import Process
 
-    process, before = Process(), torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        process.restore()
+    with torch.inference_mode(mode=False):  # what is made inside it takes part in no backward pass, and proofs have some
+        process, before = Process(), torch.get_num_threads()
+        if threads is not None:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+            process.restore()

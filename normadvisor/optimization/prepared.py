@@ -81,7 +81,7 @@ def prepared(subject: Subject, options: OptimizeOptions) -> tuple[nn.Module, Set
 
     def placed(tensor: torch.Tensor) -> torch.Tensor:
         wanted = dtype if converted and tensor.is_floating_point() else tensor.dtype
-        return tensor.detach().to(device, wanted)
+        return (tensor.clone() if tensor.is_inference() else tensor.detach()).to(device, wanted)
 
     args, kwargs = map_tensors(tuple(subject.inputs.args), placed), map_tensors(dict(subject.inputs.kwargs), placed)
     inputs = Given(args, kwargs, subject.inputs.given, subject.spec)

@@ -169,6 +169,17 @@ def test_random_states_are_put_back(tmp_path):
     assert states() == before
 
 
+def test_it_works_within_inference_mode(tmp_path):
+    with torch.inference_mode():
+        model, x = network(), X.clone()
+        result = normadvisor.optimize(model, x, **QUICK)
+        result.save(tmp_path / "net.pt")
+        loaded = normadvisor.load_optimized(network(), tmp_path / "net.pt", x)
+        assert torch.is_inference_mode_enabled()
+    assert "not proven" not in {row.verdict for row in result.optimization.replacements}
+    assert torch.equal(loaded(X), result.model(X))
+
+
 class Failing(nn.Module):
     def forward(self, x):
         raise ValueError(x)
