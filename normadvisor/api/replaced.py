@@ -51,7 +51,7 @@ def findings_of(
 
 
 def _finding(row: Replacement, rule: Rule, target: str, graph: ModelGraph | None, root: Path) -> Finding:
-    modules = tuple(name for name in row.modules if name)
+    modules = tuple(dict.fromkeys(name for name in row.modules if name))
     location = None if graph is None else _location(modules, graph, root)
     where = f" at {modules[0]}" + (f" and {len(modules) - 1} more" if len(modules) > 1 else "") if modules else ""
     line = "" if location is None else linecache.getline(location.path, location.line).strip()

@@ -72,12 +72,16 @@ class Candidate:
     replacement: str
     modules: tuple[str, ...]
     """Qualified names of the layers that are involved, the one that leads first."""
+    places: int = 1
+    """How many places these are, where one forward has several that are changed together."""
     shape_key: str
     """Places of one pattern with equal keys take equally long: shapes, dtype, memory format and settings, as text."""
     apply: Callable[[nn.Module, Journal], tuple[StateStep, ...]]
     """Changes a model, found again by names, so that it works on any copy of it in any dtype; every change goes through the journal, which
     can take it back. Raises
     :class:`~normadvisor.rewrite.model.refusal.CannotChange` before anything is changed."""
+    remark: str = ""
+    """What the user has to know once it is kept, beside what the outputs of the model are."""
     kernel: Callable[[], Kernel] | None = None
     """Builds the operations alone; ``None`` where the whole model is all that can be measured."""
 

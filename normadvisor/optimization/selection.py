@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -61,12 +61,17 @@ class _Row:
         first = (self.group or self.left_out or [each for each, _ in self.refused])[0]
         row = Replacement(
             rule=first.rule, stage=self.stage, pattern=first.pattern, replacement=first.replacement,
-            modules=tuple(_lead(each) for each in self.group or self.left_out), left_out=tuple(_lead(each) for each in self.left_out),
+            modules=_leads(self.group or self.left_out), left_out=_leads(self.left_out),
             kernel=self.kernel, end_to_end=self.end_to_end, memory=self.memory, error=self.error, proof=self.proof, verdict=verdict,
             reason=reason,
         )  # fmt: skip
         row = replace(row, left_out=()) if not self.group else row
         return Chosen(row, tuple(self.group) if row.kept else (), tuple(self.refused), model if row.kept else None)
+
+
+def _leads(candidates: Iterable[Candidate]) -> tuple[str, ...]:
+    """The name of the layer that leads, once for each place."""
+    return tuple(_lead(each) for each in candidates for _ in range(each.places))
 
 
 def _lead(candidate: Candidate) -> str:

@@ -107,6 +107,12 @@ def test_several_places_are_one_row():
     assert chosen.candidates == tuple(group)
 
 
+def test_several_places_of_one_forward_are_counted():
+    group = [replace(candidate("1", kernel=kernel(5, 1)), places=3), candidate("3", kernel=kernel(5, 1))]
+    chosen = selection(network()).decide(network(), "cleanup", group)
+    assert outcome(chosen) == Outcome("kept", ("1", "1", "1", "3"))
+
+
 def test_a_shape_is_measured_once():
     calls = []
 

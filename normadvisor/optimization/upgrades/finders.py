@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from normadvisor.graph.canonical import function_op
+from normadvisor.graph.record import note_of
 from normadvisor.graph.written import Written, written_in
 from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
 from normadvisor.optimization.forward import LocalGraph, Untraced, find, install, local_graphs, replace
@@ -18,6 +19,7 @@ from normadvisor.optimization.upgrades.alone import kernel_of, shapes_of
 from normadvisor.optimization.upgrades.causal import with_causal_flag
 from normadvisor.optimization.upgrades.putting import put, told
 from normadvisor.optimization.upgrades.soundness import demands, why_not
+from normadvisor.types import GROUPS
 
 if TYPE_CHECKING:
     from normadvisor.graph.model import ModelGraph
@@ -26,13 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["FINDERS", "find_upgrades"]
 
 _NORMS = frozenset({"layer_norm", "rms_norm"})
+_ACTIVATIONS = frozenset(GROUPS["activation"])
 
 
 def find_upgrades(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterator[Candidate | Refused]:
     """All places, in the order of the modules whose forward they stand in.
 
-    Places of one function in one forward are one candidate. Norms of the graph that were recognised by what they compute, and that nothing
-    was found in, are refused with the reason.
+    Places of one function in one forward are one candidate. What is written out in a forward that cannot be followed by itself is refused
+    with the reason, and so are norms of the graph that were recognised by what they compute, and that nothing was found in.
     """
     untraced: list[Untraced] = []
     told_of: set[str] = set()
@@ -50,6 +53,7 @@ def find_upgrades(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iter
         for places in groups.values():
             yield _candidate(local, places, setting)
     yield from _left(model, graph, untraced, told_of)
+    yield from _out_of_reach(model, graph, untraced)
 
 
 FINDERS = (("upgrade", find_upgrades),)
@@ -66,6 +70,7 @@ def _candidate(local: LocalGraph, places: list[Written], setting: Setting) -> Ca
         pattern=f"{written.op} written out",
         replacement=told(written),
         modules=(local.name,),
+        places=len(places),
         shape_key=" | ".join([setting.mode, *(shapes_of(place) for place in places)]),
         apply=partial(_apply, local=local, places=places),
         kernel=partial(kernel_of, local, places, setting.device),
@@ -106,3 +111,23 @@ def _left(model: nn.Module, graph: ModelGraph, untraced: list[Untraced], told_of
             continue
         reason = why.get(name, "it computes more, or something else, than torch's function with its arguments")
         yield Refused(rule="NA704", modules=(name,), reason=reason)
+
+
+def _out_of_reach(model: nn.Module, graph: ModelGraph, untraced: list[Untraced]) -> Iterator[Refused]:
+    """What the trace of the whole model shows written out in a forward that cannot be followed by itself; whole layers, too."""
+    if not untraced or graph.fx_graph is None:
+        return
+    owners = {node.name: node.module for node in graph.nodes}
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for written in written_in(graph.fx_graph, model):
+        if not written.refused and (owner := owners.get(written.root.name)) is not None:
+            found[owner, _rule(written)].append(written.op)
+    for recorded in graph.fx_graph.nodes:
+        note = note_of(recorded)
+        if note.leaf is not None and note.leaf.recognised and note.leaf.op in _ACTIVATIONS:
+            found[note.path, "NA705"].append(note.leaf.op)
+    for each in untraced:
+        for rule in ("NA704", "NA705"):
+            if ops := dict.fromkeys(found.get((each.name, rule), ())):
+                reason = f"{', '.join(ops)} written out in a forward that cannot be changed: {each.reason}"
+                yield Refused(rule=rule, modules=(each.name,), reason=reason)

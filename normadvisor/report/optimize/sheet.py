@@ -180,7 +180,7 @@ def _detail(found: Optimization) -> str:
 def _row(row: Replacement, scale: _Scale, *, common: bool) -> Row:
     places = len(row.modules)
     count = f"{places} x " if places > 1 else ""
-    where = _where(row.modules)
+    where = _where(row.modules, "the whole model" if row.rule == "NA706" else "forward of the model")
     if row.left_out:
         where += f"; without {listed(row.left_out)}, slower at their shapes"
     meaning = "" if common else row.reason or VERDICTS.get(row.verdict, "")
@@ -222,9 +222,9 @@ def _times(ratio: Ratio | None) -> str:
     return _NONE if ratio is None else f"{ratio.median:.2f}x"
 
 
-def _where(modules: Sequence[str]) -> str:
-    """Names of layers, those that differ in numbers alone as one."""
-    names = [one_line(name) or "the whole model" for name in compact(modules)]
+def _where(modules: Sequence[str], model: str) -> str:
+    """Names of layers, those that differ in numbers alone as one; the model itself has none."""
+    names = [one_line(name) or model for name in compact(modules)]
     return ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "")
 
 

@@ -1,4 +1,5 @@
 import copy
+import inspect
 import math
 import pickle
 from types import SimpleNamespace
@@ -245,6 +246,47 @@ def test_a_norm_that_cannot_be_followed_is_told():
     assert refused.reason.endswith(": decides by the values of a tensor")
 
 
+class Clipped(torch.autograd.Function):
+    @staticmethod
+    def forward(_, x):
+        return x.clamp(max=1)
+
+    @staticmethod
+    def backward(_, gradient):
+        return gradient
+
+
+class Follows(nn.Module):
+    def forward(self, x):
+        x = Clipped.apply(x)
+        x = x * torch.sigmoid(x) + x * torch.tanh(F.softplus(x))
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+
+
+class Stops(nn.Module):
+    def forward(self, x):
+        x = x * torch.sigmoid(x)
+        return x if x.sum() > 0 else -x
+
+
+_BACKWARD = "which has a backward of its own"
+
+
+@pytest.mark.parametrize(
+    ("cls", "expected"),
+    [
+        (Follows, [("NA704", "rms_norm", f"calls Clipped, {_BACKWARD}"), ("NA705", "silu, mish", f"calls Clipped, {_BACKWARD}")]),
+        (Stops, [("NA705", "silu", "decides by the values of a tensor")]),
+    ],
+)  # fmt: skip
+def test_what_stands_in_a_forward_that_cannot_be_followed_is_told(cls, expected):
+    model = nn.Sequential(nn.Linear(8, 8), cls()).eval()
+    line = inspect.getsourcelines(cls)[1] + (3 if cls is Stops else 2)
+    assert rows(found_in(model, X)) == [
+        (rule, ("1",), f"{ops} written out in a forward that cannot be changed: {__file__}:{line}: {why}") for rule, ops, why in expected
+    ]
+
+
 class Overwrites(nn.Module):
     def forward(self, x):
         x = x + 0
@@ -385,6 +427,7 @@ def test_several_places_in_one_forward_are_one_candidate():
     model = nn.Sequential(Twice()).eval()
     found = found_in(model, X)
     assert rows(found) == [("NA705", "silu written out", "F.silu", ("0",))]
+    assert [each.places for each in found] == [2]
     changed = applied(model, found)
     assert functions(changed, X).count("silu") == 2
     torch.testing.assert_close(changed(X), model(X))

@@ -40,6 +40,12 @@ def test_a_row_tells_its_numbers_apart():
     assert (row.kept, row.plain, row.meaning) == (True, True, VERDICTS["kept"])
 
 
+def test_places_of_the_forward_of_the_model_are_counted():
+    row = replace(FOUND.replacements[0], rule="NA705", modules=("", "", "", "sw"), left_out=())
+    row = sheet_of(replace(FOUND, replacements=(row,))).rows[0]
+    assert (row.what, row.where) == ("4 x conv2d + batch_norm -> conv2d", "forward of the model, sw")
+
+
 def test_what_was_not_kept_says_why():
     _, layout, activation = sheet_of(FOUND).rows
     assert (layout.where, layout.cells) == ("the whole model", ("\u2013", "1.01x", "1.00", "3e-7 -> 4e-7", "no gain"))
