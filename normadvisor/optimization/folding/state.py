@@ -23,16 +23,25 @@ from typing import Any, Self
 
 import torch
 
+from normadvisor.errors import NormAdvisorError, UsageError
 from normadvisor.optimization.candidate import StateStep
 from normadvisor.optimization.folding.arithmetic import DO
 from normadvisor.rewrite.keys import KeyMap
 from normadvisor.rewrite.model.refusal import CannotChange
 
-__all__ = ["FoldMap", "computed"]
+__all__ = ["FoldMap", "MissingKeyError", "computed"]
 
 _VERSION = 1
 _NOT_NEEDED = ("num_batches_tracked",)
 """Counters, which no step reads but every norm has; old checkpoints may lack them."""
+
+
+class MissingKeyError(NormAdvisorError, KeyError):
+    """A state has no value under a key that is read."""
+
+    def __str__(self) -> str:
+        """The message with its hint; ``KeyError`` would put it in quotes."""
+        return NormAdvisorError.__str__(self)
 
 
 def computed(step: StateStep, values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -43,8 +52,10 @@ def computed(step: StateStep, values: Mapping[str, torch.Tensor]) -> dict[str, t
         values: the old state, or at least what the step reads.
 
     Raises:
-        CannotChange: the values cannot be folded: not finite, a negative variance, or a result that the dtype cannot hold.
-        KeyError: a value is missing, or the kind is not known.
+        CannotChange: the values cannot be folded: not finite, a negative variance, of shapes that do not fit one another, or a result
+            that the dtype cannot hold.
+        MissingKeyError: a value is missing.
+        KeyError: the kind is not known.
 
     """
     if step.kind not in DO:
@@ -52,11 +63,14 @@ def computed(step: StateStep, values: Mapping[str, torch.Tensor]) -> dict[str, t
         raise KeyError(message)
     missing = [key for key in step.sources if key not in values]
     if missing:
-        message = f"the state has no {', '.join(missing)}"
-        raise KeyError(message)
+        raise MissingKeyError(f"the state has no {', '.join(missing)}", hint=_where(missing[0], values))
     roles = {role: values[key].detach() for role, key in dict(step.options.get("roles", {})).items()}
-    with torch.no_grad():
-        made = DO[step.kind](roles, step.options)
+    try:
+        with torch.no_grad():
+            made = DO[step.kind](roles, step.options)
+    except RuntimeError as error:
+        shapes = ", ".join(f"{key} {tuple(values[key].shape)}" for key in step.sources)
+        raise CannotChange(f"values of the state do not fit one another: {shapes}", hint="it is that of another model") from error
     found: dict[str, torch.Tensor] = {}
     for role, keys in dict(step.options.get("writes", {})).items():
         value = made[role]
@@ -64,6 +78,21 @@ def computed(step: StateStep, values: Mapping[str, torch.Tensor]) -> dict[str, t
             raise CannotChange(f"{keys[0]} would not be finite in {str(value.dtype).removeprefix('torch.')}")
         found.update(dict.fromkeys(keys, value))
     return found
+
+
+def _check_state(given: object) -> None:
+    """Refuse what is no state: a caller without a type checker may pass anything."""
+    if not isinstance(given, Mapping):
+        message = f"a value of type {type(given).__name__} is no state"
+        raise UsageError(message, hint="pass a state_dict: model.state_dict(), or what torch.load gave")
+
+
+def _where(key: str, values: Mapping[str, torch.Tensor]) -> str:
+    """Where the value of a key may be instead."""
+    longer = min((other.removeprefix("\0") for other in values if other.endswith(f".{key}")), key=len, default="")
+    if longer:
+        return f"its keys have a prefix: apply(state_dict, {longer.removesuffix(key)!r})"
+    return "it is that of another model, or of one that was optimized already"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +113,12 @@ class FoldMap:
             A new ordered dictionary. Keys that no step concerns keep their values; the ``_metadata`` of torch goes along.
 
         Raises:
-            KeyError: a value that a step reads is missing.
+            UsageError: it is no mapping.
+            MissingKeyError: a value that a step reads is missing; it is a ``KeyError``.
             CannotChange: the values cannot be folded, see :func:`computed`.
 
         """
+        _check_state(state_dict)
         values = {key.removeprefix(prefix) if key.startswith(prefix) else f"\0{key}": value for key, value in state_dict.items()}
         for step in self.steps:
             made = computed(step, values)

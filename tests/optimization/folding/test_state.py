@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from normadvisor.errors import NormAdvisorError
 from normadvisor.optimization.candidate import StateStep
 from normadvisor.optimization.folding.channels import UNTOUCHED, Laid, decode, encode
 from normadvisor.optimization.folding.program import NotWritten, run, written
@@ -18,6 +19,9 @@ from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.refusal import CannotChange
 
 IMAGE = torch.randn(2, 3, 6, 5)
+KEYS = ("0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var")
+MISSING = f"the state has no 0.weight, {', '.join(KEYS)}"
+SHAPES = ", ".join(f"{key} (4,)" for key in KEYS)
 
 
 @given(st.lists(st.integers(UNTOUCHED, 5), min_size=1, max_size=24))
@@ -86,6 +90,22 @@ def test_what_is_missing_is_named(helpers):
                 **{f"1.{name}": torch.ones(4) for name in ("weight", "bias", "running_mean", "running_var")},
             }
         )
+
+
+def test_a_state_of_something_else_says_what_it_is(helpers):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    state = dict(model.state_dict())
+    folds = stepped(helpers, model)
+    other = "it is that of another model"
+    for values, message, hint in (
+        (model, "a value of type Sequential is no state", "pass a state_dict: model.state_dict(), or what torch.load gave"),
+        ({f"module.{key}": value for key, value in state.items()}, MISSING, "its keys have a prefix: apply(state_dict, 'module.')"),
+        (folds.apply(state), "the state has no 1.weight, 1.bias, 1.running_mean, 1.running_var", f"{other}, or of one that was optimized already"),
+        ({**state, "0.weight": torch.ones(7, 3, 3, 3)}, f"values of the state do not fit one another: 0.weight (7, 3, 3, 3), {SHAPES}", other),
+    ):
+        with pytest.raises(NormAdvisorError) as refusal:
+            folds.apply(values)
+        assert (refusal.value.message, refusal.value.hint) == (message, hint)
 
 
 def test_a_checkpoint_that_cannot_be_folded_is_refused(helpers):
