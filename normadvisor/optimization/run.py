@@ -36,6 +36,7 @@ _BUDGET = 120.0
 _ROUNDS = 4
 """How often a stage is looked at again after something was kept: what was folded may be folded once more."""
 _LAYOUT = "NA706"
+_MOST_REMARKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,8 @@ class _Work:
     def _new_groups(self, candidates: Iterable[Candidate]) -> list[list[Candidate]]:
         groups: dict[str, list[Candidate]] = {}
         for candidate in candidates:
+            if self.options.channels_last == "on" and candidate.rule == _LAYOUT and not candidate.replacement.startswith("channels_last"):
+                continue  # the model has what is asked for, and nobody asks for the other format
             key = (candidate.group, candidate.modules)
             if key not in self._seen:
                 self._seen.add(key)
@@ -208,6 +211,13 @@ class _Work:
         return f"{device.type} ({own})"
 
     def _remarks(self) -> Iterable[str]:
+        remarks = list(dict.fromkeys(each.remark for each in self.selection.taken if each.remark))
+        yield from remarks[:_MOST_REMARKS]
+        if len(remarks) > _MOST_REMARKS:
+            yield f"and {len(remarks) - _MOST_REMARKS} more parts of the model give something else by themselves"
+        if self.selection.taken and (names := self.selection.proof.left_out):
+            told = ", ".join(names[:_MOST_REMARKS]) + (f" and {len(names) - _MOST_REMARKS} more" if len(names) > _MOST_REMARKS else "")
+            yield f"compared without {told}: what forward computes with {'them' if len(names) > 1 else 'it'} was not"
         if self.options.allow_busy:
             yield "measured although the machine may have been busy with other things, as was asked for: spreads may be wide"
         if self.options.mode == "training":

@@ -101,6 +101,13 @@ def test_what_is_asked_for_is_kept_and_what_is_not_wanted_not_tried():
     assert on.model.conv2.weight.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_a_memory_format_that_is_asked_for_and_there_stays():
+    model = network().to(memory_format=torch.channels_last)
+    result, _ = optimized(model, rules=("NA706",), channels_last="on")
+    assert result.optimization.replacements == ()
+    assert result.model.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_for_training_the_model_itself_is_changed():
     model = network()
     parameters = dict(model.named_parameters())
@@ -183,3 +190,24 @@ def test_the_second_run_of_a_stage_sees_what_the_first_left():
     x = torch.randn(2, 3, 8, 8)
     assert torch.allclose(result.model(x), model(x), atol=1e-6)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in result.model.modules())
+
+
+class Split(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.BatchNorm1d(8))
+        self.top = nn.Linear(8, 3)
+
+    def forward(self, x, offset=None, extra=None):
+        y = self.top(self.body(x))
+        return y if offset is None else y + offset + extra
+
+
+def test_what_the_outputs_do_not_show_is_noted():
+    subject = Subject(model=Split().eval(), inputs=Given((torch.randn(4, 6),)), target="Split", spec="4x6")
+    report = optimize_model(subject, OptimizeOptions(rules=("NA701",))).optimization
+    assert [(row.modules, row.verdict) for row in report.replacements] == [(("top",), "kept")]
+    assert report.notes == (
+        "body by itself gives something else afterwards: its norm is in top",
+        "compared without offset, extra: what forward computes with them was not",
+    )

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from normadvisor.optimization.candidate import Candidate, Refused, Setting
 from normadvisor.optimization.folding.baking import Unbakable, bake_candidate, bakes
-from normadvisor.optimization.folding.branches import Unmergeable, parallel, sums
+from normadvisor.optimization.folding.branches import Sum, Unmergeable, parallel, sums
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.fold import RULE, candidate
 from normadvisor.optimization.folding.idle import idle
 from normadvisor.optimization.folding.merge import merge_candidate
 from normadvisor.optimization.folding.search import Unfoldable, search
 from normadvisor.optimization.folding.sound import unsound
+from normadvisor.optimization.folding.unrun import Point
 from normadvisor.optimization.forward import local_graphs
 
 if TYPE_CHECKING:
@@ -45,15 +46,26 @@ def find_merges(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterat
     """Parallel convolutions of one input that are added up, with norms of that input and the input itself."""
     if setting.mode != "inference":
         return
-    flow = Flow(model, graph)
+    flow = Flow(model, graph, setting.inputs)
     if not parallel(flow):
         return
     for local in local_graphs(model, setting.inputs):
         for found in sums(flow, local):
             if isinstance(found, Unmergeable):
                 yield Refused(rule=RULE, modules=found.names, reason=found.reason)
+                continue
+            reason = _unseen(flow, found)
+            if reason:
+                yield Refused(rule=RULE, modules=tuple(branch.name for branch in found.branches if branch.name), reason=reason)
             else:
                 yield merge_candidate(flow, found, setting)
+
+
+def _unseen(flow: Flow, found: Sum) -> str:
+    """What reads a branch alone in code that did not run."""
+    points = [Point(branch.name) for branch in found.branches if branch.name]
+    pairs = [(one, other) for one in points for other in points if one is not other]
+    return next((reader for one, other in pairs if (reader := flow.unrun.reader(one, other))), "")
 
 
 def find_computed(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterator[Candidate | Refused]:

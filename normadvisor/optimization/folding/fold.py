@@ -20,6 +20,7 @@ from normadvisor.optimization.folding.layers import Layer
 from normadvisor.optimization.folding.live import Held, Live, chained
 from normadvisor.optimization.folding.scaling import ROLES, Affine
 from normadvisor.optimization.folding.search import Fold, Share
+from normadvisor.optimization.folding.unrun import Point
 from normadvisor.optimization.forward import drop_unused
 from normadvisor.rewrite.model.journal import Journal
 
@@ -40,8 +41,21 @@ def candidate(flow: Flow, fold: Fold, setting: Setting) -> Candidate:
         modules=(*(share.layer.name for share in fold.shares), fold.affine.told),
         shape_key=" | ".join(_shape_key(flow, share, setting) for share in fold.shares),
         apply=lambda model, journal: fold_into(model, journal, fold),
+        remark=_remark(flow, fold),
         kernel=_kernel(flow, fold, setting),
     )
+
+
+def _remark(flow: Flow, fold: Fold) -> str:
+    """Which part of the model gives something else by itself afterwards."""
+    norm = Point(fold.affine.name, fold.affine.inline)
+    for share in fold.shares:
+        layer = Point(share.layer.name, share.layer.inline)
+        part = flow.unrun.border(*((layer, norm) if fold.kind == "behind" else (norm, layer)))
+        if part:
+            where = "its norm" if fold.kind == "ahead" else "the norm behind it"
+            return f"{part} by itself gives something else afterwards: {where} is in {share.layer.name}"
+    return ""
 
 
 def spelled(flow: Flow, layer: Layer) -> str:

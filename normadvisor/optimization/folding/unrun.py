@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.optimization.folding.inline import Inline
@@ -58,6 +58,28 @@ class Unrun:
             if other is not None and (found := self._between(one, other, first.name, second.name)):
                 return found
         return self._method(first.name, second.name)
+
+    def border(self, first: Point, second: Point) -> str:
+        """What ends between two points, so that its own result is another one once they are one: a submodule or a method; or empty."""
+        shared = 0
+        for one, other in zip(first.name.split("."), second.name.split("."), strict=False):
+            if one != other:
+                break
+            shared += 1
+        below = first.name.split(".")[shared:]
+        if len(below) > 1:
+            return ".".join(first.name.split(".")[: shared + 1])
+        run = self._seen()
+        if run is None:
+            return ""
+        later = self._visits(run, second)
+        for start in self._visits(run, first):
+            end = next((each for each in later if each.time >= start.time), None)
+            ways = (start.chain(), end.chain()) if end is not None else ([], [])
+            common = sum(1 for a, b in zip(*ways, strict=False) if a.record is b.record)
+            if len(ways[0]) > common:
+                return ways[0][common].record.code.co_name
+        return ""
 
     def _seen(self) -> Run | None:
         if not self._has_run and self.inputs is not None:
@@ -156,7 +178,7 @@ class Unrun:
             return ""
         given = {each.arg for each in (*function.node.args.posonlyargs, *function.node.args.args)} - {function.own}
         live = {name for name in given if loads(stop, {name})}
-        for part in (each for each in function.unrun for each in each):
+        for part in (each for block in function.unrun for each in block):
             if getattr(part, "lineno", 0) <= stop.lineno and loads(part, live):
                 return f"{_line(part, visit)} reads what {_short(first)} gives"
         return ""
@@ -178,8 +200,8 @@ class Unrun:
     def _all_calls(self, function: Function, node: ast.AST, owner: str, seen: set[str]) -> Iterator[str]:
         """Qualified names of what is called, also through other methods of the same object."""
         for name in calls(node, function.own):
-            method = inspect.unwrap(getattr(type(self._modules[owner]), name, None)) if "." not in name else None
-            if inspect.isfunction(method) and name not in seen:
+            method = _method_of(type(self._modules[owner]), name)
+            if method is not None and name not in seen:
                 inner = self._function(method.__code__, id(self._modules[owner]))
                 if inner is not None:
                     yield from self._all_calls(inner, inner.node, owner, seen | {name})
@@ -204,6 +226,12 @@ class Unrun:
                 if _only(called, first, second) and not _only(called, second, first):
                     return f"{type(module).__name__}.{name}, which did not run, calls {_short(first)} without {_short(second)}"
         return ""
+
+
+def _method_of(cls: type, name: str) -> FunctionType | None:
+    found = getattr(cls, name, None)
+    found = inspect.unwrap(found) if callable(found) else None
+    return found if inspect.isfunction(found) else None
 
 
 def _call_at(visit: Visit | None) -> ast.Call | None:

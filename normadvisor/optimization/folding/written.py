@@ -105,7 +105,8 @@ class Function:
             if isinstance(node, (ast.stmt, *_NESTED)):
                 continue
             if isinstance(node, ast.IfExp) and not self.is_fixed(node.test) and self.did_run(node.test):
-                yield from ([half] for half in (node.body, node.orelse) if not self.did_run(half))
+                halves: list[ast.AST] = [node.body, node.orelse]
+                yield from ([half] for half in halves if not self.did_run(half))
             waiting += ast.iter_child_nodes(node)
 
     def _may_end(self, statement: ast.stmt) -> bool:
@@ -212,7 +213,7 @@ def loads(node: ast.AST, names: set[str]) -> bool:
             return False
         case ast.Name():
             return node.id in names and isinstance(node.ctx, ast.Load)
-        case ast.AugAssign(target=ast.Name()) if node.target.id in names:  # type: ignore[attr-defined]
+        case ast.AugAssign(target=ast.Name(id=name)) if name in names:
             return True
     return any(loads(each, names) for each in ast.iter_child_nodes(node))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from normadvisor.optimization.proving.adversarial import hostile
+from normadvisor.optimization.proving.others import Other, flags, left_out, sizes
 from normadvisor.rewrite.keys import KeyMap
 from normadvisor.rewrite.model.refusal import CannotChange
 from normadvisor.rewrite.proof.copies import double_copy
@@ -41,7 +42,8 @@ class FunctionProof:
 
     Both have the same random weights, scales and running statistics, since changes are made to a copy of a model that has them already.
     In inference outputs are compared in eval mode; in training outputs, the gradients of inputs and of every parameter, and buffers in
-    train mode. Every parameter of the original must still be there in training: an optimizer holds it.
+    train mode. One draw more is made for larger and for smaller maps, and for each flag of ``forward`` the other way round, where the
+    original takes that. Every parameter of the original must still be there in training: an optimizer holds it.
 
     Args:
         model: the original, on any device; never changed.
@@ -60,6 +62,7 @@ class FunctionProof:
     _double: nn.Module | None = field(default=None, init=False)
     _shape: Shape | None = field(default=None, init=False)
     _reason: str = field(default="", init=False)
+    _others: list[Other] | None = field(default=None, init=False)
 
     @property
     def way(self) -> str:
@@ -85,12 +88,37 @@ class FunctionProof:
                 if not proof.equal:
                     return proof
                 worst = max(worst, proof.worst)
+            for other in self._other_calls(base):
+                proof = self._compared(base, change, 0, other)
+                if not proof.equal and proof.provable:
+                    return replace(proof, reason=f"{proof.reason}, {other.told}")
         except CannotChange:
             raise
         except Exception as error:  # noqa: BLE001 -- copying and running code that is not ours may raise anything
             return unprovable(told(error))
         what = "outputs" if self.mode == "inference" else "outputs, gradients and buffers"
         return Proof(equal=True, modes=(self.way,), draws=_DRAWS, worst=worst, what=what)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Arguments of ``forward`` that were not given, and with which nothing was compared."""
+        return tuple(left_out(self.model, self.inputs, {name for other in self._others or () for name in other.flags}))
+
+    def _other_calls(self, base: nn.Module) -> list[Other]:
+        """Other map sizes and flags that the original takes."""
+        if self._others is None:
+            args, kwargs = draw(self.inputs, self._shape or Shape(), self.seed)
+            ways = [*sizes(args, kwargs), *((flag,) for flag in flags(self.model, self.inputs))]
+            subject = Subject(copy.deepcopy(base))
+
+            def runs(other: Other) -> bool:
+                try:
+                    return subject.try_out(self.way, *other.of(args, kwargs, self.seed))
+                except Exception:  # noqa: BLE001 -- forward is the user's code, and need not take it
+                    return False
+
+            self._others = [other for way in ways if (other := next(filter(runs, way), None)) is not None]
+        return self._others
 
     def _base(self) -> nn.Module | None:
         """The original in double precision; ``None`` where it does not fit, or cannot be run."""
@@ -120,11 +148,13 @@ class FunctionProof:
                 self._reason = f"forward of the original fails {MODES[self.way]}: {told(error)}"
         return None
 
-    def _compared(self, base: nn.Module, change: Change, index: int) -> Proof:
+    def _compared(self, base: nn.Module, change: Change, index: int, other: Other | None = None) -> Proof:
         seed, last = self.seed + index, index == _DRAWS - 1
         original = copy.deepcopy(base)
         randomise(original, seed)
         args, kwargs = draw(self.inputs, self._shape or Shape(), seed)
+        if other is not None:
+            args, kwargs = other.of(args, kwargs, seed)
         if last:
             hostile(original, seed)
             if not Subject(original).try_out(self.way, args, kwargs):  # a deep model may amplify them beyond what float64 holds

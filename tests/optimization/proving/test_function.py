@@ -140,3 +140,58 @@ def test_a_changed_model_that_fails_is_not_equal():
 def test_too_little_memory_is_said():
     found = proof(network().eval(), memory=1000).of(folded)
     assert found.reason == "equality cannot be proven: comparing it in float64 takes 0.0 GiB, and 0.0 GiB may be used"
+
+
+class Branching(nn.Module):
+    """Goes another way for other maps, or where a flag or a mask is given."""
+
+    def __init__(self, limit=0, least=0):
+        super().__init__()
+        self.first, self.norm, self.limit, self.least = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), limit, least
+
+    def forward(self, x, raw=False, mask=None):
+        y = self.first(x)
+        if raw or (self.limit and x.shape[-1] > self.limit) or x.shape[-1] < self.least:
+            return y
+        return self.norm(y if mask is None else y * mask)
+
+
+def merged(model):
+    """The norm folded into the layer before it: the same for the usual way through the model only."""
+    pair = nn.Sequential(model.first, model.norm)
+    with torch.no_grad():
+        factor = pair[1].weight / torch.sqrt(pair[1].running_var + pair[1].eps)
+        made = nn.Conv2d(3, 4, 1).to(factor.dtype)
+        made.weight.copy_(pair[0].weight * factor[:, None, None, None])
+        made.bias.copy_((pair[0].bias - pair[1].running_mean) * factor + pair[1].bias)
+    model.first, model.norm = made, nn.Identity()
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (Branching(limit=10), "with maps 13 wide"),
+        (Branching(least=8), "with maps 7 wide"),
+        (Branching(), "with raw=True"),
+    ],
+    ids=["larger", "smaller", "flag"],
+)
+def test_other_calls_are_compared_as_well(model, told):
+    found = proof(model.eval()).of(merged)
+    assert (found.equal, found.provable) == (False, True)
+    assert found.reason.startswith("the output 0 differs by")
+    assert found.reason.endswith(f", {told}")
+    assert proof(Branching().eval(), inputs=Given((torch.randn(2, 3, 8, 8), False))).of(merged).equal
+
+
+def test_calls_that_the_original_refuses_are_left_out():
+    looked = proof(network().eval())  # Its linear layer takes maps of one size.
+    assert looked.of(folded).equal
+    assert looked.left_out == ()
+
+
+def test_what_no_call_was_given_is_known():
+    looked = proof(Branching().eval())
+    assert looked.left_out == ("raw", "mask")
+    looked.of(lambda model: None)
+    assert looked.left_out == ("mask",)
