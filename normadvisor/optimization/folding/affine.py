@@ -41,7 +41,7 @@ def affine_of(flow: Flow, node: NodeInfo) -> Affine | str | None:
         return None
     module = flow.modules[node.module]
     if not node.module and node.cls:
-        return "it is the model itself"
+        return "there is no layer before or behind it"
     trouble = flow.trouble(node.module)
     if trouble:
         return trouble
