@@ -106,9 +106,21 @@ def _compared(span: Span, around: Surroundings) -> Written | None:
             for weight, bias in _roles(wide, centred=centred):
                 hypothesis = _Hypothesis(span, axes, centred, weight, bias)
                 found = _fitted(hypothesis, small, large)
-                if found is not None:
+                if found is not None and (found.refused or _holds_beyond_one(found, hypothesis, around)):
                     return found if weight is not None or found.refused else _with_sizes(found, hypothesis, around)
     return None
+
+
+def _holds_beyond_one(found: Written, hypothesis: _Hypothesis, around: Surroundings) -> bool:
+    """Whether it is the same where axes of one element have more: of these the recorded shapes do not tell whether it goes over them."""
+    shape = shape_of(hypothesis.span.source) or ()
+    if 1 not in shape:
+        return True
+    try:
+        sample = _Sample(hypothesis.span, around, hypothesis.axes, _LARGE, tuple(2 if size == 1 else size for size in shape))
+    except CannotEvaluate:
+        return False
+    return hypothesis.agrees(sample, hypothesis.unscaled(sample, float(str(found.arguments["eps"]))), _EXACT)
 
 
 def _with_sizes(found: Written, hypothesis: _Hypothesis, around: Surroundings) -> Written:

@@ -42,7 +42,7 @@ def _expands(node: fx.Node) -> bool:
 
 
 def _identified(span: Span, shape: tuple[int, ...]) -> Written | None:
-    sizes = [min(size, 5 + axis) if size > 1 else 1 for axis, size in enumerate(shape)]
+    sizes = [min(size, 5 + axis) if size > 1 else 2 for axis, size in enumerate(shape)]  # of one element nothing would tell the axis
     x = torch.randn(sizes, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
     try:
         y, moved = (evaluated(span.nodes, {span.source: value}) for value in (x, x + 4))

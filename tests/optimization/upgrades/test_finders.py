@@ -488,6 +488,18 @@ def rms_of_steps(self, x):
     return x * torch.rsqrt(x.pow(2).mean(1, keepdim=True) + 1e-6)
 
 
+def batch_statistics(self, x):
+    return standard(x, (0, 2, 3))
+
+
+def channels_of_steps(self, x):
+    return x * torch.rsqrt(x.pow(2).mean(1, keepdim=True) + 1e-6) * self.weight
+
+
+def softmax_of_batch(self, x):
+    return x.exp() / x.exp().sum((0, 1), keepdim=True)
+
+
 def rms_of_few_steps(self, x):
     return x * torch.rsqrt(x.pow(2).sum(1, keepdim=True) / 16 + 1e-6)
 
@@ -532,6 +544,9 @@ HEADS = [[(2, 2, 16, 16)] * 3, [(2, 2, 9, 16)] * 3, [(3, 2, 1, 16), (3, 2, 5, 16
         (group_norm, (1, 8, 1, 1), MAPS, 4),
         (rms_of_steps, (), [(2, 16, 6), (2, 9, 6), (3, 1, 6), (2, 5, 6, 7)], 3),  # of four axes it is another one
         (rms_of_few_steps, (), [(2, 16, 6), (2, 9, 6), (3, 16, 6), (2, 16, 6)], 2),
+        (batch_statistics, (), [(1, 6, 4, 4), (3, 6, 4, 4)], 0),
+        (channels_of_steps, (6, 1), [(2, 6, 1), (3, 6, 5)], 2),
+        (softmax_of_batch, (), [(1, 6), (3, 6)], 0),
         (last_of_two, (6,), [(2, 6), (5, 6), (2, 3, 6), (2, 6, 6)], 2),
         (log_softmax_of_second, (), [(2, 6), (5, 9), (2, 3, 6)], 2),
         (causal, (), HEADS, 4),
