@@ -81,6 +81,7 @@ def observed(model: nn.Module, inputs: Arguments) -> Run | None:
         ):  # fmt: skip
             own = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
             handles = [module.register_forward_pre_hook(watch.called) for module in own]
+            sys._getframe().f_trace_opcodes = True  # noqa: SLF001 -- Python 3.12 has no such events where no frame wants them by now
             sys.settrace(watch.enter)
             model(*args, **kwargs)
     except Exception:  # noqa: BLE001 -- forward is the user's code, and nothing hangs on this run
@@ -132,6 +133,7 @@ class _Watch:
         record = Record(code, id(own) if isinstance(own, nn.Module) else around, parent)
         self.run.records.append(record)
         self._open.append((frame, record))
+        frame.f_trace = self._step  # Python 3.13 takes the next line only where there is one.
         frame.f_trace_opcodes = True
         return self._step
 
