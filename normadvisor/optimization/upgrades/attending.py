@@ -18,6 +18,8 @@ __all__ = ["put_attention"]
 _RANK = 4
 """Axes of what the kernels of ``scaled_dot_product_attention`` take: batch, heads, positions, features."""
 
+_CASTS = frozenset({"bfloat16", "double", "float", "half", "to", "type", "type_as"})
+
 
 def put_attention(graph: fx.Graph, written: Written, inputs: Mapping[str, fx.Node]) -> fx.Node:
     """Add the call at the insertion point; tensors without an axis for heads get one for the time of the call."""
@@ -39,11 +41,25 @@ def put_attention(graph: fx.Graph, written: Written, inputs: Mapping[str, fx.Nod
     mask = _mask(graph, written, inputs)
     if mask is not None:
         given["attn_mask"] = mask
+    value, is_cast = operands["value"], any(_casts(inputs[name]) for name in operands)
+    if is_cast:
+        operands |= {name: _like(graph, operands[name], operands["query"]) for name in ("key", "value")}
     result = graph.call_function(F.scaled_dot_product_attention, tuple(operands.values()), given)
+    if is_cast:
+        result = _like(graph, result, value)
     if is_short:
         result = graph.call_method("squeeze", (result, 0))
     axes = arguments.get("output_axes")
     return result if axes is None else graph.call_method("permute", (result, *axes))
+
+
+def _casts(node: fx.Node) -> bool:
+    """Whether the source changes a dtype here: in the dtype that was traced that may be none, and in another one is."""
+    return node.op == "call_method" and node.target in _CASTS
+
+
+def _like(graph: fx.Graph, node: fx.Node, other: fx.Node) -> fx.Node:
+    return graph.call_method("to", (node, graph.call_function(getattr, (other, "dtype"))))
 
 
 def _shape(written: Written, name: str) -> tuple[int, ...]:
@@ -82,4 +98,14 @@ def _added(graph: fx.Graph, written: Written, inputs: Mapping[str, fx.Node], nam
         return mask if kind == "add" else graph.call_function(operator.neg, (mask,))
     dropped = mask if kind == "drop" else graph.call_method("logical_not", (mask,))
     zeros = graph.call_function(torch.zeros_like, (mask,), {"dtype": graph.call_function(getattr, (query, "dtype"))})
-    return graph.call_method("masked_fill", (zeros, dropped, -math.inf if fill == "-inf" else fill))
+    return graph.call_method("masked_fill", (zeros, dropped, _fill(graph, written, query, fill)))
+
+
+def _fill(graph: fx.Graph, written: Written, query: fx.Node, fill: Any) -> Any:
+    """The number that stands for no attention; the least one of a dtype is that of the dtype at run time."""
+    if fill == "-inf":
+        return -math.inf
+    if fill != torch.finfo(written.inputs["query"].meta["dtype"]).min:
+        return fill
+    limits = graph.call_function(torch.finfo, (graph.call_function(getattr, (query, "dtype")),))
+    return graph.call_function(getattr, (limits, "min"))
