@@ -5,16 +5,20 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from normadvisor.graph.record import note_of
 from normadvisor.graph.written import Written
 from normadvisor.rewrite.source.functions.walk import Walk
 from normadvisor.rewrite.source.place import Refused
 
+if TYPE_CHECKING:
+    from torch import fx
+
 __all__ = ["call_text"]
 
 _NORMS = frozenset({"layer_norm", "rms_norm"})
+_CASTS = frozenset({"bfloat16", "double", "float", "half", "to", "type", "type_as"})
 
 
 def call_text(name: str, written: Written, walk: Walk) -> str:
@@ -79,6 +83,8 @@ def _eps(eps: Any, walk: Walk) -> str:
 def _attention(written: Written, walk: Walk) -> list[str]:
     given: Mapping[str, Any] = written.arguments
     _demand_plain(given)
+    if any(_is_cast(written.inputs[role]) for role in ("query", "key", "value")):
+        raise Refused("queries, keys or values change their dtype, so that they would not have the same one in a model of half precision")
     found = [walk.segment(walk.operands[role]) for role in ("query", "key", "value")]
     mask = walk.operands.get("attn_mask")
     if mask is not None:
@@ -89,6 +95,10 @@ def _attention(written: Written, walk: Walk) -> list[str]:
     if isinstance(scale, float):
         found.append(f"scale={_scale(scale, walk)}")
     return found
+
+
+def _is_cast(node: fx.Node) -> bool:
+    return node.op == "call_method" and node.target in _CASTS
 
 
 def _demand_plain(given: Mapping[str, Any]) -> None:
