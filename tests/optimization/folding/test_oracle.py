@@ -108,7 +108,10 @@ PLANS = st.lists(st.tuples(NAMES, st.integers(0, 7), st.integers(0, 7)), min_siz
 @given(PLANS)
 def test_finds_what_brute_force_finds(plan):
     plan = live(plan)
-    assume(any(name.startswith("norm") for name, *_ in plan))
+    normalized = [(name, first) for name, first, _ in plan if name.startswith("norm")]
+    # One norm that takes one value twice gives two tensors. Folded they would be one, which what is written over in place would show, so
+    # such a norm is left alone, while the operations here never write in place.
+    assume(normalized and len(set(normalized)) == len(normalized))
     torch.manual_seed(0)
     model = Net(plan).double().eval()
     with torch.no_grad():
