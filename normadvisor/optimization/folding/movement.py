@@ -34,13 +34,16 @@ class Moved:
     """Whether the offset belongs here: of two values that are added up it goes into one."""
 
 
-def backward(flow: Flow, node: NodeInfo, laid: Laid) -> list[Moved] | str:
-    """From the output of ``node`` to its operands; why not, if factors and offsets cannot be moved across it."""
+def backward(flow: Flow, node: NodeInfo, laid: Laid, reader: NodeInfo) -> list[Moved] | str:
+    """From the output of ``node``, which ``reader`` uses, to its operands; why not, if factors and offsets cannot be moved across it."""
     operands = flow.operands(node)
     if any(operand.shape is None for operand in operands) or not operands:
         return _between(node)
     if node.op == "cat":
         return _parts(flow, node, laid, operands)
+    if node.op == "split":
+        whole = _part(flow, node, laid, reader)
+        return _between(node) if whole is None else [whole]
     if node.op in {"add", "sub"}:
         if len(operands) != 2 or any(operand.shape != node.shape for operand in operands) or _scaled(flow, node):
             return _between(node)
@@ -164,6 +167,40 @@ def _parts(flow: Flow, node: NodeInfo, laid: Laid, operands: list[NodeInfo]) -> 
         moved.append(Moved(operand, part))
         first += size
     return moved
+
+
+def _part(flow: Flow, node: NodeInfo, laid: Laid, reader: NodeInfo) -> Moved | None:
+    """From one part of what ``node`` splits to the whole; ``None`` if another than ``reader`` uses the part."""
+    call, user, operands = flow.fx(node), flow.fx(reader), flow.operands(node)
+    if call is None or user is None or len(operands) != 1 or operands[0].shape is None:
+        return None
+    taken = [each for each in call.users if each.op == "call_function" and getattr(each.target, "__name__", "") == "getitem"]
+    own = [each for each in taken if each in user.all_input_nodes]
+    if len(taken) != len(call.users) or len(own) != 1 or list(own[0].users) != [user]:
+        return None
+    place, sizes = own[0].args[1], _split_sizes(flow, node, operands[0].shape, laid.axis)
+    if not isinstance(place, int) or sizes is None or not -len(sizes) <= place < len(sizes):
+        return None
+    place %= len(sizes)
+    alone = sum(isinstance(each.args[1], int) and each.args[1] % len(sizes) == place for each in taken) == 1
+    if not alone or any(not isinstance(each.args[1], int) for each in taken) or sizes[place] != laid.shape[laid.axis]:
+        return None
+    return Moved(operands[0], laid.widened(sum(sizes[:place]), operands[0].shape))
+
+
+def _split_sizes(flow: Flow, node: NodeInfo, shape: tuple[int, ...], axis: int) -> list[int] | None:
+    """Sizes of the parts, if it is split along the axis."""
+    arguments, size = flow.arguments(node), shape[axis]
+    dim = arguments.get("dim", 0)
+    if not isinstance(dim, int) or dim % len(shape) != axis:
+        return None
+    told = arguments.get("split_size", arguments.get("split_size_or_sections", arguments.get("split_sizes")))
+    if isinstance(told, list | tuple):
+        sizes = [each for each in told if isinstance(each, int)]
+        return sizes if len(sizes) == len(told) and sum(sizes) == size else None
+    chunks = arguments.get("chunks")
+    step = told if isinstance(told, int) else -(-size // chunks) if isinstance(chunks, int) and chunks > 0 else 0
+    return [min(step, size - first) for first in range(0, size, step)] if step > 0 else None
 
 
 def _cat_dim(flow: Flow, node: NodeInfo) -> int | None:

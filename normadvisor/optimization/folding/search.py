@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from normadvisor.graph.canonical import module_op
@@ -14,7 +14,7 @@ from normadvisor.optimization.folding.channels import Laid, encode
 from normadvisor.optimization.folding.compound import compounds
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.layers import LINEAR, Layer, layer_of
-from normadvisor.optimization.folding.movement import backward, forward
+from normadvisor.optimization.folding.movement import Moved, backward, forward
 from normadvisor.optimization.folding.scaling import Affine
 from normadvisor.optimization.folding.unrun import Point
 
@@ -104,20 +104,24 @@ class _Search:
         operands = self.flow.operands(node)
         if laid is None or len(operands) != 1:
             raise _Stop("its input is not known")
-        return list(self._back(operands[0], laid, shifts=True, direct=True, affine=affine))
+        start = Moved(operands[0], laid)
+        return list(self._back(start, node, direct=True, affine=affine))
 
-    def _back(self, node: NodeInfo, laid: Laid, *, shifts: bool, direct: bool, affine: Affine) -> Iterator[Share]:
+    def _back(self, at: Moved, reader: NodeInfo, *, direct: bool, affine: Affine) -> Iterator[Share]:
+        """The layers that a value comes from, of which ``reader`` is what uses it."""
+        node, laid, shifts = at.node, at.laid, at.shifts
         if node.op in LINEAR:
             yield self._share(node, laid, affine, shifts=shifts, direct=direct)
             return
         if node.op in _AFFINE:
             raise _Stop(f"{node.op.replace('_', ' ')} stands before it, not a layer with weights")
-        moved = backward(self.flow, node, laid)
+        moved = backward(self.flow, node, laid, reader)
         if isinstance(moved, str):
             raise _Stop(moved)
-        self._demand_single(node)
+        if node.op != "split":  # Of a part it is known that nothing else uses it; the others have users of their own.
+            self._demand_single(node)
         for source in moved:
-            yield from self._back(source.node, source.laid, shifts=shifts and source.shifts, direct=False, affine=affine)
+            yield from self._back(replace(source, shifts=shifts and source.shifts), node, direct=False, affine=affine)
 
     def _demand_single(self, node: NodeInfo) -> None:
         users = self.flow.users(node)

@@ -100,8 +100,16 @@ def test_a_state_of_something_else_says_what_it_is(helpers):
     for values, message, hint in (
         (model, "a value of type Sequential is no state", "pass a state_dict: model.state_dict(), or what torch.load gave"),
         ({f"module.{key}": value for key, value in state.items()}, MISSING, "its keys have a prefix: apply(state_dict, 'module.')"),
-        (folds.apply(state), "the state has no 1.weight, 1.bias, 1.running_mean, 1.running_var", f"{other}, or of one that was optimized already"),
-        ({**state, "0.weight": torch.ones(7, 3, 3, 3)}, f"values of the state do not fit one another: 0.weight (7, 3, 3, 3), {SHAPES}", other),
+        (
+            folds.apply(state),
+            "the state has no 1.weight, 1.bias, 1.running_mean, 1.running_var",
+            f"{other}, or of one that was optimized already",
+        ),
+        (
+            {**state, "0.weight": torch.ones(7, 3, 3, 3)},
+            f"values of the state do not fit one another: 0.weight (7, 3, 3, 3), {SHAPES}",
+            other,
+        ),
     ):
         with pytest.raises(NormAdvisorError) as refusal:
             folds.apply(values)
