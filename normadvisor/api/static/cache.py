@@ -100,7 +100,8 @@ class ResultCache:
         if not self._stored:
             return
         with contextlib.suppress(OSError):
-            found = sorted(((entry.stat(), entry.path) for entry in os.scandir(self._folder)), key=lambda item: -item[0].st_mtime)
+            with os.scandir(self._folder) as entries:  # closed as well where another run removes an entry meanwhile
+                found = sorted(((entry.stat(), entry.path) for entry in entries), key=lambda item: -item[0].st_mtime)
             oldest, size = time.time() - _OLDEST, 0
             for number, (status, path) in enumerate(found):
                 size += status.st_size
