@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from normadvisor.targets.inputs import Inputs
     from normadvisor.types.optimization import Optimization
 
-__all__ = ["Examined", "Traced", "examine", "failed", "matched", "problem_of", "trace_built", "traced", "untraced"]
+__all__ = ["Examined", "Traced", "examine", "failed", "matched", "problem_of", "trace_built", "traced", "untraced", "with_problem"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +248,14 @@ def problem_of(error: BaseException, target: str) -> Problem:
 
 _NO_MEMORY = ("can't allocate memory", "can't start new thread")
 """Words of torch's allocator, and of Python where there is no room for the stack of a thread."""
+
+
+def with_problem(examined: Examined, error: BaseException, target: str, phase: str) -> Examined:
+    """What was found before something went wrong in a phase of the work, with that as a problem."""
+    problem = problem_of(error, target)
+    if not isinstance(error, NormAdvisorError):
+        problem = replace(problem, message=problem.message.replace(f"{target} raised", f"{phase} {target} raised", 1))
+    return replace(examined, problems=(*examined.problems, problem))
 
 
 def _ran_out_of_memory(error: BaseException | None) -> bool:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normadvisor.api.batched import with_batch
-from normadvisor.api.examine import Examined, problem_of
+from normadvisor.api.examine import Examined, problem_of, with_problem
 from normadvisor.api.job import OPTIMIZING, ModelJob, Optimizing
 from normadvisor.api.measure import place
 from normadvisor.api.replaced import findings_of
-from normadvisor.errors import InputError, NormAdvisorError
+from normadvisor.errors import InputError
 from normadvisor.targets.build import build_real
 from normadvisor.types import Problem
 
@@ -48,12 +48,8 @@ def optimized(  # noqa: PLR0917 - what is known of one model, and who is told
     name = str(job.target)
     try:
         return _optimized(job, wanted, loaded, examined, known, rules, worker)
-    except NormAdvisorError as error:
-        return replace(examined, problems=(*examined.problems, problem_of(error, name)))
     except BaseException as error:  # noqa: BLE001 - the target's code may raise anything
-        problem = problem_of(error, name)
-        message = problem.message.replace(f"{name} raised", f"{OPTIMIZING} {name} raised", 1)
-        return replace(examined, problems=(*examined.problems, replace(problem, message=message)))
+        return with_problem(examined, error, name, OPTIMIZING)
 
 
 def _optimized(  # noqa: PLR0917 - as above

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from normadvisor.api.batch_inputs import inputs_of
-from normadvisor.api.examine import Examined, problem_of
+from normadvisor.api.examine import Examined, problem_of, with_problem
 from normadvisor.api.job import LOADING_DATA, PROBING, ModelJob, Probing
 from normadvisor.api.measure import Subject, measure, place
 from normadvisor.api.on_ranks import device_on
@@ -105,12 +105,8 @@ def probed(  # noqa: PLR0917 - what is known of one model, and who is told
     try:
         with ALONE.telling() if prepared.ranks is None else prepared.ranks.telling():
             return _probed(job, prepared, loaded, examined, known, rules, worker)
-    except NormAdvisorError as error:
-        return replace(examined, problems=(*examined.problems, problem_of(error, name)))
     except BaseException as error:  # noqa: BLE001 - the target's code may raise anything
-        problem = problem_of(error, name)
-        message = problem.message.replace(f"{name} raised", f"{PROBING} {name} raised", 1)
-        return replace(examined, problems=(*examined.problems, replace(problem, message=message)))
+        return with_problem(examined, error, name, PROBING)
 
 
 def _probed(  # noqa: PLR0917 - as above
