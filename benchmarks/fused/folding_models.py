@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.zoo.names import Entry
 
-__all__ = ["arguments_of", "built", "in_turn", "inputs_of", "randomised", "traced"]
+__all__ = ["arguments_of", "built", "first_of_files", "in_turn", "inputs_of", "randomised", "traced"]
 
 _SMALL_WORDS = ("atto", "femto", "pico", "nano", "tiny", "small", "mini", "_xxs", "_xs", "18", "26", "b0", "_s0", "_050", "_a0", "_t")
 _LARGE_WORDS = (
@@ -36,11 +36,19 @@ _SIDES = (64, 96, 128, 160, 192, 224, 256, 299, 320, 384)
 
 def in_turn(chosen: Sequence[Entry]) -> list[Entry]:
     """One model of each file of source code after another, small ones first, so that a sweep that is cut short has seen every kind."""
+    return [entry for round_ in zip_longest(*_queues(chosen)) for entry in round_ if entry is not None]
+
+
+def first_of_files(chosen: Sequence[Entry]) -> list[Entry]:
+    """The first model of each file of source code, by the same order."""
+    return [queue[0] for queue in _queues(chosen)]
+
+
+def _queues(chosen: Sequence[Entry]) -> list[list[Entry]]:
     by_file: dict[str, list[Entry]] = defaultdict(list)
     for entry in chosen:
         by_file[_file(entry)].append(entry)
-    queues = [sorted(held, key=lambda entry: (_size(entry.name), entry.name)) for held in by_file.values()]
-    return [entry for round_ in zip_longest(*queues) for entry in round_ if entry is not None]
+    return [sorted(held, key=lambda entry: (_size(entry.name), entry.name)) for held in by_file.values()]
 
 
 def _file(entry: Entry) -> str:
@@ -124,19 +132,29 @@ def arguments_of(entry: Entry, shape: tuple[int, ...], dtype: Any = None) -> tup
     return (x,)
 
 
-def randomised(model: Any, arguments: tuple[Any, ...], seed: int = 0) -> None:
-    """Random statistics, scales and shifts in every norm, such that nothing blows up in a deep model.
+def randomised(model: Any, arguments: tuple[Any, ...], how: str = "mild", seed: int = 0) -> None:
+    """Random statistics, scales and shifts in every norm.
 
-    The running mean is within a third of a standard deviation, the variance between 0.5 and 1.5 times the mean square of the values, or
-    within 0.5 and 1.5 where that is less.
-    Scales are between 0.25 and 0.75, as trained ones mostly are, three in ten of them negative, and shifts between -0.3 and 0.3.
+    *Mild*: such that nothing blows up in a deep model. The running mean is within a third of a standard deviation, the variance between 0.5
+    and 1.5 times the mean square of the values, or within 0.5 and 1.5 where that is less. Scales are between 0.25 and 0.75, as trained ones
+    mostly are, three in ten of them negative, and shifts between -0.3 and 0.3.
+
+    *Harsh*: the mean and variance of the values themselves, however small, scales between 0.5 and 1.5, half of them negative, and shifts
+    between -0.5 and 0.5.
     """
     import torch  # noqa: PLC0415
     import torch.nn.functional as F  # noqa: PLC0415
     from torch.overrides import TorchFunctionMode  # noqa: PLC0415
 
     generator = torch.Generator().manual_seed(seed)
-    draw = lambda like: torch.rand(like.shape, generator=generator)  # noqa: E731
+
+    def draw(like: Any) -> Any:
+        return torch.rand(like.shape, generator=generator)
+
+    negative, scales, shifts = (0.3, (0.25, 0.5), 0.3) if how == "mild" else (0.5, (0.5, 1.0), 0.5)
+
+    def factors(like: Any) -> Any:
+        return (draw(like) * scales[1] + scales[0]) * torch.where(draw(like) < negative, -1.0, 1.0)
 
     class Draw(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -148,15 +166,15 @@ def randomised(model: Any, arguments: tuple[Any, ...], seed: int = 0) -> None:
         def fill(self, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any) -> None:
             rows = x.detach().movedim(1, 0).flatten(1)
             wide = rows.square().mean(1).clamp_min(1.0)
-            running_mean.copy_((draw(wide) * 0.6 - 0.3) * wide.sqrt())
-            running_var.copy_(wide * (draw(wide) + 0.5))
+            running_mean.copy_((draw(wide) * 0.6 - 0.3) * wide.sqrt() if how == "mild" else rows.mean(1))
+            running_var.copy_(wide * (draw(wide) + 0.5) if how == "mild" else rows.var(1, correction=0))
             if isinstance(weight, torch.Tensor):
-                weight.copy_((draw(wide) * 0.5 + 0.25) * torch.where(draw(wide) < 0.3, -1.0, 1.0))
+                weight.copy_(factors(wide))
             if isinstance(bias, torch.Tensor):
-                bias.copy_(draw(wide) * 0.6 - 0.3)
+                bias.copy_((draw(wide) * 2 - 1) * shifts)
 
     with torch.no_grad(), Draw():
         for name, value in model.named_parameters():
             if "gamma" in name or "layer_scale" in name:  # Factors that begin at 1e-6, which would hide the layers before them.
-                value.copy_((draw(value) * 0.5 + 0.25) * torch.where(draw(value) < 0.3, -1.0, 1.0))
+                value.copy_(factors(value))
         model(*arguments)
