@@ -78,8 +78,6 @@ class _Graph:
 
         self.users: dict[tuple[Any, int], list[Any]] = defaultdict(list)
         self.nodes: list[Any] = []
-        self._stored: dict[Any, bool] = {}
-        self._parameters = parameters
         roots = [(tensor.grad_fn, tensor.output_nr) for tensor in tensors_in(result) if tensor.grad_fn is not None]
         for root in roots:
             self.users[root].append(_OUT)
@@ -95,7 +93,22 @@ class _Graph:
                 if source is not None:
                     self.users[source, place].append(node)
                     waiting.append(source)
+        self._given = self._from_input(parameters)
         self.runs: Counter[Any] = Counter(leaf for node in self.nodes if self._is_layer(node) for leaf in self._weights(node))
+
+    def _from_input(self, parameters: set[int]) -> set[Any]:
+        """All nodes that the input of the model goes into."""
+        waiting = [node for node in self.nodes if type(node).__name__ == "AccumulateGrad" and id(node.variable) not in parameters]
+        used: dict[Any, list[Any]] = defaultdict(list)
+        for (node, _), users in self.users.items():
+            used[node] += [user for user in users if user != _OUT]
+        found: set[Any] = set()
+        while waiting:
+            node = waiting.pop()
+            if node not in found:
+                found.add(node)
+                waiting += used[node]
+        return found
 
     def judged(self, norms: list[Any]) -> str:
         """How the runs of one norm are legal, empty if they are not."""
@@ -114,13 +127,7 @@ class _Graph:
 
     def stored(self, node: Any) -> bool:
         """Whether a value comes from parameters alone."""
-        if node not in self._stored:
-            sources = [source for source, _ in node.next_functions if source is not None]
-            if type(node).__name__ == "AccumulateGrad":
-                self._stored[node] = id(node.variable) in self._parameters
-            else:
-                self._stored[node] = bool(sources) and all(self.stored(source) for source in sources)
-        return self._stored[node]
+        return node not in self._given
 
     def _is_layer(self, node: Any) -> bool:
         if not _kind(node).startswith(_LAYERS):
