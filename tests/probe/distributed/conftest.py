@@ -41,8 +41,11 @@ class Harness:
             [sys.executable, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
         )
 
-    def __call__(self, code, *, ranks=2, seconds=30, agent=True, until=None):
-        """Run code on each rank, where ``rank`` and ``world`` are known; its ``result`` comes back as JSON. All end with the rank ``until``."""
+    def __call__(self, code, *, ranks=2, seconds=200, agent=True, until=None):
+        """Run code on each rank, where ``rank`` and ``world`` are known; its ``result`` comes back as JSON. All end with the rank ``until``.
+
+        Whoever has not ended after ``seconds`` is killed: they are to end a hang, and nothing else.
+        """
         request = {"code": PRELUDE + textwrap.dedent(code), "ranks": ranks, "seconds": seconds, "agent": agent, "until": until}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()

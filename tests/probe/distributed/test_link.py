@@ -51,7 +51,7 @@ def test_exception_of_one_rank_ends_all(on_ranks):
 @pytest.mark.parametrize("victim", [0, 1])
 def test_rank_that_is_gone(on_ranks, agent, victim):
     found = on_ranks(f"""
-        with join(environment, run="x", patience=5) as ranks:
+        with join(environment, run="x", patience=1000) as ranks:
             ranks.at("step 3")
             ranks.any(False)
             if rank == {victim}:
@@ -62,14 +62,13 @@ def test_rank_that_is_gone(on_ranks, agent, victim):
     assert found[victim].status == 3
     assert other.error is not None, other.printed
     assert other.error[0] == "RankError"
-    assert other.error[1].startswith(f"rank {victim} is gone")
-    assert other.seconds < 12
+    assert other.error[1].startswith(f"rank {victim} is gone")  # long before patience ends
 
 
 def test_segfault(on_ranks):
     found = on_ranks("""
         import ctypes
-        with join(environment, run="x", patience=5) as ranks:
+        with join(environment, run="x", patience=1000) as ranks:
             ranks.any(False)
             if rank == 1:
                 ctypes.string_at(0)
@@ -89,28 +88,28 @@ def test_rank_that_hangs_is_named_with_its_line(on_ranks):
             print("told:", trouble.text, flush=True)
             os._exit(5)
 
-        with join(environment, run="x", patience=2, on_trouble=told if rank == 1 else None) as ranks:
+        with join(environment, run="x", patience=4, arrival=100, on_trouble=told if rank == 1 else None) as ranks:
             ranks.at(f"step {rank + 3}")
+            ranks.any(False)
             if rank == 1:
                 forward()
             ranks.any(False)
     """, ranks=3)  # fmt: skip
-    words = "rank 1 does not go on: it is at step 4, in case.py:11 in forward, while others have waited 2 s at step "
+    words = "rank 1 does not go on: it is at step 4, in case.py:11 in forward, while others have waited 4 s at step "
     assert [found[0].error[0], found[2].error[0]] == ["RankError", "RankError"]
     assert found[0].error[1].rstrip("35") == words
     assert found[0].error == found[2].error
     assert found[1].status == 5
     assert found[1].printed.startswith(f"told: {words}")
-    assert max(rank.seconds for rank in found) < 8
 
 
 def test_slow_rank_that_goes_on_is_waited_for(on_ranks):
     assert on_ranks.results("""
-        with join(environment, run="x", patience=1.5) as ranks:
+        with join(environment, run="x", patience=4, arrival=100) as ranks:
             if rank == 1:
                 for step in range(6):
                     ranks.at(f"step {step}")
-                    time.sleep(.8)
+                    time.sleep(1)
             result = ranks.any(rank == 1)
     """) == [True, True]  # fmt: skip
 
@@ -118,10 +117,10 @@ def test_slow_rank_that_goes_on_is_waited_for(on_ranks):
 def test_rank_that_does_not_come(on_ranks):
     found = on_ranks("""
         if rank != 1:
-            with join(environment, run="x", patience=1) as ranks:
+            with join(environment, run="x", patience=3) as ranks:
                 pass
     """, ranks=3)  # fmt: skip
-    error = ("RankError", "rank 1 has not come to probe within 1 s")
+    error = ("RankError", "rank 1 has not come to probe within 3 s")
     assert [rank.error for rank in found] == [error, None, error]
 
 
@@ -131,16 +130,15 @@ def test_stand_in_tells_of_a_crash(on_ranks):
             time.sleep(.3)
             announce(environment, "the process crashed: segmentation fault in model.py:12")
         else:
-            with join(environment, run="x") as ranks:
+            with join(environment, run="x", patience=1000) as ranks:
                 pass
     """)  # fmt: skip
     assert found[0].error == ("RankError", "rank 1: the process crashed: segmentation fault in model.py:12")
-    assert found[0].seconds < 5
 
 
 def test_nothing_answers(on_ranks):
     found = on_ranks("""
-        with join(environment, run="x", patience=1) as ranks:
+        with join(environment, run="x") as ranks:
             pass
     """, ranks=2, agent=False)  # fmt: skip
     assert [rank.status for rank in found] == [0, 0]
