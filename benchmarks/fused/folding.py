@@ -147,8 +147,10 @@ def _fill(row: dict[str, Any], entry: Entry, *, harsh: bool) -> None:
             return
     else:
         row["fx"] = _fused_by_torch(model)
+    large = sum(value.numel() for value in model.parameters()) > _LARGE
     del model, graph
-    gc.collect()
+    if large:
+        gc.collect()
     _run(row, entry, shape)
     if harsh and row["norms"]:
         row["harsh"] = fold(_ready(entry, shape, "harsh"), entry, shape).errors
@@ -206,7 +208,6 @@ def _run(row: dict[str, Any], entry: Entry, shape: tuple[int, ...]) -> None:
             row["legal"] = len(judged)
         except RuntimeError as error:
             row["autograd"] = str(error)[:120]
-    gc.collect()
     found = fold(model, entry, shape)
     row["norms"], row["folded"] = len(found.ran), len(found.ran) - len(found.left)
     row["left"], row["kinds"], row["errors"] = found.left, found.kinds, found.errors

@@ -44,6 +44,7 @@ class Unrun:
     _run: Run | None = None
     _has_run: bool = False
     _functions: dict[tuple[CodeType, int], Function | None] = field(default_factory=dict)
+    _idle_methods: dict[str, list[tuple[str, set[str]]]] = field(default_factory=dict)
     _modules: dict[str, nn.Module] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
 
@@ -216,16 +217,23 @@ class Unrun:
             module = self._modules.get(owner)
             if module is None or (owner and not f"{second}.".startswith(f"{owner}.")):
                 continue
-            found = {name: self._function(code, id(module)) for name, code in _methods(type(module))}
-            functions = {name: function for name, function in found.items() if function is not None}
-            helpers = {called for name, each in functions.items() for called in calls(each.node, each.own) if called != name}
-            for name, function in functions.items():
-                if name in helpers or function.did_run(function.node):
-                    continue  # What calls a helper is looked at by itself.
-                called = set(self._all_calls(function, function.node, owner, {name}))
+            for name, called in self._idle(owner, module):
                 if _only(called, first, second) and not _only(called, second, first):
                     return f"{type(module).__name__}.{name}, which did not run, calls {_short(first)} without {_short(second)}"
         return ""
+
+    def _idle(self, owner: str, module: nn.Module) -> list[tuple[str, set[str]]]:
+        """The methods of a module that did not run, but for helpers of others, each with the names of all that it calls."""
+        if owner not in self._idle_methods:
+            found = {name: self._function(code, id(module)) for name, code in _methods(type(module))}
+            functions = {name: function for name, function in found.items() if function is not None}
+            helpers = {called for name, each in functions.items() for called in calls(each.node, each.own) if called != name}
+            self._idle_methods[owner] = [
+                (name, set(self._all_calls(function, function.node, owner, {name})))
+                for name, function in functions.items()
+                if name not in helpers and not function.did_run(function.node)  # What calls a helper is looked at by itself.
+            ]
+        return self._idle_methods[owner]
 
 
 def _method_of(cls: type, name: str) -> FunctionType | None:
