@@ -10,7 +10,7 @@ from torch import Tensor
 
 from normadvisor.fused.add_norm import ops
 from normadvisor.fused.add_norm.layout import readable
-from normadvisor.fused.common.triton_support import left_to_torch, why_not_triton
+from normadvisor.fused.common.triton_support import INTERPRETED, why_not_triton
 
 __all__ = ["add_layer_norm", "add_norm_in_torch", "add_rms_norm", "supported"]
 
@@ -44,6 +44,9 @@ def add_layer_norm(
         promoted dtype of both inputs, of no use if ``return_sum`` is off.
 
     """
+    if not (x.is_cuda or INTERPRETED):
+        total = x + residual
+        return F.layer_norm(total, normalized_shape, weight, bias, eps), total
     return _add_norm(x, residual, normalized_shape, (weight, bias), eps, center=True, return_sum=return_sum)
 
 
@@ -70,6 +73,9 @@ def add_rms_norm(
         As :func:`add_layer_norm`.
 
     """
+    if not (x.is_cuda or INTERPRETED):
+        total = x + residual
+        return F.rms_norm(total, normalized_shape, weight, eps), total
     return _add_norm(x, residual, normalized_shape, (weight, None), eps, center=False, return_sum=return_sum)
 
 
@@ -137,7 +143,7 @@ def _add_norm(
     return_sum: bool,
 ) -> tuple[Tensor, Tensor]:
     weight, bias = parameters
-    if left_to_torch(x) or supported(x, residual, normalized_shape, weight, bias, eps, center=center):
+    if supported(x, residual, normalized_shape, weight, bias, eps, center=center):
         return add_norm_in_torch(x, residual, normalized_shape, parameters, eps, center=center)
     dtype = _dtypes(x, residual, center=center)[1]
     number = torch.finfo(dtype).eps if eps is None else eps

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from normadvisor.fused.add_norm.registry import implementation as find_implementation
+from normadvisor.fused.common.triton_support import INTERPRETED
 
 __all__ = ["FusedAddLayerNorm", "FusedAddRMSNorm", "run_add_norm"]
 
@@ -84,6 +85,9 @@ class _AddNorm(nn.Module):
         """
         if residual is None:
             return super().forward(input), input if self.return_sum else None
+        if type(input) is Tensor and not (input.is_cuda or INTERPRETED):  # torch.fx traces with something else
+            total = input + residual
+            return super().forward(total), total if self.return_sum else None
         both = run_add_norm(self, input, residual, return_sum=self.return_sum, implementation=self.implementation)  # type: ignore[arg-type]
         return both[0], both[1] if self.return_sum else None
 

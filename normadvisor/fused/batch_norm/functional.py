@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from normadvisor.fused.batch_norm import ops, reference
 from normadvisor.fused.batch_norm.plan import Epilogue, Statistics
-from normadvisor.fused.common.activations import DEFAULT_SLOPE, check_activation
-from normadvisor.fused.common.triton_support import left_to_torch, why_not_triton
+from normadvisor.fused.common.activations import ACTIVATIONS, DEFAULT_SLOPE, check_activation
+from normadvisor.fused.common.in_torch import add_and_activate
+from normadvisor.fused.common.triton_support import INTERPRETED, why_not_triton
 
 __all__ = ["batch_norm_act", "batch_norm_supported", "normalize", "run_batch_norm", "statistics_of"]
 
@@ -83,7 +85,7 @@ def normalize(
     if statistics.counter is not None:
         statistics.counter.add_(1)
     training, mean, var = statistics.training, statistics.running_mean, statistics.running_var
-    if left_to_torch(input) or batch_norm_supported(input, mean, var, weight, bias, training, residual=residual):
+    if not (input.is_cuda or INTERPRETED) or batch_norm_supported(input, mean, var, weight, bias, training, residual=residual):
         return reference.with_torch(input, residual, weight, bias, statistics, epilogue)
     return ops.run(input, residual, weight, bias, statistics, epilogue)
 
@@ -127,8 +129,13 @@ def batch_norm_act(
         ValueError: ``act`` is no known activation, or in training there is one value per channel only.
 
     """
+    if act not in ACTIVATIONS:
+        check_activation(act)
+    if not (input.is_cuda or INTERPRETED):
+        out = F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+        return add_and_activate(out, residual, act, negative_slope)
     statistics = Statistics(running_mean=running_mean, running_var=running_var, training=training, momentum=momentum)
-    return normalize(input, residual, weight, bias, statistics, Epilogue(eps=eps, act=check_activation(act), slope=negative_slope))
+    return normalize(input, residual, weight, bias, statistics, Epilogue(eps=eps, act=act, slope=negative_slope))
 
 
 def run_batch_norm(
@@ -151,9 +158,10 @@ def run_batch_norm(
         ValueError: see :func:`batch_norm_act`.
 
     """
-    check_activation(act)
-    if left_to_torch(input):
-        return reference.add_and_activate(_BatchNorm.forward(norm, input), residual, act, negative_slope)
+    if act not in ACTIVATIONS:
+        check_activation(act)
+    if not (input.is_cuda or INTERPRETED):
+        return add_and_activate(_BatchNorm.forward(norm, input), residual, act, negative_slope)
     norm._check_input_dim(input)  # type: ignore[no-untyped-call]  # noqa: SLF001 (as its own forward does)
     epilogue = Epilogue(eps=norm.eps, act=act, slope=negative_slope)
     return normalize(input, residual, norm.weight, norm.bias, statistics_of(norm), epilogue)

@@ -15,9 +15,9 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from normadvisor.fused.batch_norm.functional import normalize, statistics_of
 from normadvisor.fused.batch_norm.plan import Epilogue
-from normadvisor.fused.batch_norm.reference import add_and_activate
 from normadvisor.fused.common.activations import DEFAULT_SLOPE, check_activation
-from normadvisor.fused.common.triton_support import left_to_torch
+from normadvisor.fused.common.in_torch import add_and_activate
+from normadvisor.fused.common.triton_support import INTERPRETED
 
 __all__ = ["FusedBatchNormAct1d", "FusedBatchNormAct2d", "FusedBatchNormAct3d"]
 
@@ -71,7 +71,7 @@ class _FusedBatchNormAct(_BatchNorm):
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:  # noqa: A002 (torch's name)
         r"""Normalize (N, C, \\*spatial), add ``residual`` of the same shape, activate."""
         if isinstance(input, Tensor):  # not while torch.fx traces
-            if left_to_torch(input):
+            if not (input.is_cuda or INTERPRETED):
                 return add_and_activate(super().forward(input), residual, self.act, self.negative_slope)
             self._check_input_dim(input)  # type: ignore[no-untyped-call]
         epilogue = Epilogue(eps=self.eps, act=self.act, slope=self.negative_slope)

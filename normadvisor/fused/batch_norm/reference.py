@@ -10,11 +10,9 @@ from torch import Tensor
 
 from normadvisor.fused.batch_norm.plan import Epilogue, Statistics
 from normadvisor.fused.common.activations import activation, promoted
+from normadvisor.fused.common.in_torch import add_and_activate
 
-__all__ = ["add_and_activate", "backward", "forward", "statistics", "with_torch"]
-
-_KEEP_THEIR_RESULT = frozenset({"none", "relu", "relu6", "leaky_relu"})
-"""Activations whose backward pass needs their result alone: they may overwrite their input while gradients are recorded."""
+__all__ = ["backward", "forward", "statistics", "with_torch"]
 
 
 def with_torch(
@@ -23,24 +21,6 @@ def with_torch(
     """Normalize as :func:`torch.nn.functional.batch_norm`, add, activate; without a tensor more than torch's layers would need."""
     out = F.batch_norm(x, kept.running_mean, kept.running_var, weight, bias, kept.training, kept.factor, epilogue.eps)
     return add_and_activate(out, residual, epilogue.act, epilogue.slope)
-
-
-def add_and_activate(out: Tensor, residual: Tensor | None, act: str, slope: float) -> Tensor:
-    """Add and activate what a normalization gave, in place where nobody can tell."""
-    own = _may_overwrite()
-    if residual is not None:
-        own_shape = residual.shape == out.shape and residual.dtype == out.dtype
-        out = out.add_(residual) if own and own_shape else out + residual
-    overwrite = own and (act in _KEEP_THEIR_RESULT or not out.requires_grad)
-    return activation(act, out, slope, inplace=overwrite)
-
-
-def _may_overwrite() -> bool:
-    """Compilers and exporters gain nothing from it, and a transform of torch.func may have to widen a tensor."""
-    if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
-        return False
-    # As torch.jit.is_tracing and torch._functorch ask.
-    return torch._C._get_tracing_state() is None and torch._C._functorch.peek_interpreter_stack() is None  # noqa: SLF001
 
 
 def forward(

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ACTIVATIONS", "DEFAULT_SLOPE", "activation", "activation_of", "check_activation"]
+__all__ = ["ACTIVATIONS", "DEFAULT_SLOPE", "IN_TORCH", "activation", "activation_of", "check_activation"]
 
 DEFAULT_SLOPE = 0.01
 """Negative slope of LeakyReLU, as in :class:`torch.nn.LeakyReLU`."""
 
-_FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
+_IN_PLACE: Mapping[str, Callable[[Tensor, bool], Tensor]] = {
     "relu": F.relu,
     "relu6": F.relu6,
     "silu": F.silu,
     "hardswish": F.hardswish,
     "mish": F.mish,
 }
+"""Those that can overwrite their input, without further arguments."""
+IN_TORCH: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "leaky_relu": F.leaky_relu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    **_IN_PLACE,  # type: ignore[dict-item]  # what it takes beside has a default
+}
+"""Torch's own operation by name; ``leaky_relu`` with the default slope."""
 ACTIVATIONS = ("none", "relu", "relu6", "leaky_relu", "silu", "gelu", "gelu_tanh", "hardswish", "mish")
 """Names of all activations that the kernels know."""
 
@@ -36,7 +46,7 @@ def check_activation(name: str) -> str:
     return name
 
 
-def activation(name: str, x: Tensor, slope: float = DEFAULT_SLOPE, *, inplace: bool = False) -> Tensor:
+def activation(name: str, x: Tensor, slope: float = DEFAULT_SLOPE, inplace: bool = False) -> Tensor:  # noqa: FBT001, FBT002 (as torch)
     """Apply the activation ``name`` of :data:`ACTIVATIONS` with torch's own operation.
 
     Args:
@@ -46,13 +56,10 @@ def activation(name: str, x: Tensor, slope: float = DEFAULT_SLOPE, *, inplace: b
         inplace: whether ``x`` may be overwritten, where torch has an operation that does.
 
     """
-    if name == "none":
-        return x
-    if name == "leaky_relu":
-        return F.leaky_relu(x, slope, inplace=inplace)
-    if name in {"gelu", "gelu_tanh"}:
-        return F.gelu(x, approximate="tanh" if name == "gelu_tanh" else "none")
-    return _FUNCTIONS[name](x, inplace=inplace)
+    function = _IN_PLACE.get(name)
+    if function is not None:
+        return function(x, inplace)
+    return F.leaky_relu(x, slope, inplace) if name == "leaky_relu" else IN_TORCH[name](x)
 
 
 def activation_of(module: nn.Module) -> tuple[str, float] | None:

@@ -12,12 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-__all__ = ["HAS_TRITON", "INTERPRETED", "disabled", "enabled", "left_to_torch", "multiprocessors", "on_device_of", "why_not_triton"]
+__all__ = ["HAS_TRITON", "INTERPRETED", "disabled", "enabled", "multiprocessors", "on_device_of", "why_not_triton"]
 
 HAS_TRITON = find_spec("triton") is not None
 """Whether Triton is installed; kernels are imported when they are first needed, so that nothing here imports it."""
 INTERPRETED = HAS_TRITON and os.environ.get("TRITON_INTERPRET", "0").lower() in {"1", "true", "yes", "on", "y"}
-"""Whether kernels run in Triton's interpreter, which takes tensors on the CPU: for tests, a thousand times slower than a GPU."""
+"""Whether kernels run in Triton's interpreter, which takes tensors on the CPU: for tests, a thousand times slower than a GPU.
+
+Fused operations ask ``x.is_cuda or INTERPRETED`` before anything else, in place: where neither is true torch's own operations run whatever
+else is given, and every function that is called to find that out is time that a user of torch's own operations does not pay.
+"""
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _OLDEST = (8, 0)
@@ -47,11 +51,6 @@ def disabled() -> Iterator[None]:
         yield
     finally:
         _switch["on"] = before
-
-
-def left_to_torch(x: Tensor) -> bool:
-    """Whether torch's own operations run for ``x`` whatever else is given: asked first, as to find the reason takes microseconds."""
-    return not (x.is_cuda or INTERPRETED)
 
 
 def why_not_triton(*tensors: Tensor | None) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from normadvisor.fused.common.activations import activation, check_activation
-from normadvisor.fused.common.triton_support import left_to_torch, why_not_triton
+import torch.nn.functional as F
+
+from normadvisor.fused.common.activations import ACTIVATIONS, check_activation
+from normadvisor.fused.common.triton_support import INTERPRETED, why_not_triton
 from normadvisor.fused.gated import ops
 from normadvisor.fused.gated.layout import matrix_of, split_of
+from normadvisor.fused.gated.reference import gated_in_torch, packed_in_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +38,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
         up: of the same shape.
 
     """
-    return gated(gate, up, "silu")
+    return gated(gate, up, "silu") if gate.is_cuda or INTERPRETED else F.silu(gate) * up
 
 
 def geglu(gate: Tensor, up: Tensor, approximate: str = "none") -> Tensor:
@@ -99,8 +102,9 @@ def gated(gate: Tensor, up: Tensor, act: str) -> Tensor:
         ValueError: no activation has that name.
 
     """
-    check_activation(act)
-    if left_to_torch(gate) or supported(gate, up, act):
+    if act not in ACTIVATIONS:
+        check_activation(act)
+    if not (gate.is_cuda or INTERPRETED) or supported(gate, up, act):
         return gated_in_torch(gate, up, act)
     return ops.run(gate, up, act)
 
@@ -118,10 +122,15 @@ def gated_packed(x: Tensor, act: str, dim: int = -1, *, gate_last: bool = False)
         ValueError: no activation has that name, or ``x`` cannot be halved.
 
     """
-    check_activation(act)
-    if not -x.dim() <= dim < x.dim() or x.shape[dim] % 2:
+    if act not in ACTIVATIONS:
+        check_activation(act)
+    try:
+        odd = x.shape[dim] % 2
+    except IndexError:
+        odd = 1
+    if odd:
         raise ValueError(f"dimension {dim} of a tensor of shape {tuple(x.shape)} cannot be halved")
-    if left_to_torch(x) or supported_packed(x, act, dim, gate_last=gate_last):
+    if not (x.is_cuda or INTERPRETED) or supported_packed(x, act, dim, gate_last=gate_last):
         return packed_in_torch(x, act, dim, gate_last=gate_last)
     return ops.run_packed(x, act, dim % x.dim(), gate_last=gate_last)
 
@@ -142,14 +151,3 @@ def supported_packed(x: Tensor, act: str, dim: int = -1, *, gate_last: bool = Fa
     if reason:
         return reason
     return "" if split_of(x, dim % x.dim()) is not None else "the input would have to be copied first"
-
-
-def gated_in_torch(gate: Tensor, up: Tensor, act: str) -> Tensor:
-    """Compute the same with torch's own operations."""
-    return activation(act, gate) * up
-
-
-def packed_in_torch(x: Tensor, act: str, dim: int = -1, *, gate_last: bool = False) -> Tensor:
-    """Compute the same with torch's own operations."""
-    first, second = x.chunk(2, dim)
-    return gated_in_torch(second, first, act) if gate_last else gated_in_torch(first, second, act)

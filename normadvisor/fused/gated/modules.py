@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch.fx
 from torch import Tensor, nn
 
-from normadvisor.fused.common.activations import DEFAULT_SLOPE, activation_of, check_activation
-from normadvisor.fused.gated.functional import gelu_name
+from normadvisor.fused.common.activations import DEFAULT_SLOPE, IN_TORCH, activation_of, check_activation
+from normadvisor.fused.common.triton_support import INTERPRETED
+from normadvisor.fused.gated.functional import gated_packed, gelu_name
 from normadvisor.fused.gated.registry import implementation as find_implementation
 
 __all__ = ["FusedGEGLU", "FusedGatedActivation", "FusedSwiGLU"]
@@ -77,6 +78,10 @@ class FusedGatedActivation(nn.Module):
             up: of the same shape as the gate.
 
         """
+        if type(input) is Tensor and not (input.is_cuda or INTERPRETED):  # torch.fx traces with something else
+            if up is None:
+                return gated_packed(input, self.act, self.dim, gate_last=self.gate_last)
+            return IN_TORCH[self.act](input) * up
         if up is None:
             return _compute_packed(input, self.act, self.dim, self.gate_last, self.implementation)
         return _compute(input, up, self.act, self.implementation)

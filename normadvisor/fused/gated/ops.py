@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from normadvisor.fused.common.activations import activation
 from normadvisor.fused.common.double_backward import differentiate_again
 from normadvisor.fused.common.eager import plain
 from normadvisor.fused.gated.layout import Matrix, Split, matrix_of, split_of
+from normadvisor.fused.gated.reference import gated_in_torch, packed_in_torch
 
 __all__ = ["gated", "gated_backward", "gated_packed", "gated_packed_backward", "run", "run_packed"]
 
@@ -112,7 +112,7 @@ def _differentiate_again(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | 
     d_out, gate, up = ctx.saved_tensors
 
     def forward(gate: Tensor, up: Tensor) -> tuple[Tensor]:
-        return (activation(ctx.act, gate) * up,)
+        return (gated_in_torch(gate, up, ctx.act),)
 
     (d_gate, d_up), (d_d_out,) = differentiate_again(forward, (gate, up), (d_out,), gradients)
     return d_d_out, d_gate, d_up, None
@@ -239,9 +239,7 @@ def _differentiate_packed_again(ctx: Any, gradient: Tensor) -> tuple[Tensor | No
     act, dim, gate_last = ctx.settings
 
     def forward(x: Tensor) -> tuple[Tensor]:
-        first, second = x.chunk(2, dim)
-        gate, up = (second, first) if gate_last else (first, second)
-        return (activation(act, gate) * up,)
+        return (packed_in_torch(x, act, dim, gate_last=gate_last),)
 
     (d_x,), (d_d_out,) = differentiate_again(forward, (x,), (d_out,), (gradient,))
     return d_d_out, d_x, None, None, None

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normadvisor.fused.common.activations import DEFAULT_SLOPE, activation, check_activation
-from normadvisor.fused.common.triton_support import left_to_torch, why_not_triton
+from normadvisor.fused.common.activations import ACTIVATIONS, DEFAULT_SLOPE, check_activation
+from normadvisor.fused.common.in_torch import add_and_activate
+from normadvisor.fused.common.triton_support import INTERPRETED, why_not_triton
 
 __all__ = ["group_norm_act", "group_norm_supported"]
 
@@ -59,21 +60,19 @@ def group_norm_act(
         RuntimeError: shapes do not fit together.
 
     """
-    check_activation(act)
-    if left_to_torch(input) or group_norm_supported(input, weight, bias) or not _fits(input, num_groups, weight, bias):
-        return _in_torch(F.group_norm(input, num_groups, weight, bias, eps), act, negative_slope)
+    if act not in ACTIVATIONS:
+        check_activation(act)
+    if (
+        not (input.is_cuda or INTERPRETED)
+        or group_norm_supported(input, weight, bias)
+        or not _fits(input, num_groups, weight, bias)
+    ):
+        return add_and_activate(F.group_norm(input, num_groups, weight, bias, eps), None, act, negative_slope)
     # Imported late: it registers operations, and most who import this package have no GPU.
     from normadvisor.fused.group_norm.ops import run  # noqa: PLC0415
 
     widened = input.device.type == "cuda" and torch.is_autocast_enabled("cuda") and input.dtype != torch.float64
     return run(input, num_groups, weight, bias, eps, act, negative_slope, torch.float32 if widened else None)
-
-
-def _in_torch(normed: Tensor, act: str, slope: float) -> Tensor:
-    # Backward of these two reads their output, so that nothing is lost in place; without gradients nothing ever is. What torch.jit traces
-    # is run with and without gradients and has to be the same both times.
-    tracing = torch._C._get_tracing_state() is not None  # noqa: SLF001 (what torch.jit.is_tracing asks)
-    return activation(act, normed, slope, inplace=act in {"relu", "relu6"} or not (normed.requires_grad or tracing))
 
 
 def _fits(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None) -> bool:

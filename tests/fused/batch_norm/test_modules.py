@@ -65,6 +65,13 @@ def test_nothing_that_a_caller_holds_is_overwritten(act):
     assert (torch.equal(x, before[0]), torch.equal(added, before[1])) == (True, True)
 
 
+def test_a_negative_slope_has_the_gradients_of_torch():
+    layer = FusedBatchNormAct2d(3, act="leaky_relu", negative_slope=-0.5)
+    x = torch.randn(2, 3, 4, 4, requires_grad=True)
+    expected = torch.autograd.grad(F.leaky_relu(F.batch_norm(x, None, None, layer.weight, layer.bias, True), -0.5).square().sum(), x)
+    assert torch.equal(torch.autograd.grad(layer(x).square().sum(), x)[0], expected[0])
+
+
 def test_what_is_added_may_have_another_shape_or_dtype():
     layer = FusedBatchNormAct2d(3, act="relu").eval()
     x = torch.randn(2, 3, 4, 4)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from normadvisor.fused.common import triton_support
 from normadvisor.fused.common.eager import plain
@@ -125,7 +126,7 @@ def test_without_a_gpu():
 
 def test_plain_calls():
     assert plain(CPU, None, torch.nn.Parameter(CPU))
-    with torch.utils.flop_counter.FlopCounterMode(display=False):
+    with FlopCounterMode(display=False):
         assert not plain(CPU)
 
     class Marked(torch.Tensor):

@@ -134,6 +134,14 @@ def test_compiles_exports_and_runs_on_the_meta_device():
     assert layer(GATE.to("meta"), UP.to("meta")).shape == (2, 3, 8)
 
 
+def test_transforms_of_torch_func():
+    expected = F.silu(X[..., :4]) * X[..., 4:]
+    assert torch.equal(torch.func.vmap(swiglu_packed)(X), expected)
+    assert torch.equal(torch.func.vmap(FusedSwiGLU())(GATE, UP), F.silu(GATE) * UP)
+    tangent = torch.func.jvp(swiglu_packed, (X,), (X,))[1]
+    torch.testing.assert_close(tangent, torch.func.jvp(lambda x: F.silu(x[..., :4]) * x[..., 4:], (X,), (X,))[1])
+
+
 def test_implementations_give_the_same(monkeypatch):
     for one in implementations("gated"):
         assert torch.equal(one.run(GATE, UP, "silu"), F.silu(GATE) * UP)

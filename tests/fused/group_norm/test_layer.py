@@ -130,6 +130,12 @@ def test_one_node_for_torch_fx():
     assert [node.target for node in graph.nodes if node.op == "call_function"] == [group_norm_act]
 
 
+def test_transforms_of_torch_func():
+    layer = FusedGroupNormAct(2, 6, act="hardswish").requires_grad_(requires_grad=False)
+    x = torch.randn(3, 2, 6, 4)
+    torch.testing.assert_close(torch.func.vmap(layer)(x), torch.stack([layer(one) for one in x]))
+
+
 def test_copies_and_pickles():
     layer = FusedGroupNormAct(2, 6, act="gelu")
     x = torch.randn(2, 6, 4)
