@@ -7,6 +7,7 @@ import io
 import resource
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import torch
 from torch import nn
 
 from benchmarks.zoo.names import Entry
+from normadvisor.api.examine import matched
 from normadvisor.errors import NormAdvisorError, TraceError
 from normadvisor.graph import trace
 from normadvisor.graph.model import ModelGraph
-from normadvisor.match import match
 from normadvisor.rulebook import load_rules
+from normadvisor.rulebook.catalogue import select_rules
 from normadvisor.targets.build import build
 from normadvisor.targets.inputs import Inputs, candidate_inputs
 from normadvisor.targets.load import load
@@ -28,7 +30,7 @@ from normadvisor.types import GROUPS, RunContext
 
 __all__ = ["Measured", "measure"]
 
-_RULES = list(load_rules().rules.values())
+_BOOK = load_rules()
 """Read once, before the processes that measure are forked."""
 
 
@@ -92,8 +94,12 @@ def _norms_that_run(model: nn.Module, inputs: Inputs, mode: str) -> set[str] | N
     return {name for name, module in model.named_modules() if id(module) in ran}
 
 
-def measure(entry: Entry) -> dict[str, Any]:
+def measure(entry: Entry, select: Sequence[str] = ()) -> dict[str, Any]:
     """Measure one model in this process, which should be the model's own.
+
+    Args:
+        entry: the model.
+        select: ids of rules or their beginnings; empty for those that are on by default.
 
     Returns:
         The fields of :class:`Measured`; times in seconds, peak resident memory in MiB.
@@ -103,7 +109,7 @@ def measure(entry: Entry) -> dict[str, Any]:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            _fill(row, entry)
+            _fill(row, entry, select)
         except NormAdvisorError as error:
             row.error = f"{type(error).__name__}: {error}"
         except Exception as error:  # noqa: BLE001 - the point is to list whatever goes wrong
@@ -112,7 +118,7 @@ def measure(entry: Entry) -> dict[str, Any]:
     return row.as_dict()
 
 
-def _fill(row: Measured, entry: Entry) -> None:
+def _fill(row: Measured, entry: Entry, select: Sequence[str]) -> None:
     loaded = load(parse_target(entry.target, Path.cwd()))
     row.stage = "build"
     started = time.perf_counter()
@@ -127,7 +133,7 @@ def _fill(row: Measured, entry: Entry) -> None:
     row.nodes_with_line = sum(node.call_site is not None for node in operations) + len(graph.nodes) - len(operations)
     row.stage = "match"
     started = time.perf_counter()
-    findings = match(graph, _RULES, RunContext(), Path.cwd())
+    findings = matched(graph, built.model, select_rules(_BOOK, select=select), RunContext(), Path.cwd())
     row.match_seconds = time.perf_counter() - started
     row.findings = [finding.to_dict() for finding in findings]
     row.stage = "done"

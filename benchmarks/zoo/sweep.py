@@ -8,6 +8,7 @@ import importlib
 import json
 import pkgutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +41,18 @@ def _prepare(families: Sequence[str]) -> None:
             importlib.import_module(module.name)
     torch.set_num_threads(1)
     for family in families:
-        for module in _IMPORTED[family]:
-            importlib.import_module(module)
+        for name in _IMPORTED[family]:
+            importlib.import_module(name)
 
 
-def sweep(chosen: Sequence[Entry], *, jobs: int, timeout: float) -> Iterator[dict[str, Any]]:
+def sweep(chosen: Sequence[Entry], *, jobs: int, timeout: float, select: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
     """Yield what :func:`benchmarks.zoo.measure.measure` gives for each entry, with progress on standard error."""
     from rich.console import Console  # noqa: PLC0415 - after the arguments are read
     from rich.progress import track  # noqa: PLC0415 - as above
 
     from benchmarks.zoo.measure import measure  # noqa: PLC0415 - as above
 
-    outcomes = run_isolated(measure, chosen, jobs=jobs, timeout=timeout, memory=_MEMORY)
+    outcomes = run_isolated(partial(measure, select=tuple(select)), chosen, jobs=jobs, timeout=timeout, memory=_MEMORY)
     for outcome in track(outcomes, total=len(chosen), description="models", console=Console(stderr=True)):
         if outcome.value is not None:
             yield outcome.value
@@ -63,6 +64,7 @@ def sweep(chosen: Sequence[Entry], *, jobs: int, timeout: float) -> Iterator[dic
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags that choose models and where rows are kept."""
     parser.add_argument("families", nargs="*", help=f"any of {', '.join(FAMILIES)}; all by default")
+    parser.add_argument("--select", default="", help="rules, as NA704,NA705; those that are on by default, if none are named")
     parser.add_argument("--only", help="models whose name contains this")
     parser.add_argument("--every", type=int, default=1, help="only each N-th model")
     parser.add_argument("--jobs", type=int, default=2)
@@ -86,7 +88,8 @@ def rows_for(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(arguments.rows.open("a", encoding="utf-8")) if arguments.rows else None
         missing = [entry for entry in chosen if (entry.family, entry.name) not in known]
-        for row in sweep(missing, jobs=arguments.jobs, timeout=arguments.timeout):
+        select = [name for name in arguments.select.split(",") if name]
+        for row in sweep(missing, jobs=arguments.jobs, timeout=arguments.timeout, select=select):
             rows.append(row)
             if file:
                 file.write(json.dumps(row) + "\n")

@@ -78,18 +78,33 @@ def test_it_is_shown_and_nothing_is_written(cli, write, tmp_path):
     result = cli("fix", *FLAGS, "--diff")
     assert result.code == 1
     assert "-        return x * torch.sigmoid(x)\n+        return nn.functional.silu(x)\n" in result.out
-    assert "Would fix 3 findings in 1 file (3 safe)." in result.err
+    assert "Would fix 2 findings in 1 file (2 safe).\n1 more finding can be fixed with --unsafe-fixes\n" in result.err
     assert (tmp_path / "net.py").read_text() == MODEL
 
 
 def test_it_is_proven_and_written_and_then_there_is_nothing_left(cli, write, tmp_path):
     write("net.py", MODEL)
-    result = cli("fix", *FLAGS)
+    result = cli("fix", *FLAGS, "--unsafe-fixes")
     assert (tmp_path / "net.py").read_text() == CHANGED
     assert "proven: outputs, gradients and buffers equal in float64, train and eval" in result.err
     assert "state_dict" not in result.err
     after = cli("check", *FLAGS, "--format", "json")
     assert (after.code, json.loads(after.out)["findings"]) == (0, [])
+
+
+def test_what_holds_for_equal_dtypes_alone_is_unsafe_and_proven(cli, write, tmp_path):
+    """A norm that is told its weight gives the dtype of the input, what was written out the wider one of both."""
+    write("net.py", MODEL)
+    only = (*FLAGS[:3], "--select", "NA704")
+    (finding,) = json.loads(cli("check", *only, "--format", "json").out)["findings"]
+    assert finding["fix"]["applicability"] == "unsafe"
+    assert "Unsafe: where the input and the weight have two dtypes" in finding["fix"]["description"]
+    assert cli("fix", *only).err == "Nothing was fixed.\n1 more finding can be fixed with --unsafe-fixes\n"
+    assert (tmp_path / "net.py").read_text() == MODEL
+    result = cli("fix", *only, "--unsafe-fixes")
+    assert "F.rms_norm" in (tmp_path / "net.py").read_text().replace("nn.functional.", "F.")
+    assert "Fixed 1 finding in 1 file (1 unsafe)." in result.err
+    assert "proven: outputs, gradients and buffers equal in float64, train and eval" in result.err
 
 
 def test_they_are_off_by_default(cli, write):
@@ -101,8 +116,8 @@ def test_they_are_off_by_default(cli, write):
 def test_what_cannot_be_edited_is_told(cli, write):
     write("net.py", MODEL.replace("        return weights @ v\n", "        self.seen = weights\n        return weights @ v\n"))
     result = cli("fix", *FLAGS, "--diff")
-    assert "Would fix 2 findings in 1 file (2 safe)." in result.err
-    assert "not fixed: net.py:27:16 NA705: `weights` is also read at net.py:26\n" in result.err
+    assert "Would fix 1 finding in 1 file (1 safe)." in result.err
+    assert "not fixed: net.py:29:16 NA705: `weights` is also read at net.py:28\n" in result.err
 
 
 def test_a_live_model_is_sent_to_optimize():

@@ -21,6 +21,7 @@ from normadvisor.files.overlay import overlaid
 from normadvisor.files.source import read_bytes
 from normadvisor.rewrite.text.changes import changed_files
 from normadvisor.types import Applicability, Finding, Severity, Withdrawn
+from normadvisor.types.operation import OperationKind
 
 if TYPE_CHECKING:
     from normadvisor.api.session import Session
@@ -52,8 +53,10 @@ class Attempt:
 
     @property
     def is_safe(self) -> bool:
-        """Whether it has to be proven."""
-        return self.choice.fix.applicability is Applicability.SAFE
+        """Whether it has to be proven: a function in place of operations has to be the same one here, even if it need not be elsewhere."""
+        fix = self.choice.fix
+        functions = bool(fix.operations) and all(operation.kind is OperationKind.USE_FUNCTION for operation in fix.operations)
+        return fix.applicability is Applicability.SAFE or functions
 
     @property
     def files(self) -> frozenset[str]:

@@ -18,9 +18,9 @@ from normadvisor.graph.written.trial import Trial
 if TYPE_CHECKING:
     from normadvisor.types import JSONValue
 
-__all__ = ["attention_at"]
+__all__ = ["DIVIDES", "MULTIPLIES", "attention_at"]
 
-_MULTIPLIES, _DIVIDES = frozenset({"mul", "multiply"}), frozenset({"div", "divide", "true_divide", "truediv"})
+MULTIPLIES, DIVIDES = frozenset({"mul", "multiply"}), frozenset({"div", "divide", "true_divide", "truediv"})
 _KEPT = frozenset({"contiguous", "clone"})
 _MOST_STEPS = 12
 _OPERANDS = ("query", "key", "value")
@@ -164,7 +164,7 @@ def _step(node: fx.Node, scores: _Scores) -> fx.Node | None:
     name, args = called(node), list(node.args)
     if is_cast(node) or name in _KEPT:
         return _first(node)
-    if name in _MULTIPLIES | _DIVIDES and len(args) == 2:
+    if name in MULTIPLIES | DIVIDES and len(args) == 2:
         return _scaled(node, name, args, scores)
     if scores.scaled is not None:
         return None  # a mask that is scaled with the scores
@@ -183,13 +183,13 @@ def _step(node: fx.Node, scores: _Scores) -> fx.Node | None:
 
 
 def _scaled(node: fx.Node, name: str, args: list[Any], scores: _Scores) -> fx.Node | None:
-    for before, factor in (args, args[::-1])[: 2 if name in _MULTIPLIES else 1]:
+    for before, factor in (args, args[::-1])[: 2 if name in MULTIPLIES else 1]:
         if not isinstance(before, fx.Node) or not _leads_to_product(before):
             continue
         if isinstance(factor, fx.Node) and is_tensor(factor) and factor not in scores.numbers:
             if scores.factors or not _is_of_heads(factor, node):
                 return None
-            scores.factors.append(("mul" if name in _MULTIPLIES else "div", factor))
+            scores.factors.append(("mul" if name in MULTIPLIES else "div", factor))
         scores.scaled = scores.scaled or node
         return before
     return None
@@ -223,7 +223,7 @@ def _leads_to_product(node: fx.Node) -> bool:
         node = waiting.pop(0)
         if product_at(node) is not None and is_tensor(node):
             return True
-        if not (is_cast(node) or called(node) in _KEPT | _MULTIPLIES | _DIVIDES | {"add", "sub", "masked_fill", "where"}):
+        if not (is_cast(node) or called(node) in _KEPT | MULTIPLIES | DIVIDES | {"add", "sub", "masked_fill", "where"}):
             continue
         fresh = [each for each in node.all_input_nodes if each not in seen and is_tensor(each)]
         seen.update(fresh)
@@ -239,7 +239,7 @@ def _is_of_heads(factor: fx.Node, node: fx.Node) -> bool:
 
 def _sizes_read(scores: _Scores) -> set[tuple[fx.Node, int | None]]:
     """The tensors on whose sizes the number hangs that scores are scaled by, with the axis (-1: the last), ``None`` if it is unclear."""
-    scaling = [node for node in scores.nodes if called(node) in _MULTIPLIES | _DIVIDES]
+    scaling = [node for node in scores.nodes if called(node) in MULTIPLIES | DIVIDES]
     waiting: list[tuple[fx.Node, Any]] = [(arg, None) for node in scaling for arg in node.args if isinstance(arg, fx.Node)]
     found: set[tuple[fx.Node, int | None]] = set()
     seen: set[tuple[fx.Node, Any]] = set()
@@ -266,7 +266,7 @@ def _query(first: Product, scores: _Scores) -> tuple[fx.Node, list[int] | None]:
     """The queries before they were scaled by a number."""
     query = first.left
     args = list(query.args)
-    if called(query) in _MULTIPLIES | _DIVIDES and len(args) == 2 and len(query.users) == 1 and isinstance(args[0], fx.Node):
+    if called(query) in MULTIPLIES | DIVIDES and len(args) == 2 and len(query.users) == 1 and isinstance(args[0], fx.Node):
         factor = args[1]
         if not isinstance(factor, fx.Node) or not is_tensor(factor) or factor in scores.numbers:
             scores.nodes.add(query)

@@ -38,6 +38,8 @@ _CURVED = frozenset({
 ELEMENTWISE = _ARITHMETIC | _CURVED
 """Functions of each element alone, as long as all other operands are numbers."""
 _POINTS = torch.cat([torch.linspace(-14, 14, 113, dtype=torch.float64), torch.tensor([-1e-3, 1e-3, -0.1, 0.1], dtype=torch.float64)])
+_FAR = torch.tensor([*(sign * size for size in (20, 30, 50, 100, 1e3, 1e4, torch.inf) for sign in (1, -1)), torch.nan], dtype=torch.float64)
+"""Where what bounds its argument first, or hides what is no number, is another function."""
 TOLERANCE = 2e-7
 """Relative to the larger of 1 and the value: two roundings of single precision. A constant written with seven digits passes, and one with
 five, which gives another function, does not."""
@@ -117,12 +119,25 @@ def _identified(cone: Cone, around: Surroundings) -> _Function | None:
         return None
     called = {_op(node, around) for node in cone.nodes}
     for found in (*_FUNCTIONS, *_with_parameters(y)):
-        expected = found.reference(_POINTS)
         if found.op in called:
             continue  # It is called already, and the rest changes nothing: relu after relu, a clamp that never bounds.
-        if bool(((y - expected).abs() <= TOLERANCE * expected.abs().clamp(min=1)).all()):
-            return found
+        if bool(_agree(y, found.reference(_POINTS)).all()):
+            return found if _agree_far(cone, found, around) else None
     return None
+
+
+def _agree(y: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    return (y - expected).abs() <= TOLERANCE * expected.abs().clamp(min=1)
+
+
+def _agree_far(cone: Cone, found: _Function, around: Surroundings) -> bool:
+    """Whether it is the same far away, too, and for what is no number; where the expression overflows, the function need not."""
+    values = computed(cone.nodes, {cone.source: _FAR.clone()}, around)
+    y = values[cone.root] if values is not None else None
+    if not isinstance(y, torch.Tensor):
+        return False
+    overflows = ~y.isfinite() & ~_FAR.isnan()
+    return bool((_agree(y, found.reference(_FAR)) | overflows | (y.isnan() & _FAR.isnan())).all())
 
 
 def _op(node: fx.Node, around: Surroundings) -> str:

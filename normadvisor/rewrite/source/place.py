@@ -210,6 +210,8 @@ class WriteContext:
         """Whether the fix is to keep the function that is computed, whatever arguments the model is built with."""
         self.joined: list[Operation] = []
         """Those of the allied operations that the edits make as well."""
+        self.doubts: dict[str, None] = {}
+        """Why the edits may change the function for other inputs or arguments than those of this model, each in half a sentence."""
         self._allied: dict[tuple[OperationKind, str], list[Operation]] = {}
         for operation in allied:
             self._allied.setdefault((operation.kind, operation.part.module), []).append(operation)
@@ -238,6 +240,10 @@ class WriteContext:
     def join(self, operations: Iterable[Operation]) -> None:
         """Note that the edits make some of the allied operations, too."""
         self.joined += [operation for operation in operations if operation not in self.joined]
+
+    def doubt(self, reason: str) -> None:
+        """Note why the edits are no safe ones."""
+        self.doubts[reason] = None
 
     def is_own(self, path: str) -> bool:
         """Whether a file may be edited: it lies under the root and in no package installed there."""

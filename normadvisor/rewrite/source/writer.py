@@ -53,7 +53,8 @@ def write_source(
             well, so that it could not be changed for these alone, the edits make both, and the fix that is returned has their operations.
 
     Returns:
-        The fix with its edits, or with the reason why the source cannot be edited. One without operations is returned as it is.
+        The fix with its edits, or with the reason why the source cannot be edited; a safe one is unsafe where its edits keep the function
+        for this model and need not do so for others. One without operations is returned as it is.
 
     """
     if not fix.operations:
@@ -73,7 +74,15 @@ def write_source(
         except Refused:
             return replace(fix, edits=(), refused=refused.reason)
     joined = [operation for operation in context.joined if operation not in fix.operations]
-    return replace(fix, edits=tuple(edits), refused="", operations=(*fix.operations, *joined))
+    return replace(_labelled(fix, context.doubts), edits=tuple(edits), refused="", operations=(*fix.operations, *joined))
+
+
+def _labelled(fix: Fix, doubts: Iterable[str]) -> Fix:
+    """The fix, unsafe where there are doubts, which it says then."""
+    reasons = "; ".join(doubts)
+    if not reasons or fix.applicability is not Applicability.SAFE:
+        return fix
+    return replace(fix, applicability=Applicability.UNSAFE, description=f"{fix.description} Unsafe: {reasons}.")
 
 
 def _edits(operations: Sequence[Operation], context: WriteContext) -> list[Edit]:

@@ -85,6 +85,7 @@ OTHERS: dict[str, Callable[[Tensor], object]] = {
     "a clamp that never bounds": lambda x: torch.clamp(F.softplus(x), min=0.0),
     "a step": lambda x: torch.where(x > 0, 1.0, 0.0),
     "powers": lambda x: x**2 * torch.sigmoid(x),
+    "zeros in place of what is no number": lambda x: torch.where(x > 0, x, 0.0),
 }
 
 
@@ -114,6 +115,14 @@ def test_the_largest_expression_is_found():
         return y * torch.sigmoid(y)
 
     assert [found[:3] for found in found_in(function)] == [("mish", "mish", "fc"), ("silu", "silu", "add_1")]
+
+
+def test_what_is_bounded_far_away_belongs_to_the_operand():
+    """Softplus of a number that is bounded at 20 is no softplus of the number itself."""
+    model = Net(lambda x: torch.log(1 + torch.exp(x.clamp(max=20))))
+    (found,) = written_in(fx.Tracer().trace(model), model)
+    assert (found.op, found.inputs["input"].name) == ("softplus", "clamp")
+    assert [item[:4:3] for item in found_in(lambda x: x * torch.tanh(torch.log(1 + torch.exp(x.clamp(max=20)))))] == [("mish", {})]
 
 
 def test_a_shape_that_changes_is_no_activation():

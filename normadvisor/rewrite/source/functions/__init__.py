@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from normadvisor.rewrite.source.functions.doubts import doubts
 from normadvisor.rewrite.source.functions.found import Place, places_of
 from normadvisor.rewrite.source.functions.text import call_text
 from normadvisor.rewrite.source.functions.walk import walked
@@ -47,7 +48,10 @@ def _edits(place: Place, context: WriteContext) -> list[Edit]:
     name, imports = name_for(place.written.function, walk.tree, walk.root)
     text = Text(walk.tree)
     start, end = text.extent(walk.root)
-    made = call_text(name, place.written, walk)
+    model = context.module(place.owner) if place.is_alone else context.model
+    made = call_text(name, place.written, walk, model)
+    for doubt in doubts(place.written, walk, model):
+        context.doubt(doubt)
     if start and (text.text[start - 1].isalnum() or text.text[start - 1] == "_"):
         made = f" {made}"  # brackets went: `return(x * y)`
     removed = without_statements(walk.tree, walk.helpers) if walk.helpers else []

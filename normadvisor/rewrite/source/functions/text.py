@@ -9,25 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 from normadvisor.graph.record import note_of
 from normadvisor.graph.written import Written
+from normadvisor.graph.written.attention import DIVIDES, MULTIPLIES
+from normadvisor.graph.written.exact import called
+from normadvisor.rewrite.source.functions.definitions import Unclear, definition
+from normadvisor.rewrite.source.functions.doubts import axis_as_written
 from normadvisor.rewrite.source.functions.walk import Walk
 from normadvisor.rewrite.source.place import Refused
 
 if TYPE_CHECKING:
-    from torch import fx
+    from torch import fx, nn
 
 __all__ = ["call_text"]
 
 _NORMS = frozenset({"layer_norm", "rms_norm"})
+_SOFTMAXES = frozenset({"softmax", "log_softmax"})
 _CASTS = frozenset({"bfloat16", "double", "float", "half", "to", "type", "type_as"})
 
 
-def call_text(name: str, written: Written, walk: Walk) -> str:
+def call_text(name: str, written: Written, walk: Walk, model: nn.Module) -> str:
     """The call.
 
     Args:
         name: how the file writes the function.
         written: what it takes the place of.
-        walk: the operands, as the file writes them.
+        walk: the operands, as the file writes them; what the call passes on is noted there.
+        model: what the targets in the graph of ``written`` are relative to.
 
     Raises:
         Refused: it cannot be written as one call.
@@ -37,13 +43,17 @@ def call_text(name: str, written: Written, walk: Walk) -> str:
         arguments = _attention(written, walk)
     elif written.op in _NORMS:
         arguments = _norm(written, walk)
+    elif written.op in _SOFTMAXES:
+        axis = axis_as_written(written, model)
+        arguments = [walk.segment(walk.operands["input"]), f"dim={written.arguments['dim'] if axis is None else axis}"]
     else:
-        arguments = [walk.segment(walk.operands["input"]), *_settings(written.arguments)]
+        arguments = [walk.segment(walk.operands["input"]), *_settings(written.arguments, walk)]
     return f"{name}({', '.join(arguments)})"
 
 
-def _settings(arguments: Mapping[str, Any]) -> list[str]:
-    return [f'{key}="{value}"' if isinstance(value, str) else f"{key}={value!r}" for key, value in arguments.items() if value is not None]
+def _settings(arguments: Mapping[str, Any], walk: Walk) -> list[str]:
+    given = {key: value for key, value in arguments.items() if value is not None}
+    return [f'{key}="{value}"' if isinstance(value, str) else f"{key}={_as_written(value, walk)}" for key, value in given.items()]
 
 
 def _norm(written: Written, walk: Walk) -> list[str]:
@@ -61,23 +71,37 @@ def _norm(written: Written, walk: Walk) -> list[str]:
     for role, operand in (("weight", weight), ("bias", bias)):
         if operand is not None and not isinstance(operand, ast.Name | ast.Attribute):
             raise Refused(f"the {role} `{walk.segment(operand)}` is computed")
-    if weight is not None and note_of(written.inputs["weight"]).shape == tuple(sizes):
-        shape = f"{walk.segment(weight)}.shape"
+    for role in ("weight", "bias"):
+        shape = note_of(written.inputs[role]).shape if role in written.inputs else None
+        if shape is not None and tuple(shape) != tuple(sizes):
+            raise Refused(f"the {role} has the shape {tuple(shape)}, and the function of torch takes {tuple(sizes)}")
+    if weight is not None:
+        normalized = f"{walk.segment(weight)}.shape"
     elif isinstance(x, ast.Name | ast.Attribute):
-        shape = f"{walk.segment(x)}.shape[-{len(sizes)}:]"
+        normalized = f"{walk.segment(x)}.shape[-{len(sizes)}:]"
     else:
         raise Refused(f"the normalized shape cannot be told from `{walk.segment(x)}`")
-    positional = [walk.segment(x), shape]
+    positional = [walk.segment(x), normalized]
     named = [f"{role}={walk.segment(operand)}" for role, operand in (("weight", weight), ("bias", bias)) if operand is not None]
-    return [*positional, *named, f"eps={_eps(given.get('eps'), walk)}"]
+    return [*positional, *named, f"eps={_as_written(given.get('eps'), walk)}"]
 
 
-def _eps(eps: Any, walk: Walk) -> str:
-    """``eps`` as the source writes it."""
+def _as_written(number: Any, walk: Walk) -> str:
+    """A number as the source writes it."""
     for value, expr in walk.numbers:
-        if isinstance(value, float) and value == eps:
-            return walk.segment(expr)
-    return repr(eps)
+        if isinstance(value, float) and value == number and (text := _passed_on(expr, walk)):
+            return text
+    return repr(number)
+
+
+def _passed_on(expr: ast.expr, walk: Walk) -> str:
+    """The text of an expression that the call may hold, which is noted; empty if it has another value there."""
+    for name in {node.id for node in ast.walk(expr) if isinstance(node, ast.Name)}:
+        here = definition(walk.tree, name, expr, walk.helpers)
+        if here is Unclear.SEVERAL or here is not definition(walk.tree, name, walk.root, walk.helpers):
+            return ""
+    walk.passed.add(ast.unparse(expr))
+    return walk.segment(expr)
 
 
 def _attention(written: Written, walk: Walk) -> list[str]:
@@ -91,9 +115,11 @@ def _attention(written: Written, walk: Walk) -> list[str]:
         found.append(f"attn_mask={_kept(mask, walk) if given.get('mask') == 'drop' else walk.segment(mask)}")
     if given.get("dropout"):
         found.append(f"dropout_p={_dropout(written, walk)}")
-    scale = given.get("scale")
-    if isinstance(scale, float):
-        found.append(f"scale={_scale(scale, walk)}")
+    if given.get("scaled_by") != "width":
+        scale = given.get("scale")
+        width = note_of(written.inputs["query"]).shape or (1,)
+        text = _scale(scale if isinstance(scale, float) else width[-1] ** -0.5, written, walk)
+        found += [f"scale={text}"] if text else []
     return found
 
 
@@ -125,11 +151,38 @@ def _kept(mask: ast.expr, walk: Walk) -> str:
     return f"~{text}" if isinstance(mask, ast.Name | ast.Attribute | ast.Call | ast.Subscript) else f"~({text})"
 
 
-def _scale(scale: float, walk: Walk) -> str:
-    for value, expr in walk.numbers:
-        if isinstance(value, int | float) and math.isclose(value, scale, rel_tol=1e-9) and isinstance(expr, ast.Name | ast.Attribute):
-            return walk.segment(expr)
-    return repr(scale)
+def _scale(scale: float, written: Written, walk: Walk) -> str:
+    """What scores are multiplied with, of the expressions that the source multiplies and divides by; empty if the function does it."""
+    factors: list[tuple[float, ast.expr]] = []
+    divisors: list[tuple[float, ast.expr]] = []
+    for node in written.nodes:
+        expr = walk.expressions.get(node)
+        operands = [expr.left, expr.right] if isinstance(expr, ast.BinOp) else expr.args if isinstance(expr, ast.Call) else []
+        found = factors if called(node) in MULTIPLIES else divisors if called(node) in DIVIDES else []
+        found += [(value, each) for value, each in (*walk.numbers, *walk.sizes) if each in operands and isinstance(value, int | float)]
+    product = math.prod(value for value, _ in factors) / math.prod(value for value, _ in divisors)
+    texts = {each: _passed_on(each, walk) for _, each in (*factors, *divisors)}
+    if not math.isclose(product, scale, rel_tol=1e-9) or not texts or not all(texts.values()):
+        return repr(scale)
+    if len(texts) == 1 and _is_default(next(iter(texts)), "" if factors else "1 / ", walk):
+        return ""
+    if len(texts) == 1 and factors:
+        return texts[factors[0][1]]
+    above = " * ".join(_bracketed(each, texts[each]) for _, each in factors) or "1"
+    return " / ".join([above, *(_bracketed(each, texts[each]) for _, each in divisors)])
+
+
+def _is_default(expr: ast.expr, before: str, walk: Walk) -> bool:
+    """Whether it is one over the root of the features of a head, read from queries or keys."""
+    widths = [f"{ast.unparse(walk.operands[role])}{read}" for role in ("query", "key") for read in (".size(-1)", ".shape[-1]")]
+    known = {f"{one} / {root}" for width in widths for one in ("1", "1.0") for root in (f"math.sqrt({width})", f"{width} ** 0.5")}
+    return f"{before}{ast.unparse(expr)}" in known | {f"{width} ** -0.5" for width in widths}
+
+
+def _bracketed(expr: ast.expr, text: str) -> str:
+    """As a factor of a product."""
+    is_power = isinstance(expr, ast.BinOp) and isinstance(expr.op, ast.Pow)
+    return text if is_power or isinstance(expr, ast.Name | ast.Attribute | ast.Call | ast.Constant) else f"({text})"
 
 
 def _dropout(written: Written, walk: Walk) -> str:
@@ -141,9 +194,16 @@ def _dropout(written: Written, walk: Walk) -> str:
         if node.op == "call_module":
             layer = walk.segment(expr.func)
             return f"{layer}.p if {layer}.training else 0.0"
-        if str(getattr(node.target, "__name__", node.target)) == "dropout":
-            words = {item.arg: walk.segment(item.value) for item in expr.keywords}
-            p = walk.segment(expr.args[1]) if len(expr.args) > 1 else words.get("p", "0.5")
-            training = walk.segment(expr.args[2]) if len(expr.args) > 2 else words.get("training", "True")
-            return p if training == "True" else f"{p} if {training} else 0.0"
+        if called(node) == "dropout":
+            words = {item.arg: item.value for item in expr.keywords}
+            p = expr.args[1] if len(expr.args) > 1 else words.get("p")
+            training = expr.args[2] if len(expr.args) > 2 else words.get("training")
+            return _chance(p, training, walk)
     raise Refused("it is not clear with which probability weights are dropped")
+
+
+def _chance(p: ast.expr | None, training: ast.expr | None, walk: Walk) -> str:
+    texts = ["0.5" if p is None else _passed_on(p, walk), "True" if training is None else _passed_on(training, walk)]
+    if not all(texts):
+        raise Refused("what dropout is told has changed when the result is computed")
+    return texts[0] if texts[1] == "True" else f"{texts[0]} if {texts[1]} else 0.0"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from normadvisor.graph.written.exact import is_tensor, number_of
 from normadvisor.graph.written.model import reads_only
 from normadvisor.rewrite.source.functions.definitions import Unclear, definition
 from normadvisor.rewrite.source.functions.found import Place, location_of
@@ -38,10 +39,14 @@ class Walk:
     """By the name of the function's argument."""
     numbers: list[tuple[Any, ast.expr]] = field(default_factory=list)
     """Constants of the operations, with how they are written."""
+    sizes: list[tuple[Any, ast.expr]] = field(default_factory=list)
+    """Numbers that hang on the sizes of tensors, with how they are written."""
     helpers: list[ast.stmt] = field(default_factory=list)
     """Assignments of variables that serve nothing else."""
     expressions: dict[fx.Node, ast.expr] = field(default_factory=dict)
     """Where each operation stands."""
+    passed: set[str] = field(default_factory=set)
+    """Expressions that the call is given beside its operands."""
 
     def segment(self, node: ast.AST) -> str:
         """The text of a node."""
@@ -83,7 +88,9 @@ class _Walker:
         self._prefix = f"{place.owner}." if place.is_alone and place.owner else ""
         self._tree = walk.tree
         self._written = place.written
-        self._roles = {node: role for role, node in place.written.inputs.items()}
+        self._roles: dict[fx.Node, list[str]] = {}
+        for role, node in place.written.inputs.items():
+            self._roles.setdefault(node, []).append(role)  # one tensor may be queries and values
         self._expressions = expressions
         self._read: set[ast.expr] = set()
         """Names of helpers that were followed."""
@@ -99,7 +106,7 @@ class _Walker:
 
         """
         self._operation(self.walk.root, self._written.root)
-        missing = [role for role in self._roles.values() if role not in self.walk.operands]
+        missing = [role for role in self._written.inputs if role not in self.walk.operands]
         if missing:
             raise Refused(f"it is not clear what the `{missing[0]}` of the expression at {self._words(self.walk.root)} is")
         self._check_helpers()
@@ -110,15 +117,17 @@ class _Walker:
 
     def _value(self, expr: ast.expr, value: Any) -> None:
         """Follow one expression that stands for one argument of an operation."""
+        if isinstance(value, fx.Node) and not is_tensor(value):
+            self.walk.sizes.append((number_of(value), expr))
         if not isinstance(value, fx.Node):
             self.walk.numbers.append((value, expr))
         elif value in self._roles:
             self._operand(expr, self._roles[value])
-        elif value not in self._expressions and reads_only(value):
+        elif reads_only(value):
             self._looked_at(expr)
         elif value not in self._expressions:
             raise Refused(f"`{self.walk.segment(expr)}` at {self._words(expr)} is not known to the function of torch")
-        elif expr is self._expressions[value]:
+        elif expr is self._expressions[value] or _is_property(expr, value):
             self._operation(expr, value)
         elif isinstance(expr, ast.Name):
             self._helper(expr, value)
@@ -131,10 +140,12 @@ class _Walker:
         if isinstance(found, ast.Assign) and len(_targets(found)) == len(found.targets) == 1:
             self._looks.setdefault(found, set()).add(expr)
 
-    def _operand(self, expr: ast.expr, role: str) -> None:
-        known = self.walk.operands.setdefault(role, expr)
-        if ast.unparse(known) != ast.unparse(expr):
-            raise Refused(f"`{self.walk.segment(known)}` and `{self.walk.segment(expr)}` at {self._words(expr)} are two names of one value")
+    def _operand(self, expr: ast.expr, roles: Sequence[str]) -> None:
+        for role in roles:
+            known = self.walk.operands.setdefault(role, expr)
+            if ast.unparse(known) != ast.unparse(expr):
+                names = f"`{self.walk.segment(known)}` and `{self.walk.segment(expr)}` at {self._words(expr)}"
+                raise Refused(f"{names} are two names of one value")
         self._leaves.append(expr)
 
     def _helper(self, expr: ast.Name, value: fx.Node) -> None:
@@ -291,6 +302,11 @@ class _Walker:
     def _words(self, node: ast.AST) -> str:
         place: Location = self._tree.module.location(node)
         return place_of(place)
+
+
+def _is_property(expr: ast.expr, value: fx.Node) -> bool:
+    """Whether an expression reads a property of a tensor, such as ``x.mT``, which is recorded where it is used first."""
+    return value.target is getattr and isinstance(expr, ast.Attribute) and expr.attr == value.args[1]
 
 
 def _targets(statement: ast.stmt) -> list[ast.Name]:

@@ -1,4 +1,7 @@
-"""Every ``NAME.in.py`` becomes its ``NAME.out.py``, which computes the same; every ``NAME.refused.py`` says at its head why it stays."""
+"""Every ``NAME.in.py`` becomes its ``NAME.out.py``, which computes the same; the heads say what is unsafe about it.
+
+Every ``NAME.refused.py`` says at its head why it stays.
+"""
 
 from __future__ import annotations
 
@@ -89,6 +92,8 @@ def test_source_is_fixed(source: Path, tmp_path: Path, tracer: TraceKind | None)
     subject = subject_of(path, tracer)
     fixes = subject.fixes()
     assert [fix.refused for fix in fixes] == [""] * len(fixes)
+    doubts = [fix.description.removeprefix(" Unsafe: ").removesuffix(".") for fix in fixes if fix.applicability is Applicability.UNSAFE]
+    assert doubts == re.findall(r"^# unsafe: (.*)$", source.read_text(encoding="utf-8"), re.MULTILINE)
     edits = tuple(dict.fromkeys(edit for fix in fixes for edit in fix.edits))
     actual = applied(path.read_bytes(), path, _sorted(edits))
     assert actual == source.with_name(f"{_name(source)}.out.py").read_bytes()

@@ -1,3 +1,4 @@
+# unsafe: axes are counted from the first, so that it is something else for inputs with more axes
 import math
 
 import torch

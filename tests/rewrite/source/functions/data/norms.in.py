@@ -1,4 +1,6 @@
 # An RMS norm of a class and one of an expression, and a layer norm.
+# unsafe: where the input and the weight have two dtypes, as in a model that keeps its norms in float32, the function gives that of the input, and for some pairs an error, while what stands here gives the wider one
+# unsafe: where the input and the weight have two dtypes, as in a model that keeps its norms in float32, the function gives that of the input, and for some pairs an error, while what stands here gives the wider one
 import torch
 from torch import nn
 

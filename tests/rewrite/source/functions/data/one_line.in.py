@@ -1,4 +1,6 @@
 # input: 2x4x6x6
+# unsafe: where the input and the weight have two dtypes, as in a model that keeps its norms in float32, the function gives that of the input, and for some pairs an error, while what stands here gives the wider one
+# unsafe: axes are counted from the first, so that it is something else for inputs with more axes
 # Several statements on one line, some of which go; without a weight the sizes are those of the tensor.
 import torch
 import torch.nn.functional as F

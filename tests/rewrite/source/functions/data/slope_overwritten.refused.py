@@ -1,4 +1,4 @@
-# refused: what net.py:14 computes is not the same in all layers that run it
+# refused: what net.py:17 computes is not the same in all layers that run it
 import torch
 from torch import nn
 
@@ -11,7 +11,10 @@ class Leaky(nn.Module):
 
     def forward(self, x):
         x = self.fc(x)
-        return torch.where(x > 0, x, self.slope * x)
+        slope = self.slope
+        below = slope * x
+        slope = 0.5
+        return torch.where(x > 0, x, below) + slope
 
 
 class Net(nn.Module):
