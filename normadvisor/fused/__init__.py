@@ -3,7 +3,8 @@
     norm = normadvisor.fused.FusedGroupNormAct(32, 320, act="silu")
     y = normadvisor.fused.group_norm_act(x, 32, weight, bias, act="silu")
 
-On NVIDIA GPUs they run kernels written in Triton, elsewhere torch's own operations. Names are loaded on demand.
+On NVIDIA GPUs they run kernels written in Triton, elsewhere torch's own operations; on a CPU convolutions take in activations. Names are
+loaded on demand.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from normadvisor.fused.common.activations import ACTIVATIONS
     from normadvisor.fused.common.launch import all_launches, load_launches, overridden
     from normadvisor.fused.common.triton_support import disabled, enabled, why_not_triton
+    from normadvisor.fused.convolution.functional import CONV_ACTIVATIONS, conv_act, conv_act_supported, run_conv
     from normadvisor.fused.gated import (
         FusedGatedActivation,
         FusedGEGLU,
@@ -44,6 +46,10 @@ _HOMES = {
     "FusedBatchNormAct2d": "normadvisor.fused.batch_norm.modules",
     "FusedBatchNormAct3d": "normadvisor.fused.batch_norm.modules",
     "ACTIVATIONS": "normadvisor.fused.common.activations",
+    "CONV_ACTIVATIONS": "normadvisor.fused.convolution.functional",
+    "conv_act": "normadvisor.fused.convolution.functional",
+    "conv_act_supported": "normadvisor.fused.convolution.functional",
+    "run_conv": "normadvisor.fused.convolution.functional",
     "all_launches": "normadvisor.fused.common.launch",
     "load_launches": "normadvisor.fused.common.launch",
     "overridden": "normadvisor.fused.common.launch",
@@ -66,6 +72,7 @@ _HOMES = {
 
 __all__ = [
     "ACTIVATIONS",
+    "CONV_ACTIVATIONS",
     "FusedAddLayerNorm",
     "FusedAddRMSNorm",
     "FusedBatchNormAct1d",
@@ -80,6 +87,8 @@ __all__ = [
     "all_launches",
     "batch_norm_act",
     "batch_norm_supported",
+    "conv_act",
+    "conv_act_supported",
     "disabled",
     "enabled",
     "gated_packed",
@@ -91,6 +100,7 @@ __all__ = [
     "overridden",
     "run_add_norm",
     "run_batch_norm",
+    "run_conv",
     "run_group_norm",
     "swiglu",
     "swiglu_packed",

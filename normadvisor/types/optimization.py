@@ -29,7 +29,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 CHANNELS_LAST = ("auto", "on", "off")
 RULES = ("NA701", "NA702", "NA703", "NA704", "NA705", "NA706")
 """Rules about faster replacements."""
-STAGES = ("cleanup", "upgrade", "fold", "merge", "fuse", "layout")
+STAGES = ("cleanup", "upgrade", "fold", "merge", "fuse", "layout", "activate")
 """Order in which replacements are looked for: a later stage sees the model as the earlier ones left it."""
 VERDICTS: Mapping[str, str] = {
     "kept": "equal, at least 3% faster here where it stands, and the whole model is not slower",

@@ -13,6 +13,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from normadvisor.fused.add_norm.registry import IMPLEMENTATIONS
 from normadvisor.fused.batch_norm.functional import run_batch_norm
+from normadvisor.fused.convolution.functional import run_conv
 from normadvisor.fused.gated.functional import gated, gated_packed
 from normadvisor.fused.group_norm.layer import run_group_norm
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["fused_add_norm", "fused_batch_norm", "fused_gate", "fused_group_norm", "fused_packed_gate"]
+__all__ = ["fused_add_norm", "fused_batch_norm", "fused_conv", "fused_gate", "fused_group_norm", "fused_packed_gate"]
 
 _ADD_NORMS = {(kind, one.name): one.run for kind, known in IMPLEMENTATIONS.items() for one in known}
 
@@ -41,6 +42,24 @@ def fused_batch_norm(norm: Any, x: torch.Tensor, residual: torch.Tensor | None, 
         handed: torch.Tensor = _handed_on(fused_batch_norm, given, norm, x, residual, act, slope)
         return handed
     return run_batch_norm(norm, x, residual, act, slope)
+
+
+def fused_conv(conv: Any, x: torch.Tensor, residual: torch.Tensor | None, act: str, slope: float) -> torch.Tensor:
+    """``act(conv(x) + residual)``.
+
+    Args:
+        conv: a convolution of ``torch.nn`` for maps or volumes.
+        x: its input.
+        residual: of the shape of its output; ``None`` for nothing.
+        act: one of :data:`normadvisor.fused.CONV_ACTIVATIONS`.
+        slope: of ``leaky_relu``.
+
+    """
+    given = (x,) if residual is None else (x, residual)
+    if has_torch_function(given):
+        handed: torch.Tensor = _handed_on(fused_conv, given, conv, x, residual, act, slope)
+        return handed
+    return run_conv(conv, x, residual, act, slope)
 
 
 def fused_group_norm(norm: nn.GroupNorm, x: torch.Tensor, act: str, slope: float) -> torch.Tensor:

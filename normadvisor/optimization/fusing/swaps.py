@@ -15,7 +15,7 @@ from normadvisor.graph.leaves import foreign_hooks
 from normadvisor.graph.model import ModelGraph, NodeInfo
 from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
 from normadvisor.optimization.fusing.activations import Activation, activation
-from normadvisor.optimization.fusing.kernels import Chain, norm_kernel, plain_norm
+from normadvisor.optimization.fusing.kernels import Chain, chain_kernel, plain_layer
 from normadvisor.optimization.fusing.layouts import Layout
 from normadvisor.optimization.fusing.places import behind, silent
 from normadvisor.rewrite.model.change import demand_initialized, demand_plain
@@ -148,7 +148,7 @@ def candidate(swap: Swap, model: nn.Module, setting: Setting, layouts: Mapping[s
         modules=(swap.norm, swap.layer) if swap.layer else (swap.norm,),
         shape_key=f"{layout.key if layout is not None else 'unknown'}{groups} {swap.activation.key}",
         apply=partial(_apply, swap),
-        kernel=partial(norm_kernel, chain, setting) if chain is not None else None,
+        kernel=partial(chain_kernel, chain, setting) if chain is not None else None,
     )
 
 
@@ -168,7 +168,7 @@ def _apply(swap: Swap, model: nn.Module, journal: Journal) -> tuple[StateStep, .
         raise CannotChange(f"{swap.norm} is a {type(norm).__name__} now, which has no fused counterpart")
     try:
         # What a derived class does beside normalizing is in the activation: the graph has shown that there is nothing else.
-        fused = cls.from_module(plain_norm(norm), act=swap.activation.name, negative_slope=swap.activation.slope)
+        fused = cls.from_module(plain_layer(norm), act=swap.activation.name, negative_slope=swap.activation.slope)
     except (TypeError, ValueError) as error:
         raise CannotChange(f"{swap.norm}: {error}") from error
     pairs = [(norm, fused.train(norm.training))]

@@ -20,6 +20,7 @@ class Seen(TorchFunctionMode):
 X, Y = torch.randn(2, 4, 6), torch.randn(2, 4, 6)
 CALLS = {
     "fused_batch_norm": (nn.BatchNorm1d(4), X, Y, "relu", 0.01),
+    "fused_conv": (nn.Conv2d(4, 4, 1), torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3), "relu", 0.01),
     "fused_group_norm": (nn.GroupNorm(2, 4), X, "silu", 0.01),
     "fused_add_norm": (("add_layer_norm", "fused"), X, Y, (6,), torch.ones(6), None, 1e-5, True),
     "fused_gate": (X, Y, "gelu"),

@@ -1,0 +1,1 @@
+"""Convolution, addition and activation in one operation of oneDNN, on a CPU."""
