@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from normadvisor.fused.batch_norm.reference import add_and_activate
 from normadvisor.fused.common.activations import DEFAULT_SLOPE, check_activation
 from normadvisor.fused.common.eager import plain
+from normadvisor.fused.common.in_torch import add_and_activate
 from normadvisor.fused.common.triton_support import enabled
 
 __all__ = ["CONV_ACTIVATIONS", "SUMMED_ACTIVATIONS", "conv_act", "conv_act_supported", "is_convolution", "run_conv"]
