@@ -1,18 +1,22 @@
 import json
+import multiprocessing
 import textwrap
+from dataclasses import replace
 
 import pytest
 import torch
 
 from benchmarks.fused.gpu import __main__ as program
+from benchmarks.fused.gpu import ahead, steps
 from benchmarks.fused.gpu.clock import Clock, copy_bandwidth
-from benchmarks.fused.gpu.measure import error, measure
+from benchmarks.fused.gpu.measure import error, failure, measure
 from benchmarks.fused.gpu.networks import GPT, ResNet, UNet
 from benchmarks.fused.gpu.operations import OPERATIONS, draw
 from benchmarks.fused.gpu.peers import COMPILED
 from benchmarks.fused.gpu.shapes import CASES, SMALL, Case
 from benchmarks.fused.gpu.steps import FUSED, SMALL_NETWORKS, fuse, measure_steps
-from benchmarks.fused.gpu.table import operations_table, shortfalls, steps_table
+from benchmarks.fused.gpu.table import goals_table, operations_table, shortfalls, steps_table
+from normadvisor.optimization.fusing.finders import find_fused
 
 CPU = torch.device("cpu")
 
@@ -42,12 +46,52 @@ def test_every_case_has_an_operation_and_sizes_that_fit():
 
 def test_a_case_is_measured_in_every_way():
     row = measure(Case("group_norm + silu", (1, 32, 2, 2), "tiny", dtype="float32"), Clock(CPU), backend="eager", rounds=2)
-    assert list(row["ways"]) == ["eager", "fused", COMPILED]
-    assert {name: sorted(way) for name, way in row["ways"].items()} == {key: ["both", "error", "forward"] for key in row["ways"]}
-    assert all(len(way["both"]) == len(way["forward"]) == 2 and way["error"] <= 2 for way in row["ways"].values())
+    keys = {"eager": ["both", "error", "forward"], "fused": ["both", "error", "forward"], COMPILED: ["both", "error"]}
+    assert {name: sorted(way) for name, way in row["ways"].items()} == keys
+    assert all(len(way["both"]) == len(way.get("forward", way["both"])) == 2 and way["error"] <= 2 for way in row["ways"].values())
     del row["ways"]
     assert row == {
         "operation": "group_norm + silu", "shape": "1x32x2x2", "dtype": "float32", "where": "tiny", "bytes": 512, "passes": {"forward": 3, "both": 8},
+    }  # fmt: skip
+
+
+def test_gradients_come_in_the_order_of_what_each_way_gives(monkeypatch):
+    came = {}
+
+    class Noted(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, name):
+            ctx.name = name
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, dy):
+            came.setdefault(ctx.name, set()).add(dy.is_contiguous())
+            return dy, None
+
+    eager = lambda inputs: Noted.apply(inputs.data[0].contiguous(), "eager")  # noqa: E731
+    fused = lambda inputs: Noted.apply(inputs.data[0], "fused")  # noqa: E731
+    monkeypatch.setitem(OPERATIONS, "group_norm + silu", replace(OPERATIONS["group_norm + silu"], eager=eager, fused=fused, kind="free"))
+    row = measure(Case("group_norm + silu", (1, 32, 2, 2), "tiny", channels_last=True, dtype="float32"), Clock(CPU), backend="", rounds=1)
+    assert {name: way["error"] for name, way in row["ways"].items()} == {"eager": 0, "fused": 0}
+    # Fused gets the order of eager once, where errors are looked at, and its own where it is timed.
+    assert came == {"eager": {True}, "fused": {True, False}}
+
+
+def test_what_fails_is_told_and_the_others_are_timed(monkeypatch):
+    def fails(inputs):
+        if not torch.is_grad_enabled():
+            raise RuntimeError("not without gradients")
+        return OPERATIONS["swiglu"].eager(inputs)
+
+    monkeypatch.setitem(OPERATIONS, "swiglu", replace(OPERATIONS["swiglu"], fused=fails))
+    case = Case("swiglu", (2, 8), "tiny", dtype="float32")
+    row = measure(case, Clock(CPU), backend="", rounds=1)
+    assert row["ways"]["fused"]["failed"] == "RuntimeError: not without gradients"
+    assert sorted(row["ways"]["eager"]) == ["both", "error", "forward"]
+    assert failure(case, torch.OutOfMemoryError("too large")) == {
+        "operation": "swiglu", "shape": "2x8", "dtype": "float32", "where": "tiny", "bytes": 64, "passes": {"forward": 3, "both": 8},
+        "ways": {"fused": {"failed": "OutOfMemoryError: too large"}},
     }  # fmt: skip
 
 
@@ -68,6 +112,32 @@ def test_clock():
     assert calls == [1, 1, 2, 2, 2, 2, 1, 1]
     assert [len(times) for times in found] == [2, 2]
     assert copy_bandwidth(clock, 2**16) > 0
+
+
+def test_on_a_gpu_launches_are_queued_while_it_sleeps(monkeypatch):
+    done = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            done.append("event")
+
+        def elapsed_time(self, other):
+            return 2.5
+
+    class Flushed(torch.Tensor):
+        def zero_(self):
+            done.append("flush")
+
+    clock = Clock(CPU)
+    clock.device, clock._other = torch.device("cuda:0"), torch.zeros(1).as_subclass(Flushed)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: done.append("sleep"))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: done.append(f"wait for {device}"))
+    assert clock.seconds(lambda: done.append("run"), 2) == [0.0025, 0.0025]
+    assert done == [*["flush", "sleep", "event", "run", "event"] * 2, "wait for cuda:0"]
 
 
 def test_networks():
@@ -150,6 +220,20 @@ def test_shortfalls():
     assert shortfalls([row("group_norm + silu", 128 * 2**20, 1e-3, 4e-3, 2e-3)], 1.2e12) == []
 
 
+def test_goals_table():
+    assert goals_table(ROWS, 2e12) == textwrap.dedent("""\
+        | goal | wanted | measured | met |
+        | --- | --- | --- | --- |
+        | group_norm + silu, share of bandwidth, lowest over 64 MiB | 80% | 54% | **no** |
+        | group_norm + silu, times the speed of eager, geometric mean | 2.00 | 2.00 | yes |
+        | group_norm + silu, times the speed of torch.compile, geometric mean | 1.20 | 2.00 | yes |
+        | batch_norm + relu, times the speed of eager, geometric mean | 1.30 | 0.50 | **no** |
+        | batch_norm + relu, times the speed of torch.compile, geometric mean | 1.00 | 0.50 | **no** |
+        | batch_norm + add + relu, times the speed of eager, geometric mean | 1.30 |  | not measured |
+        | batch_norm + add + relu, times the speed of torch.compile, geometric mean | 1.00 |  | not measured |
+        | any shape, times the speed of eager, lowest | 0.97 | 0.50 | **no** |""")
+
+
 def test_steps_table():
     fused = {
         "words": "2 images", "places": {"batch_norm + relu": {"fused": 3, "left": 1}}, "cold": 31.4, "losses": {"eager": 1.25, "fused": 1.26},
@@ -161,6 +245,32 @@ def test_steps_table():
         | net, 2 images | eager | 200.0 |  | 1 | 1.2500 |  |  |
         | net, 2 images | fused | 200.0 | 1.000 (0.800 to 2.000) |  | 1.2600 | 31 | 3 of 4 batch_norm + relu |
         | other | torch.compile | fails: OutOfMemoryError: no | | | | | |""")
+
+
+def test_kernels_are_compiled_ahead_in_processes_of_their_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(ahead.os, "cpu_count", lambda: 2)
+    assert ahead.compile_ahead([], [], CPU, 60) == []
+    wrong = Case("group_norm + silu", (1, 33, 2, 2), "33 channels are not 32 groups")
+    assert ahead.compile_ahead([SMALL[0], wrong], [], CPU, 200) == ["group_norm + silu: RuntimeError"]
+
+
+def test_what_takes_too_long_is_compiled_later():
+    class Waiting:
+        def get(self, seconds):
+            assert seconds == 0
+            raise multiprocessing.TimeoutError
+
+    assert ahead._result(Waiting(), 0.0) == "there was no time to compile all kernels ahead"
+
+
+def test_what_is_compiled_ahead_is_what_is_run(monkeypatch):
+    ran = []
+    monkeypatch.setattr(steps, "kernel_runs", lambda kernel, mode: (None, lambda: ran.append(mode)))
+    monkeypatch.setattr(steps, "find_fused", lambda model, graph, setting: find_fused(model, graph, replace(setting, force=True)))
+    monkeypatch.setattr(ahead, "NETWORKS", SMALL_NETWORKS)
+    assert ahead.prepare(("diffusion U-Net", "cpu")) == ""
+    assert ran == ["training"] * 9  # Of 21 places that many are different.
 
 
 def test_without_a_gpu_nothing_is_measured(monkeypatch, capsys):

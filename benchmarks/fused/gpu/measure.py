@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median
+from math import prod
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from benchmarks.fused.gpu.peers import peers
 from benchmarks.fused.gpu.shapes import Case
 from normadvisor.fused.common.reference import relative_error
 
-__all__ = ["FLOOR", "ROUNDS", "error", "measure"]
+__all__ = ["FLOOR", "ROUNDS", "error", "failure", "measure"]
 
 ROUNDS = 7
 """Rounds in which all ways take turns, of three calls each."""
@@ -30,7 +30,11 @@ def _outputs(found: Any) -> tuple[torch.Tensor, ...]:
 
 
 def _seeds(outputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """A gradient for each output, that lies in memory as it does."""
+    """A gradient for each output, that lies in memory as it does: each way gets what the layer behind it would give it.
+
+    Eager's GroupNorm on a GPU gives contiguous outputs for channels_last inputs (until torch 2.15); gradients in its order would have to be
+    transposed first by all who keep the order of the input.
+    """
     generator = torch.Generator(device=outputs[0].device).manual_seed(1)
     drawn = [torch.randn(output.shape, device=output.device, generator=generator) for output in outputs]
     return tuple(torch.empty_like(output).copy_(values) for output, values in zip(outputs, drawn, strict=True))
@@ -57,14 +61,38 @@ def measure(case: Case, clock: Clock, *, backend: str = "inductor", rounds: int 
 
     Returns:
         The case, ``bytes`` (of one tensor of the full shape), ``passes`` (forward, and forward with backward), and ``ways``: by name
-        ``error`` (in times of eager's), ``forward`` and ``both`` (seconds, one number a round), or ``failed``.
+        ``error`` (in times of eager's) and ``both`` (seconds of forward and backward, one number a round), or ``failed``; for ``eager`` and
+        ``fused`` also ``forward``, which ``torch.compile`` would have to compile once more for.
 
     """
     operation = OPERATIONS[case.operation]
     inputs = draw(case, operation, clock.device)
-    exact_inputs = inputs.to(torch.float64)
+    found, ways = _errors(case, operation, inputs, backend)
+    own = {name: way for name, way in ways.items() if name in {"eager", "fused"}}
+    for key, kind, timed in (("forward", _forward, own), ("both", _both, ways)):
+        for name, seconds in _times({name: kind(way, inputs) for name, way in timed.items()}, clock, rounds).items():
+            found[name] = seconds if isinstance(seconds, dict) else {**found[name], key: seconds}
+    return {**_told(case), "ways": found}
+
+
+def failure(case: Case, problem: Exception) -> dict[str, Any]:
+    """What :func:`measure` gives of a case in which it fails itself: too little memory, or a GPU that does not answer any more."""
+    return {**_told(case), "ways": {"fused": _failed(problem)}}
+
+
+def _told(case: Case) -> dict[str, Any]:
+    operation = OPERATIONS[case.operation]
+    size = prod(case.shape) * getattr(torch, case.dtype).itemsize
+    return {
+        "operation": case.operation, "shape": case.words, "dtype": case.dtype, "where": case.where,
+        "bytes": size, "passes": {"forward": operation.forward, "both": operation.both},
+    }  # fmt: skip
+
+
+def _errors(case: Case, operation: Operation, inputs: Inputs, backend: str) -> tuple[dict[str, dict[str, Any]], dict[str, Way]]:
+    """The error of each way, or why it fails; and the ways that do not."""
     seeds = _seeds(_outputs(operation.eager(inputs)))
-    exact = _everything(operation.eager, exact_inputs, seeds)
+    exact = _everything(operation.eager, inputs.to(torch.float64), seeds)
     eager = _everything(operation.eager, inputs, seeds)
     ways: dict[str, Way] = {}
     found: dict[str, dict[str, Any]] = {}
@@ -73,38 +101,41 @@ def measure(case: Case, clock: Clock, *, backend: str = "inductor", rounds: int 
             found[name] = {"error": error(_everything(way, inputs, seeds), eager, exact)}
             ways[name] = way
         except Exception as problem:  # noqa: BLE001 - that a way cannot be gone is a result
-            found[name] = {"failed": f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"}
-    del exact, exact_inputs, eager
-    for key, times in _times(ways, inputs, seeds, clock, rounds).items():
-        for name, seconds in times.items():
-            found[name][key] = seconds
-    return {
-        "operation": case.operation, "shape": case.words, "dtype": case.dtype, "where": case.where,
-        "bytes": inputs.data[0].numel() * inputs.data[0].element_size(), "passes": _passes(operation), "ways": found,
-    }  # fmt: skip
+            found[name] = _failed(problem)
+    return found, ways
 
 
-def _passes(operation: Operation) -> dict[str, int]:
-    return {"forward": operation.forward, "both": operation.both}
+def _failed(problem: Exception) -> dict[str, Any]:
+    return {"failed": f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"}
 
 
-def _times(
-    ways: dict[str, Way], inputs: Inputs, seeds: tuple[torch.Tensor, ...], clock: Clock, rounds: int
-) -> dict[str, dict[str, list[float]]]:
-    def forward(way: Way) -> Callable[[], object]:
-        def run() -> object:
-            with torch.no_grad():
-                return way(inputs)
+def _forward(way: Way, inputs: Inputs) -> Callable[[], object]:
+    def run() -> object:
+        with torch.no_grad():
+            return way(inputs)
 
-        return run
+    return run
 
-    def both(way: Way) -> Callable[[], object]:
-        return lambda: torch.autograd.grad(_outputs(way(inputs)), inputs.differentiated, seeds)
 
-    times = {}
-    for key, kind in (("forward", forward), ("both", both)):
-        runs = [kind(way) for way in ways.values()]
-        for run in runs:
-            median(clock.seconds(run, _WARM))
-        times[key] = dict(zip(ways, clock.rounds(runs, rounds), strict=True))
-    return times
+def _both(way: Way, inputs: Inputs) -> Callable[[], object]:
+    seeds: list[torch.Tensor] = []
+
+    def run() -> object:
+        outputs = _outputs(way(inputs))
+        if not seeds:
+            seeds.extend(_seeds(outputs))
+        return torch.autograd.grad(outputs, inputs.differentiated, seeds)
+
+    return run
+
+
+def _times(runs: dict[str, Callable[[], object]], clock: Clock, rounds: int) -> dict[str, list[float] | dict[str, Any]]:
+    """Seconds of each, one number a round; what fails instead."""
+    times: dict[str, list[float] | dict[str, Any]] = {}
+    for name, run in list(runs.items()):
+        try:
+            clock.seconds(run, _WARM)
+        except Exception as problem:  # noqa: BLE001 - as above
+            times[name] = _failed(problem)
+            del runs[name]
+    return {**times, **dict(zip(runs, clock.rounds(list(runs.values()), rounds), strict=True))}

@@ -23,7 +23,7 @@ from normadvisor.optimization.fusing.finders import find_fused
 from normadvisor.optimization.measuring.running import kernel_runs
 from normadvisor.rewrite.model.journal import Journal
 
-__all__ = ["COMPILED", "FUSED", "NETWORKS", "SMALL_NETWORKS", "Network", "fuse", "measure_steps"]
+__all__ = ["COMPILED", "FUSED", "NETWORKS", "SMALL_NETWORKS", "Network", "call_fused", "fuse", "measure_steps"]
 
 FUSED, COMPILED = "fused", "torch.compile"
 
@@ -126,6 +126,12 @@ class _Step:
         with torch.autocast(self._inputs[0].device.type, torch.bfloat16):
             return _loss(self._call(*self._inputs), self._target)
 
+    def held(self) -> int:
+        """Bytes that are there between steps: parameters, their gradients, and what the optimizer keeps of them."""
+        state, device = self._optimizer.state, self._inputs[0].device
+        kept = [tensor for held in self.model.parameters() for tensor in (held, held.grad, *state[held].values())]
+        return sum(tensor.numel() * tensor.element_size() for tensor in kept if tensor is not None and tensor.device == device)
+
     def __call__(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         self.loss().backward()
@@ -145,13 +151,10 @@ def fuse(model: nn.Module, inputs: tuple[torch.Tensor, ...], clock: Clock, *, fo
         For each kind of place how many are ``fused`` and how many are ``left`` because they are not faster.
 
     """
-    given = _Arguments(inputs)
-    graph = trace(model, given, target="model", sites={}, mode="train")
-    setting = Setting(mode="training", device=clock.device, dtype=torch.bfloat16, inputs=given, force=force)
     counts: dict[str, Counter[str]] = {}
     gains: dict[tuple[str, str], bool] = {}
+    found = _places(model, inputs, clock.device, force=force)
     with torch.autocast(clock.device.type, torch.bfloat16):
-        found = [item for item in find_fused(model, graph, setting) if isinstance(item, Candidate)]
         for item in found:
             key = (item.group, item.shape_key)
             if key not in gains:
@@ -162,6 +165,24 @@ def fuse(model: nn.Module, inputs: tuple[torch.Tensor, ...], clock: Clock, *, fo
         if kept:
             item.apply(model, Journal())
     return {pattern: dict(count) for pattern, count in counts.items()}
+
+
+def _places(model: nn.Module, inputs: tuple[torch.Tensor, ...], device: torch.device, *, force: bool = False) -> list[Candidate]:
+    given = _Arguments(inputs)
+    graph = trace(model, given, target="model", sites={}, mode="train")
+    setting = Setting(mode="training", device=device, dtype=torch.bfloat16, inputs=given, force=force)
+    with torch.autocast(device.type, torch.bfloat16):
+        return [item for item in find_fused(model, graph, setting) if isinstance(item, Candidate)]
+
+
+def call_fused(network: Network, device: torch.device) -> None:
+    """Call the fused operation of every place of a network once, forward and backward, so that its kernels are compiled."""
+    model, inputs = _built(network, device)
+    alike = {(item.group, item.shape_key): item for item in _places(model, inputs, device)}
+    with torch.autocast(device.type, torch.bfloat16):
+        for item in alike.values():
+            if item.kernel is not None:
+                kernel_runs(item.kernel(), "training")[1]()
 
 
 def _gains(item: Candidate, clock: Clock) -> bool:
@@ -199,11 +220,8 @@ def measure_steps(network: Network, clock: Clock, way: str, *, rounds: int = 7, 
 
     """
     device = clock.device
-    torch.manual_seed(0)
-    model, inputs, target = network.build(device).train(), network.inputs(device), network.target(device)
-    if network.images:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        inputs = tuple(_channels_last(tensor) for tensor in inputs)
+    model, inputs = _built(network, device)
+    target = network.target(device)
     own = copy.deepcopy(model)
     found: dict[str, Any] = {"words": network.words, "places": {}, "losses": {}, "seconds": {"eager": [], way: []}, "memory": {}}
     started = time.perf_counter()
@@ -216,13 +234,26 @@ def measure_steps(network: Network, clock: Clock, way: str, *, rounds: int = 7, 
         if name == way:
             found["cold"] = time.perf_counter() - started
         step()
-        found["memory"][name] = _peak(step, device)
+    held = {name: step.held() for name, step in steps.items()}
+    for name, step in steps.items():
+        peak = _peak(step, device)
+        found["memory"][name] = None if peak is None else peak - sum(size for other, size in held.items() if other != name)
     for index in range(rounds):
         for name, step in list(steps.items())[:: -1 if index % 2 else 1]:
             found["seconds"][name].append(_timed(step, device))
     del steps
     gc.collect()
     return found
+
+
+def _built(network: Network, device: torch.device) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """The network and its inputs, the same ones each time."""
+    torch.manual_seed(0)
+    model, inputs = network.build(device).train(), network.inputs(device)
+    if network.images:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        inputs = tuple(_channels_last(tensor) for tensor in inputs)
+    return model, inputs
 
 
 def _channels_last(tensor: torch.Tensor) -> torch.Tensor:

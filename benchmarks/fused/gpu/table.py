@@ -7,7 +7,7 @@ from math import exp, log
 from statistics import median
 from typing import Any
 
-__all__ = ["LARGE", "operations_table", "shortfalls", "steps_table"]
+__all__ = ["LARGE", "goals_table", "operations_table", "shortfalls", "steps_table"]
 
 Row = Mapping[str, Any]
 """What :func:`benchmarks.fused.gpu.measure.measure` gives."""
@@ -15,6 +15,7 @@ Row = Mapping[str, Any]
 LARGE = 64 * 2**20
 """Bytes of a tensor from which on the share of bandwidth counts: it does not stay in any cache."""
 _SHARE = 0.80
+_SHARED = "group_norm + silu"
 _WANTED = {"group_norm + silu": (2.0, 1.2), "batch_norm + relu": (1.3, 1.0), "batch_norm + add + relu": (1.3, 1.0)}
 """Least geometric means of speed, beside eager and beside ``torch.compile``."""
 _LOSS = 0.97
@@ -100,6 +101,32 @@ def operations_table(rows: Sequence[Row], bandwidth: float) -> str:
     return "\n".join([*lines, *(["", "What failed:", "", *failed] if failed else [])])
 
 
+def goals_table(rows: Sequence[Row], bandwidth: float) -> str:
+    """Markdown: what is wanted of the fused operations and what was measured, a line for each goal.
+
+    Args:
+        rows: of the cases that were run.
+        bandwidth: bytes a second of a copy.
+
+    """
+    lines = ["| goal | wanted | measured | met |", "| --- | --- | --- | --- |"]
+    large = [row for row in rows if row["operation"] == _SHARED and row["bytes"] > LARGE]
+    goals = [(f"{_SHARED}, share of bandwidth, lowest over 64 MiB", _SHARE, _least(_share(row, "both", bandwidth) for row in large), ".0%")]
+    for name, wanted in _WANTED.items():
+        own = [row for row in rows if row["operation"] == name]
+        for way, least in zip(("eager", _COMPILED), wanted, strict=True):
+            goals.append((f"{name}, times the speed of {way}, geometric mean", least, _mean(_ratio(row, way) for row in own), ".2f"))
+    goals.append(("any shape, times the speed of eager, lowest", _LOSS, _least(_ratio(row, "eager") for row in rows), ".2f"))
+    for words, least, value, form in goals:
+        met = "not measured" if value is None else "yes" if value >= least else "**no**"
+        lines.append(f"| {words} | {format(least, form)} | {_number(value, form)} | {met} |")
+    return "\n".join(lines)
+
+
+def _least(values: Iterable[float | None]) -> float | None:
+    return min((value for value in values if value is not None), default=None)
+
+
 def steps_table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown: two lines for each network and way, eager and the way itself, which took turns.
 
@@ -140,7 +167,7 @@ def shortfalls(rows: Sequence[Row], bandwidth: float) -> list[str]:
         ratio, share = _ratio(row, "eager"), _share(row, "both", bandwidth)
         if ratio is not None and ratio < _LOSS:
             lines.append(f"{where}: {ratio:.2f} times the speed of eager")
-        if row["operation"] == "group_norm + silu" and row["bytes"] > LARGE and share is not None and share < _SHARE:
+        if row["operation"] == _SHARED and row["bytes"] > LARGE and share is not None and share < _SHARE:
             lines.append(f"{where}: {share:.0%} of the bandwidth of a copy, wanted {_SHARE:.0%}")
     for name, wanted in _WANTED.items():
         own = [row for row in rows if row["operation"] == name]
