@@ -7,12 +7,14 @@ turn with eager, ``torch.compile`` and the packages that are installed; then who
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import platform
 import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +72,17 @@ def _operations(arguments: argparse.Namespace, clock: Clock, end: float) -> tupl
             rows.append(measure(case, clock, backend=arguments.backend, rounds=arguments.rounds))
         except Exception as problem:  # noqa: BLE001 - one case less is no reason to lose the others
             rows.append(failure(case, problem))
-        if clock.device.type == "cuda":
-            torch.cuda.empty_cache()
+        _empty(clock)
         print(f"{case.operation}, {case.words}, {case.dtype}", file=sys.stderr)
     return rows, late
+
+
+def _empty(clock: Clock) -> None:
+    """Give back what is not used; a GPU that does not answer any more must not keep the results from being written."""
+    with suppress(RuntimeError):
+        gc.collect()
+        if clock.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def _cases(arguments: argparse.Namespace) -> Iterator[Case]:
@@ -86,9 +95,9 @@ def _ahead(arguments: argparse.Namespace, clock: Clock) -> list[str]:
         return []
     networks = [] if arguments.no_steps or arguments.smoke else [name for name in NETWORKS if arguments.only in name]
     began = time.monotonic()
-    late = compile_ahead(list(_cases(arguments)), networks, clock.device, _AHEAD)
-    print(f"\ncompiled ahead in {time.monotonic() - began:.0f} s", file=sys.stderr)
-    return late
+    failed, done = compile_ahead(list(_cases(arguments)), networks, clock.device, _AHEAD)
+    print(f"\ncompiled ahead in {time.monotonic() - began:.0f} s", *failed, sep="\n", file=sys.stderr)
+    return [] if done else ["compiling all kernels ahead"]
 
 
 def _steps(arguments: argparse.Namespace, clock: Clock, end: float) -> tuple[dict[str, Any], list[str]]:
@@ -108,8 +117,7 @@ def _steps(arguments: argparse.Namespace, clock: Clock, end: float) -> tuple[dic
             except Exception as problem:  # noqa: BLE001 - one network less is no reason to lose the others
                 row = {"failed": f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"}
             found.setdefault(name, {})[way] = row
-            if clock.device.type == "cuda":
-                torch.cuda.empty_cache()
+            _empty(clock)
             print(f"{name}, {way}", file=sys.stderr)
     return found, late
 

@@ -31,7 +31,7 @@ Job = tuple[Case | str, str]
 """A case or the name of a network, and the device."""
 
 
-def compile_ahead(cases: Sequence[Case], networks: Sequence[str], device: torch.device, seconds: float) -> list[str]:
+def compile_ahead(cases: Sequence[Case], networks: Sequence[str], device: torch.device, seconds: float) -> tuple[list[str], bool]:
     """Run every case and the places of every network once, in processes of their own.
 
     Args:
@@ -41,27 +41,26 @@ def compile_ahead(cases: Sequence[Case], networks: Sequence[str], device: torch.
         seconds: after which what is not compiled is left to be compiled later.
 
     Returns:
-        What failed, and that time ran out, in words.
+        What failed, in words, and whether there was time for all.
 
     """
     # Inductor moves Triton's cache to a folder of its own unless it is said where it is.
     os.environ.setdefault(_CACHE, str(Path.home() / ".triton" / "cache"))
     jobs: list[Job] = [(name, str(device)) for name in networks] + [(case, str(device)) for case in cases]
     if not jobs:
-        return []
+        return [], True
     end = monotonic() + seconds
     processes = max(1, min(_MOST_PROCESSES, (os.cpu_count() or 2) // 2, len(jobs)))
     with multiprocessing.get_context("spawn").Pool(processes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting = [pool.apply_async(prepare, (job,)) for job in jobs]
-        failed = [reason for one in waiting if (reason := _result(one, end)) != ""]
-    return sorted(set(failed))
+        found = [_result(one, end) for one in [pool.apply_async(prepare, (job,)) for job in jobs]]
+    return sorted({reason for reason in found if reason}), None not in found
 
 
-def _result(one: AsyncResult[str], end: float) -> str:
+def _result(one: AsyncResult[str], end: float) -> str | None:
     try:
         return one.get(max(0.0, end - monotonic()))
     except multiprocessing.TimeoutError:
-        return "there was no time to compile all kernels ahead"
+        return None
 
 
 def prepare(job: Job) -> str:

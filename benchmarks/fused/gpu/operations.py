@@ -60,6 +60,8 @@ class Operation:
     """Key under which other packages have it, in the registries of ``normadvisor.fused``."""
     act: str = ""
     """Of a gate, for the same."""
+    before: Callable[[Inputs], torch.Tensor] | None = None
+    """What is activated, where the derivative of the activation jumps at zero."""
 
 
 def draw(case: Case, operation: Operation, device: torch.device) -> Inputs:
@@ -91,12 +93,16 @@ def _fused_group_norm(inputs: Inputs) -> torch.Tensor:
     return fused.group_norm_act(*inputs.data, GROUPS, *inputs.parameters, _EPS, act="silu")
 
 
-def _batch_norm(inputs: Inputs) -> torch.Tensor:
+def _before_relu(inputs: Inputs) -> torch.Tensor:
     x, *residual = inputs.data
     y = F.batch_norm(x, *inputs.buffers, *inputs.parameters, training=True, momentum=_MOMENTUM, eps=_EPS)
     for added in residual:
         y += added
-    return F.relu(y, inplace=True)
+    return y
+
+
+def _batch_norm(inputs: Inputs) -> torch.Tensor:
+    return F.relu(_before_relu(inputs), inplace=True)
 
 
 def _fused_batch_norm(inputs: Inputs) -> torch.Tensor:
@@ -150,12 +156,13 @@ def _fused_geglu_tanh(inputs: Inputs) -> torch.Tensor:
 
 
 _CHANNELS: dict[str, Any] = {"kind": "channels"}
+_RELU: dict[str, Any] = {"kind": "channels", "before": _before_relu}
 _ROWS: dict[str, Any] = {"data": 2, "forward": 4, "both": 8}
 _FREE: dict[str, Any] = {"data": 2, "forward": 3, "both": 8, "kind": "free", "registry": "gated"}
 OPERATIONS: Mapping[str, Operation] = {
     "group_norm + silu": Operation(_group_norm, _fused_group_norm, forward=3, both=8, **_CHANNELS),
-    "batch_norm + relu": Operation(_batch_norm, _fused_batch_norm, forward=3, both=8, **_CHANNELS),
-    "batch_norm + add + relu": Operation(_batch_norm, _fused_batch_norm, forward=4, both=11, data=2, **_CHANNELS),
+    "batch_norm + relu": Operation(_batch_norm, _fused_batch_norm, forward=3, both=8, **_RELU),
+    "batch_norm + add + relu": Operation(_batch_norm, _fused_batch_norm, forward=4, both=11, data=2, **_RELU),
     "add + layer_norm": Operation(_add_layer_norm, _fused_add_layer_norm, kind="rows", registry="add_layer_norm", **_ROWS),
     "add + rms_norm": Operation(_add_rms_norm, _fused_add_rms_norm, kind="scale", registry="add_rms_norm", **_ROWS),
     "swiglu": Operation(_swiglu, _fused_swiglu, act="silu", **_FREE),
