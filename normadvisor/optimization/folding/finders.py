@@ -13,7 +13,7 @@ from normadvisor.optimization.folding.fold import RULE, candidate
 from normadvisor.optimization.folding.idle import idle
 from normadvisor.optimization.folding.merge import merge_candidate
 from normadvisor.optimization.folding.search import Unfoldable, search
-from normadvisor.optimization.folding.sound import unsound
+from normadvisor.optimization.folding.sound import magnified, unsound
 from normadvisor.optimization.folding.unrun import Point
 from normadvisor.optimization.forward import local_graphs
 
@@ -35,7 +35,7 @@ def find_folds(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterato
             if found.what == "batch_norm" or found.layers:
                 yield Refused(rule=RULE, modules=(found.name, *found.layers), reason=found.reason)
             continue
-        reason = unsound(flow, found.affine)
+        reason = unsound(flow, found.affine) or (magnified(flow, found.affine) if found.kind == "ahead" else "")
         if reason:
             yield Refused(rule=RULE, modules=(found.affine.told,), reason=reason)
         else:
