@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator
@@ -64,9 +65,10 @@ def _judged(rows: list[Row]) -> Iterator[str]:
     yield "float64 is compared below."
     yield ""
     if missed:
-        yield "| model | legal and not folded | how |"
-        yield "| --- | --- | --- |"
-        yield from (f"| {model} | {name} | {how} |" for model, name, how in missed)
+        reasons = {(row["name"], name): reason for row in seen for name, reason in row["left"].items()}
+        yield "| model | legal and not folded | how | the reason given |"
+        yield "| --- | --- | --- | --- |"
+        yield from (f"| {model} | {name} | {how} | {reasons[model, name]} |" for model, name, how in missed)
         yield ""
 
 
@@ -74,14 +76,33 @@ def _stayed(rows: list[Row]) -> Iterator[str]:
     reasons: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in rows:
         for name, reason in row["left"].items():
-            reasons[reason or "not looked at"].append((row["name"], name))
+            reasons[_PLACE.sub(r"code of \1", reason) or "not looked at"].append((row["name"], name))
     yield f"## Norms that stay: {sum(map(len, reasons.values()))}"
     yield ""
-    yield "| reason | norms | models | for example |"
-    yield "| --- | ---: | ---: | --- |"
-    for reason, found in sorted(reasons.items(), key=lambda item: -len(item[1])):
-        yield f"| {reason} | {len(found)} | {len({model for model, _ in found})} | {found[0][0]}: {found[0][1]} |"
+    yield "Both directions were tried; told is what stands before the norm, unless only a layer behind it came into question."
     yield ""
+    yield "| reason | norms | models | for example | what it is |"
+    yield "| --- | ---: | ---: | --- | --- |"
+    for reason, found in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        what = next((told for part, told in _KINDS.items() if re.search(part, reason)), "")
+        yield f"| {reason} | {len(found)} | {len({model for model, _ in found})} | {found[0][0]}: {found[0][1]} | {what} |"
+    yield ""
+
+
+_PLACE = re.compile(r"^line \d+ of ([^ ,]+), which did not run with these inputs,")
+_KINDS = {
+    "is used elsewhere, too": "the norm begins its block: a shortcut or later blocks read the same values as they are, and an activation"
+    " stands behind the norm",
+    "pads with zeros": "beyond the border the layer behind sees zeros, where the norm's offset would have to be",
+    "weight is computed at each call": "the weight is mixed anew for each image from several; the offset would need a bias beside them",
+    "^max pool": "a norm whose scale is negative turns the largest value into the smallest; an activation stands behind it",
+    "^(mul|sigmoid)": "a gate that is computed from the image multiplies the layer's output, but must not multiply the offset",
+    "^(reshape|permute|matmul)": "attention stands before it: a product of two values that are both computed from the image",
+    "^(relu|relu6|gelu|silu|hardswish|hard swish|mish|elu|leaky relu|prelu) ": "an activation stands before it, and another, a sum or a"
+    " padded layer behind it",
+    "which did not run": "a method beside forward gives the normalized values by itself; folded into the layer behind they would be others",
+}
+"""What the reasons amount to, read in the sources of the models."""
 
 
 def _rounding(rows: list[Row]) -> Iterator[str]:
