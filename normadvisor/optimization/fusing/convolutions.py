@@ -28,9 +28,9 @@ _NOT_A_NUMBER = "NaN comes out of a relu that a convolution applies as 0, as it 
 
 
 def find_activated(model: nn.Module, _graph: ModelGraph, setting: Setting) -> Iterator[Candidate | Refused]:
-    """All places of a model; none where gradients are needed, or on another device, or in another dtype."""
-    wanted = setting.mode == "inference" and setting.device.type == "cpu" and setting.dtype is torch.float32
-    if not wanted or not torch._C._has_mkldnn:  # noqa: SLF001 -- torch.backends.mkldnn asks the same way
+    """All places of a model; none where gradients are needed, in another dtype, or, unless it is forced, on another device."""
+    here = setting.device.type == "cpu" and torch._C._has_mkldnn  # noqa: SLF001 -- torch.backends.mkldnn asks the same way
+    if setting.mode != "inference" or setting.dtype is not torch.float32 or not (here or setting.force):
         return
     for join in joins(Forwards(local_graphs(model, setting.inputs, [])), (), _conv_kind):
         if isinstance(join, Refused):

@@ -13,10 +13,10 @@ from normadvisor.optimization.fusing.convolutions import find_activated
 from normadvisor.rewrite.model.journal import Journal
 
 
-def found(model, *inputs, mode="inference", dtype=torch.float32, device="cpu"):
+def found(model, *inputs, mode="inference", dtype=torch.float32, device="cpu", force=False):
     given = SimpleNamespace(args=inputs, kwargs={}, given=True)
     graph = trace(model, given, target="model", sites={}, mode="eval" if mode == "inference" else "train")
-    setting = Setting(mode=mode, device=torch.device(device), dtype=dtype, inputs=given)
+    setting = Setting(mode=mode, device=torch.device(device), dtype=dtype, inputs=given, force=force)
     return list(find_activated(model, graph, setting))
 
 
@@ -147,6 +147,7 @@ def test_where_nothing_is_looked_for():
     assert found(model, images(), mode="training") == []
     assert found(copy.deepcopy(model).double(), images().double(), dtype=torch.float64) == []
     assert found(model, images(), device="meta") == []
+    assert len(found(model, images(), device="meta", force=True)) == 1  # what was saved on another machine is made again
     assert found(nn.Sequential(nn.Conv1d(4, 4, 3), nn.ReLU()).eval(), torch.randn(2, 4, 8)) == []
 
 
