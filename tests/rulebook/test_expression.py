@@ -167,10 +167,10 @@ def test_unknown_never_speaks(text, value):
     ],
 )
 def test_refused_when_read(text, message):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ExpressionError) as caught:
         Expression(text, ["conv", "bn", "context"])
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 10  # milliseconds, where nothing explodes
     if message is not None:
         assert caught.value.message == message
 
@@ -201,10 +201,10 @@ def test_hints(text, hint):
 )  # fmt: skip
 def test_fails_with_one_kind_of_error(text):
     expression = Expression(text, {*SCOPE}, location=Location("rule.yaml", 3, 7))
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ExpressionError) as caught:
         expression.evaluate(SCOPE)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 10  # milliseconds, where nothing explodes
     assert str(caught.value).startswith(f"rule.yaml:3:7: '{text}' cannot be evaluated: ")
 
 
@@ -268,18 +268,10 @@ def test_pickles_as_text():
     assert expression != "conv.bias and x"
 
 
-def test_a_condition_takes_microseconds():
+def test_a_condition_takes_few_instructions(instructions):
     expression = Expression("bn.num_features == conv.out_channels and context.per_device_batch < 16", {*SCOPE})
     expression.evaluate(SCOPE)
-    fastest = min(_elapsed(expression) for _ in range(20))
-    assert fastest / 100 < 100e-6  # about 4 microseconds on an idle core
-
-
-def _elapsed(expression):
-    start = time.perf_counter()
-    for _ in range(100):
-        expression.evaluate(SCOPE)
-    return time.perf_counter() - start
+    assert instructions(lambda: expression.evaluate(SCOPE)) < 3000  # some 500
 
 
 WORDS = st.sampled_from(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 
 import pytest
 import torch
@@ -136,26 +135,7 @@ def test_recording_leaves_torch_as_it_was():
     assert nn.Module.__init__ is original
 
 
-def instructions(run):
-    """How many instructions of Python a call takes: the same on every machine, however busy it is."""
-    number = 0
-
-    def trace(frame, event, arg):
-        nonlocal number
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        number += event == "opcode"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        run()
-    finally:
-        sys.settrace(before)
-    return number
-
-
-def test_recording_costs_at_most_half_more():
+def test_recording_costs_at_most_half_more(instructions):
     def make():
         with torch.device("meta"):
             return nn.Sequential(*[nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU()) for _ in range(20)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,12 +223,10 @@ def test_groups_that_were_taken_can_be_applied_and_no_other_could_have_been_take
 
 @pytest.mark.parametrize("size", [200_000])
 def test_a_large_file_takes_no_time_to_speak_of(size):
-    import time
-
     line = "value = '\u00e4'  # comment\n"
     data = (line * (size // len(line))).encode()
     edits = [Edit("net.py", number, 1, number, 6, "other") for number in range(1, size // len(line), 3)]
-    begin = time.perf_counter()
+    begin = time.process_time()
     result = applied(data, PATH, edits)
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10  # a sixth of a second, unless the size counts twice
     assert result.count(b"other") == len(edits)
