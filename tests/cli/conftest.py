@@ -65,11 +65,29 @@ def cli(shared_workers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
 def program(tmp_path: Path) -> Callable[..., Result]:
     """Run the program itself in an empty folder."""
 
-    def call(*arguments: str | Path, timeout: float = 120) -> Result:
+    def call(*arguments: str | Path) -> Result:
         done = subprocess.run(
-            [sys.executable, "-m", "normadvisor", *map(str, arguments)],
-            cwd=tmp_path, capture_output=True, check=False, timeout=timeout,
+            [sys.executable, "-m", "normadvisor", *map(str, arguments)], cwd=tmp_path, capture_output=True, check=False
         )  # fmt: skip
         return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return call
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start the program in an empty folder; what still runs when the test is over is killed."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str | Path, **options: object) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "normadvisor", *map(str, arguments)]
+        processes.append(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            stream.close()

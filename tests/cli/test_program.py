@@ -47,33 +47,34 @@ def test_one_run_from_end_to_end(program, tmp_path):
     assert (result.code, result.out.splitlines()[0].split(": ")[:2], result.err) == (1, ["net.py:4:23", "NA102 [warning] the bias of layer 0 has no effect"], "")
 
 
-def test_ctrl_c_ends_with_130_and_leaves_no_process(tmp_path):
-    (tmp_path / "hang.py").write_text(MODEL.format(top="open('began', 'w').close()\ntime.sleep(1000)"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "normadvisor", "check", "hang.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "began").exists() and time.monotonic() < deadline:
+def until_it_hangs(process, folder):
+    """Until the target runs; everything that was started for it."""
+    while not (folder / "began").exists():
+        assert process.poll() is None
         time.sleep(0.05)
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) >= 2
+    return family
+
+
+def test_ctrl_c_ends_with_130_and_leaves_no_process(started, tmp_path):
+    (tmp_path / "hang.py").write_text(MODEL.format(top="open('began', 'w').close()\ntime.sleep(1000)"))
+    process = started("check", "hang.py", "--timeout", "1000")
+    family = until_it_hangs(process, tmp_path)
     os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate()
     assert (process.returncode, out, err) == (130, b"", b"interrupted\n")
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=100)
     assert alive == []
 
 
-def test_a_parent_that_is_killed_leaves_no_process(tmp_path):
+def test_a_parent_that_is_killed_leaves_no_process(started, tmp_path):
     (tmp_path / "hang.py").write_text(MODEL.format(top="open('began', 'w').close()\ntime.sleep(1000)"))
-    process = subprocess.Popen([sys.executable, "-m", "normadvisor", "check", "hang.py"], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "began").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    family = psutil.Process(process.pid).children(recursive=True)
+    process = started("check", "hang.py", "--timeout", "1000")
+    family = until_it_hangs(process, tmp_path)
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=100)
     assert alive == []
 
 

@@ -56,7 +56,7 @@ def static(tmp_path):
     def call(*arguments, cached=False):
         command = [sys.executable, "-m", "normadvisor", "check", "--static", *map(str, arguments), *([] if cached else ["--no-cache"])]
         env = {**os.environ, "PYTHONPATH": str(fake)}
-        return subprocess.run(command, cwd=work, capture_output=True, check=False, timeout=120, text=True, env=env)
+        return subprocess.run(command, cwd=work, capture_output=True, check=False, text=True, env=env)
 
     call.work = work
     return call
@@ -173,37 +173,36 @@ def test_the_number_of_processes_changes_nothing(static):
     assert len(json.loads(output)["summary"]["problems"]) == 1
 
 
-def test_ctrl_c_while_files_are_read_leaves_no_process(tmp_path):
+def test_ctrl_c_while_files_are_read_leaves_no_process(started, tmp_path):
     for number in range(400):
         (tmp_path / f"m{number}.py").write_text("x = [" + "1, (2, 3), " * 4000 + "]\n" * 1)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "normadvisor", "check", "--static", ".", "--no-cache", "--jobs", "2"], cwd=tmp_path, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    family = []
-    deadline = time.monotonic() + 30
-    while len(family) < 2 and time.monotonic() < deadline:
-        family = psutil.Process(process.pid).children(recursive=True)
-        time.sleep(0.01)
+    process = started("check", "--static", ".", "--no-cache", "--jobs", "2", start_new_session=True)
+    family = readers_of(process)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate()
     assert (process.returncode, out, err) == (130, b"", b"interrupted\n")
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=100)
     assert alive == []
 
 
-def test_a_parent_that_is_killed_leaves_no_reader(tmp_path):
-    for number in range(400):
-        (tmp_path / f"m{number}.py").write_text("x = [" + "1, (2, 3), " * 4000 + "]\n")
-    process = subprocess.Popen([sys.executable, "-m", "normadvisor", "check", "--static", ".", "--no-cache", "--jobs", "2"], cwd=tmp_path)
+def readers_of(process):
+    """Both of them, as soon as there are two."""
     family = []
-    deadline = time.monotonic() + 30
-    while len(family) < 2 and time.monotonic() < deadline:
+    while len(family) < 2:
+        assert process.poll() is None
         family = psutil.Process(process.pid).children(recursive=True)
         time.sleep(0.01)
+    return family
+
+
+def test_a_parent_that_is_killed_leaves_no_reader(started, tmp_path):
+    for number in range(400):
+        (tmp_path / f"m{number}.py").write_text("x = [" + "1, (2, 3), " * 4000 + "]\n")
+    process = started("check", "--static", ".", "--no-cache", "--jobs", "2")
+    family = readers_of(process)
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=100)
     assert alive == []
 
 

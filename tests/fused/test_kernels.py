@@ -29,7 +29,6 @@ def run(folder: str, interpret: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed: kernels were NOT tested")
 def test_kernels_in_the_interpreter(folder):
@@ -37,7 +36,6 @@ def test_kernels_in_the_interpreter(folder):
 
 
 @pytest.mark.gpu
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: kernels were NOT tested on a GPU")
 def test_kernels_on_a_gpu(folder):
