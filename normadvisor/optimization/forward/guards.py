@@ -8,13 +8,27 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import nn
 
-__all__ = ["ORIGINAL", "TENSORS", "Guards", "Reference", "is_plain", "reached", "resolved", "written"]
+__all__ = [
+    "ABSENT", "AS_TRACED", "ATTRIBUTE", "BASE", "ORIGINAL", "PASSED_BY", "TENSORS", "Guards", "Reference", "bare", "is_plain", "of_layer",
+    "passed_by", "reached", "resolved", "written",
+]  # fmt: skip
 
 ORIGINAL = "_original"
 """Name under which the new forward finds the one that it stands for."""
 TENSORS = "_tensors"
 """Name of what counts as a tensor in guards: tensors, and what stands for one while ``torch.fx`` traces."""
+ATTRIBUTE = "_attribute"
+"""Name of what reads an attribute of an object, whatever its class does when it is asked."""
+BASE = "_normadvisor_base"
+"""Attribute of a class with another forward: the class it is derived from."""
+PASSED_BY = "_passed_by"
+"""Name of :func:`passed_by` in guards."""
+AS_TRACED = "_as_traced"
+"""Name of whether all guards hold."""
+ABSENT = "_absent"
+"""Name of what is raised where that which a guard reads is not there."""
 _ATOMS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
 
 
@@ -69,6 +83,8 @@ class Guards:
     """Name of each placeholder, and the expression over the arguments that gives it."""
     exact: bool = False
     """Whether the shapes of all tensors had to be taken as they were."""
+    gone: str = ""
+    """Why the forward as it was cannot run any more; empty if it can."""
 
     def add(self, condition: str) -> None:
         """Demand one more."""
@@ -77,7 +93,7 @@ class Guards:
 
     def with_more(self, conditions: Iterable[str]) -> Guards:
         """The same and more."""
-        return replace(self, conditions=list(dict.fromkeys([*self.conditions, *conditions])))
+        return replace(self, names=dict(self.names), conditions=list(dict.fromkeys([*self.conditions, *conditions])))
 
     def name(self, value: Any) -> str:
         """A name for an object that cannot be written as an expression."""
@@ -88,14 +104,17 @@ class Guards:
         self.names[name] = value
         return name
 
+    def of_class(self, place: str | None, kinds: Any, *, is_one: bool) -> None:
+        """Demand that an object, if it is in the module, still is or is not an instance of a class, or of one of several."""
+        if place is not None and place != "self":
+            self.add(f"{'' if is_one else 'not '}isinstance({place}, {self.name(kinds)})")
+
     def constant(self, place: str, value: Any) -> None:
         """Demand that an argument equals a plain value."""
-        if value is None or isinstance(value, bool) or value is Ellipsis:
-            self.add(f"{place} is {value!r}")
-        elif value != value:  # noqa: PLR0124 -- only nan differs from itself
-            self.add(f"{place} != {place}")
-        elif isinstance(value, _ATOMS) and type(value) in _ATOMS:
-            self.add(f"type({place}) is {type(value).__name__} and {place} == {written(value)}")
+        if type(value) in _ATOMS:
+            self.add(_equal(place, value))
+        elif isinstance(value, _ATOMS):  # a number of numpy, a member of an enumeration
+            self.add(f"type({place}) is {self.name(type(value))} and {place} == {self.name(value)}")
         else:
             self.add(f"{place} == {written(value)}")
 
@@ -103,6 +122,24 @@ class Guards:
 def is_plain(value: Any) -> bool:
     """Whether a value is no tensor and can be compared and written down."""
     return isinstance(value, (*_ATOMS, torch.dtype, torch.device, torch.memory_format, torch.layout, torch.Size))
+
+
+def _equal(place: str, value: Any) -> str:
+    """The condition that an expression gives a plain value of Python."""
+    if value is None or isinstance(value, bool) or value is Ellipsis:
+        return f"{place} is {value!r}"
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 -- only nan differs from itself
+        return f"{place} != {place}"
+    if type(value) in {str, bytes}:
+        return f"{place} == {written(value)}"
+    return f"type({place}) is {type(value).__name__} and {place} == {written(value)}"
+
+
+def bare(value: Any) -> Any:
+    """A plain value without the class that its own is derived from ``int``, ``float`` or ``str`` with."""
+    kinds: tuple[Any, ...] = (bool, int, float, complex, str)
+    kind = next((kind for kind in kinds if isinstance(value, kind)), None)
+    return value if kind is None or type(value) is kind else kind(value)
 
 
 def written(value: Any) -> str:
@@ -120,12 +157,60 @@ def written(value: Any) -> str:
     return repr(value)
 
 
-def reached(path: str) -> str:
-    """The expression for what is called ``path`` within the module: ``self.layers`` and ``getattr(self.layers, '0').norm``."""
-    found = "self"
-    for part in path.split(".") if path else ():
-        found = f"{found}.{part}" if part.isidentifier() else f"getattr({found}, {part!r})"
+def reached(path: str, held: str = "_modules") -> str:
+    """The expression for what is called ``path`` within the module: ``self._modules['layers']._modules['0'].scale``.
+
+    Args:
+        path: relative to the module; empty for itself.
+        held: the attribute that holds the last of it: ``_modules``, ``_parameters`` or ``_buffers``; empty for one of its own. They are
+            read directly, since ``nn.Module.__getattr__`` takes ten times as long.
+
+    """
+    *modules, last = path.split(".") if path else ("",)
+    found = "".join(["self", *(f"._modules[{part!r}]" for part in modules)])
+    if not last:
+        return found
+    return f"{found}.{held}[{last!r}]" if held else f"{found}.{last}"
+
+
+def of_layer(layer: nn.Module, path: str) -> list[str]:
+    """Conditions on a layer that is not called any more, since what it does is done otherwise.
+
+    Its class is told by name, since the layer itself may have been given another forward; hooks are asked for in one go.
+
+    Args:
+        layer: as it is.
+        path: from the module whose forward calls it.
+
+    """
+    place = reached(path)
+    found = [f"{PASSED_BY}({place}) == {_class_name(layer)!r}"]
+    for name, value in vars(layer).items():
+        if name.startswith("_") or name in {"training", "inplace"} or isinstance(value, torch.Tensor):
+            continue
+        if value is None or type(value) in {bool, int, float, str}:
+            found.append(_equal(f"{place}.{name}", value))
+        elif type(value) in {tuple, list} and all(type(item) in {bool, int, float, str} for item in value):
+            found.append(f"{place}.{name} == {written(value)}")
+    for kind, held in (("_parameters", layer._parameters), ("_buffers", layer._buffers)):  # noqa: SLF001 -- the public ones skip None
+        found += [f"{place}.{kind}[{name!r}] is {'' if value is None else 'not '}None" for name, value in held.items()]
     return found
+
+
+def passed_by(layer: nn.Module) -> str:
+    """Class of a layer without hooks; empty if it has some, which would have to be called.
+
+    Under ``torch.compile`` hooks are what they were when it was compiled, as everywhere.
+    """
+    hooks = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks  # noqa: SLF001
+    return "" if hooks else _class_name(layer)
+
+
+def _class_name(layer: nn.Module) -> str:
+    cls: Any = type(layer)
+    while BASE in vars(cls):
+        cls = vars(cls)[BASE]
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def resolved(names: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import linecache
+import pickle
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from normadvisor.optimization.forward.guards import Guards, Reference, resolved
+from normadvisor.optimization.forward.guards import BASE, Guards, Reference, of_layer, resolved
 from normadvisor.optimization.forward.local import LocalGraph
 from normadvisor.optimization.forward.source import Text, globals_of, text_of
 from normadvisor.rewrite.model.refusal import CannotChange
@@ -32,6 +33,8 @@ def install(
     journal: Journal,
     *,
     demands: Sequence[str] = (),
+    gone: str = "",
+    watched: bool = False,
 ) -> None:
     """Change what the forward of a module does.
 
@@ -47,6 +50,9 @@ def install(
         local: what the module does.
         journal: takes the change back.
         demands: expressions over the arguments of the forward and ``self`` that have to be true beside the guards of ``local``.
+        gone: why the forward as it was cannot run any more, if weights are changed along with it: where a guard does not hold, a
+            ``RuntimeError`` says so instead.
+        watched: whether layers that are not called any more have to stay what they are: of their class, with their settings, without hooks.
 
     Raises:
         CannotChange: the module is not what was traced; nothing has been done.
@@ -70,11 +76,19 @@ def install(
     for old, new in zip(before.nodes, graph.nodes, strict=True):
         new.meta = dict(old.meta)
     edit(graph, module)
-    guards = guards.with_more(demands)
+    guards = guards.with_more([*demands, *(_of_passed_by(before, graph, module) if watched else ())])
+    guards.gone = gone or guards.gone
     made: Any = _class(local.cls, text_of(graph, guards, local.cls.forward))
     made._normadvisor_graphs = {**vars(made).get("_normadvisor_graphs", {}), local.key: (graph, guards)}  # noqa: SLF001 -- ours
     journal.did(lambda: _set_class(module, cls))
     _set_class(module, made)
+
+
+def _of_passed_by(before: fx.Graph, after: fx.Graph, module: nn.Module) -> list[str]:
+    """Conditions on the layers that were called, and are not any more: no hooks, the same class, the same settings."""
+    called, left = ([str(node.target) for node in graph.nodes if node.op == "call_module"] for graph in (before, after))
+    missed = dict.fromkeys(target for target in called if called.count(target) > left.count(target))
+    return [condition for target in missed for condition in of_layer(module.get_submodule(target), target)]
 
 
 def _set_class(module: nn.Module, cls: type[nn.Module]) -> None:
@@ -100,7 +114,7 @@ def _class(base: type[nn.Module], text: Text) -> type[nn.Module]:
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
         "_normadvisor_text": text,
-        "_normadvisor_base": base,
+        BASE: base,
     }
     made: type[nn.Module] = type(base).__new__(type(base), base.__name__, (base,), members)
     _made[key] = made
@@ -119,10 +133,28 @@ def _reduced(module: nn.Module, _: Any) -> tuple[Any, ...]:
     texts: list[tuple[str, dict[str, Any]]] = []
     while "_normadvisor_text" in vars(cls):
         text: Text = cls._normadvisor_text
-        texts.append((text.source, {name: Reference.of(value) or value for name, value in text.names.items()}))
-        cls = cls._normadvisor_base
+        texts.append((text.source, {name: Reference.of(value) or _stored(value) for name, value in text.names.items()}))
+        cls = vars(cls)[BASE]
     state: Any = module.__getstate__()  # type: ignore[no-untyped-call] # of object, which torch hides
     return _restored, (cls, texts[::-1]), state
+
+
+def _stored(value: Any) -> Any:
+    """A value, or what equals nothing where it cannot be pickled: a guard that names it does not hold in the copy."""
+    try:
+        pickle.dumps(value)
+    except Exception:  # noqa: BLE001 -- objects raise what they like
+        return _Gone()
+    return value
+
+
+class _Gone:
+    """Stands for an object that could not be stored."""
+
+    __hash__ = None  # type: ignore[assignment] # equal to nothing, itself included
+
+    def __eq__(self, other: object) -> bool:
+        return False
 
 
 def _restored(base: type[nn.Module], texts: list[tuple[str, dict[str, Any]]]) -> nn.Module:

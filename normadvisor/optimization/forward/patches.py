@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -14,6 +15,7 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
+from normadvisor.graph.frames import is_user_file
 from normadvisor.optimization.forward.traced import Traced
 from normadvisor.optimization.forward.tracer import Tracer
 
@@ -31,6 +33,8 @@ _STATES: tuple[tuple[Any, str, str], ...] = (
     (torch.jit, "is_tracing", "torch.jit.is_tracing()"),
     (torch.compiler, "is_compiling", "torch.compiler.is_compiling()"),
     (torch.compiler, "is_dynamo_compiling", "torch.compiler.is_dynamo_compiling()"),
+    (torch, "get_default_dtype", "torch.get_default_dtype()"),
+    (torch.distributed, "is_initialized", "torch.distributed.is_initialized()"),
     (torch.onnx, "is_in_onnx_export", "torch.onnx.is_in_onnx_export()"),
 )
 """Questions about the state of torch; a forward that asks them is only as traced while the answers stay the same."""
@@ -55,7 +59,7 @@ def patched(tracer: Tracer) -> Iterator[None]:
         stack.enter_context(patch.object(torch.autograd.Function, "apply", classmethod(_applied(tracer))))
         for context in (torch.no_grad, torch.enable_grad, torch.inference_mode, torch.autocast):
             stack.enter_context(patch.object(context, "__enter__", _entered(tracer, context.__enter__)))
-        stack.enter_context(patch.object(builtins, "isinstance", _isinstance(builtins.isinstance)))
+        stack.enter_context(patch.object(builtins, "isinstance", _isinstance(tracer, builtins.isinstance)))
         yield
 
 
@@ -69,14 +73,24 @@ def _patch_modules(tracer: Tracer, stack: ExitStack) -> None:
         return tracer.held(module, name, object.__getattribute__(module, name))
 
     def get_held(module: nn.Module, name: str) -> Any:
-        return tracer.held(module, name, read(module, name))
+        try:
+            return tracer.held(module, name, read(module, name))
+        except AttributeError:
+            tracer.absent(module, name)
+            raise
 
     def put(module: nn.Module, name: str, value: Any) -> None:
         if tracer.owns(module):
             tracer.refuse(f"writes {name} of a {type(module).__name__} while it runs")
         write(module, name, value)
 
-    exchanged = {"__call__": call, "__getattribute__": get, "__getattr__": get_held, "__setattr__": put}
+    def members(module: nn.Module, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Any]]:
+        for name, value in listed(module, *args, **kwargs):
+            owner, _, own = name.rpartition(".")
+            yield name, value if tracer.quiet else tracer.held(module.get_submodule(owner), own, value)
+
+    listed: Any = nn.Module._named_members  # noqa: SLF001 -- what parameters() and buffers() are made of
+    exchanged = {"_named_members": members, "__call__": call, "__getattribute__": get, "__getattr__": get_held, "__setattr__": put}
     for name, function in exchanged.items():
         stack.enter_context(patch.object(nn.Module, name, function))
 
@@ -102,7 +116,10 @@ def _question(tracer: Tracer, original: Callable[..., Any], text: str) -> Callab
         answer = original(*args)
         if not tracer.quiet:
             asked = text.format(", ".join(repr(argument) for argument in args))
-            tracer.guards.add(asked if answer else f"not {asked}")
+            if isinstance(answer, torch.dtype):
+                tracer.guards.add(f"{asked} is {answer!r}")
+            else:
+                tracer.guards.add(asked if answer else f"not {asked}")
         return answer
 
     return function
@@ -128,10 +145,13 @@ def _applied(tracer: Tracer) -> Callable[..., Any]:
     return apply
 
 
-def _isinstance(original: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+def _isinstance(tracer: Tracer, original: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    module_class = nn.Module
+
     def check(value: Any, kinds: Any) -> bool:
-        if original(value, kinds):
-            return True
-        return type(value) is Traced and original(value._value, kinds)  # noqa: SLF001
+        answer = original(value, kinds) or (type(value) is Traced and original(value._value, kinds))  # noqa: SLF001
+        if original(value, module_class) and not tracer.quiet and is_user_file(sys._getframe(1).f_code.co_filename):  # noqa: SLF001
+            tracer.guards.of_class(tracer.place_of(value), kinds, is_one=answer)
+        return answer
 
     return check

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx
 
-from normadvisor.optimization.forward.guards import ORIGINAL, TENSORS, Guards, is_plain, written
+from normadvisor.optimization.forward.guards import (
+    ABSENT,
+    AS_TRACED,
+    ATTRIBUTE,
+    ORIGINAL,
+    PASSED_BY,
+    TENSORS,
+    Guards,
+    is_plain,
+    passed_by,
+    written,
+)
 
 __all__ = ["Text", "text_of"]
+
+_DEEP = re.compile(r"\w\.\w+[.\[]|\]|_attribute|_passed_by")
+"""In conditions that read more than an argument or an attribute of the module."""
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -41,13 +56,23 @@ def text_of(graph: fx.Graph, guards: Guards, forward: Callable[..., Any]) -> Tex
     lines = [f"def forward({head}):"]
     if guards.conditions:
         passed = ", ".join(_passed(parameters, by_name=hasattr(forward, "__wrapped__")))
-        lines += [f"    if not ({' and '.join(guards.conditions)}):", f"        return {ORIGINAL}({passed})"]
+        told = f"raise RuntimeError({guards.gone!r})" if guards.gone else f"return {ORIGINAL}({passed})"
+        lines += [*_checked(guards.conditions), f"        {told}"]
     used = {node.name for node in graph.nodes if node.op == "placeholder" and node.users}
     lines += [f"    {name} = {place}" for name, place in guards.places.items() if name in used and name != place]
     lines += _body(code.src)
     source = "\n".join(lines) + "\n"
     words = set(re.findall(r"\w+", source))
     return Text(source, {name: value for name, value in names.items() if name in words})
+
+
+def _checked(conditions: Sequence[str]) -> list[str]:
+    """Lines that ask whether all conditions hold; where one cannot be asked, since what it reads is gone, it does not."""
+    whole = f"({' and '.join(conditions)})"
+    if not any(_DEEP.search(condition) for condition in conditions):
+        return [f"    if not {whole}:"]
+    caught = [f"    except {ABSENT}:", f"        {AS_TRACED} = False"]
+    return ["    try:", f"        {AS_TRACED} = {whole}", *caught, f"    if not {AS_TRACED}:"]
 
 
 def _body(source: str) -> list[str]:
@@ -111,4 +136,6 @@ def _passed(parameters: list[inspect.Parameter], *, by_name: bool) -> list[str]:
 
 def globals_of(names: dict[str, Any], original: Callable[..., Any]) -> dict[str, Any]:
     """The global names in which the text is run."""
-    return {**names, "torch": torch, ORIGINAL: original, TENSORS: (torch.Tensor, fx.Proxy)}
+    absent = (AttributeError, LookupError, TypeError)
+    given = {ORIGINAL: original, TENSORS: (torch.Tensor, fx.Proxy), ATTRIBUTE: object.__getattribute__, ABSENT: absent}
+    return {**names, **given, PASSED_BY: passed_by, "torch": torch}

@@ -7,20 +7,23 @@ from typing import Any
 import torch
 from torch import nn
 
+from normadvisor.optimization.forward.guards import reached
+
 __all__ = ["first_line", "modes", "on_meta", "tensor_paths"]
 
 _is_grad_enabled, _is_autocast_enabled = torch.is_grad_enabled, torch.is_autocast_enabled
 """As they are while no forward is traced: then they note who asks."""
 
 
-def tensor_paths(module: nn.Module) -> dict[int, str]:
-    """Names of all tensors that the module and its children hold, relative to it."""
-    found: dict[int, str] = {}
+def tensor_paths(module: nn.Module) -> dict[int, tuple[str, str]]:
+    """Names of all tensors that the module and its children hold, relative to it, and expressions that lead to them."""
+    found: dict[int, tuple[str, str]] = {}
     for path, inner in module.named_modules():
-        for held in (inner._parameters, inner._buffers, vars(inner)):  # noqa: SLF001 -- the public iterators skip plain attributes
+        for kind, held in (("_parameters", inner._parameters), ("_buffers", inner._buffers), ("", vars(inner))):  # noqa: SLF001 -- the public ones skip attributes
             for name, value in held.items():
                 if isinstance(value, torch.Tensor):
-                    found.setdefault(id(value), f"{path}.{name}" if path else name)
+                    full = f"{path}.{name}" if path else name
+                    found.setdefault(id(value), (full, reached(full, kind)))
     return found
 
 

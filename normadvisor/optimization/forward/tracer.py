@@ -13,13 +13,28 @@ import torch
 from torch import fx, nn
 
 from normadvisor.graph.canonical import is_torch
-from normadvisor.graph.frames import Frames
+from normadvisor.graph.frames import Frames, is_user_file
 from normadvisor.graph.values import swapped, to_meta
-from normadvisor.optimization.forward.guards import ORIGINAL, TENSORS, Guards, Reference, is_plain, reached, written
+from normadvisor.optimization.forward.asking import Asking
+from normadvisor.optimization.forward.guards import (
+    ABSENT,
+    AS_TRACED,
+    ATTRIBUTE,
+    ORIGINAL,
+    PASSED_BY,
+    TENSORS,
+    Guards,
+    Reference,
+    bare,
+    is_plain,
+    reached,
+    written,
+)
+from normadvisor.optimization.forward.outside import Outside
 from normadvisor.optimization.forward.record import Call, Opaque
-from normadvisor.optimization.forward.rendering import rendered
 from normadvisor.optimization.forward.state import first_line, modes, on_meta, tensor_paths
 from normadvisor.optimization.forward.traced import Traced
+from normadvisor.optimization.forward.watching import Watch
 
 __all__ = ["NotTraceable", "Tracer"]
 
@@ -27,10 +42,9 @@ _READS = frozenset({
     "item", "tolist", "numpy", "cpu", "cuda", "nonzero", "data_ptr", "storage", "untyped_storage", "backward", "register_hook",
 })  # fmt: skip
 """Methods of a tensor that want its values or its memory."""
-_NOT_OF_SHAPE = frozenset({"requires_grad", "grad_fn", "grad", "is_leaf", "stride", "is_contiguous", "storage_offset", "_base", "_version"})
-"""What the shapes of the arguments do not decide."""
 _ATTRIBUTES_OF_DEVICE = {"device": lambda device: device, "is_cuda": lambda device: device.type == "cuda"}
 _INTERNAL = frozenset(vars(nn.Module())) - {"training"}
+_PRIVATE = frozenset({"__dict__", "_parameters", "_buffers"})
 _MATH = frozenset({"_operator", "builtins", "math"})
 
 
@@ -38,7 +52,7 @@ class NotTraceable(Exception):  # noqa: N818 -- it says what is the case
     """The forward does something that no graph can hold."""
 
 
-class Tracer:
+class Tracer(Asking):
     """Traces one call of one module."""
 
     def __init__(self, call: Call, frames: Frames) -> None:
@@ -48,18 +62,20 @@ class Tracer:
         self.quiet = False
         """Whether torch's own code is at work, whose questions are nobody's business."""
         self._call, self._frames = call, frames
-        self._device = call.device
+        self.device = call.device
         self._children = iter(call.children)
         self._paths: dict[int, str] = {}
         for path, module in call.module.named_modules():
             self._paths.setdefault(id(module), path)
         self._tensors = tensor_paths(call.module)
         self._held: dict[str, Traced] = {}
-        self._inputs: dict[fx.Node, str] = {}
+        self.inputs: dict[fx.Node, str] = {}
         self._modes: tuple[Any, ...] = ()
-        self._until: FrameType | None = None
-        self._ranks = False
-        """Whether the number of axes of an intermediate result was asked for."""
+        self._refused = ""
+        self.watch = Watch(self)
+        self.until: FrameType | None = None
+        """The frame that the forward is called in."""
+        self.ranks = False
 
     # -- the whole -----------------------------------------------------------------------------------------------------------
 
@@ -71,20 +87,24 @@ class Tracer:
             Exception: whatever the forward raises on stand-ins.
 
         """
-        self._until = sys._getframe()  # noqa: SLF001 -- the documented way to tell where the user's frames end
-        self._modes = modes(self._device)
+        self.until = sys._getframe()  # noqa: SLF001 -- the documented way to tell where the user's frames end
+        self._modes = modes(self.device)
         forward = type(self.module).forward
-        self._reserve("self", "torch", ORIGINAL, TENSORS)
+        self._reserve("self", "torch", ABSENT, AS_TRACED, ATTRIBUTE, ORIGINAL, PASSED_BY, TENSORS)
         args, kwargs = self._arguments(forward)
-        self._reserve(*{*_names(forward)} - {node.name for node in self._inputs})
-        result = forward(self.module, *args, **kwargs)
+        self._reserve(*{*_names(forward)} - {node.name for node in self.inputs})
+        with Outside(self, self.watch) as outside:
+            result = forward(self.module, *args, **kwargs)
+            outside.settle()
+        if self._refused:  # and the forward has caught it
+            self.refuse(self._refused)
         node = self.graph.create_node("output", "output", (self._argument(result),))
         self._note(node, None)
         if self.guards.exact:
             self._pin(shapes=True)
-        elif self._ranks:
+        elif self.ranks:
             self._pin(shapes=False)
-        self.guards.places = {node.name: place for node, place in self._inputs.items()}
+        self.guards.places = {node.name: place for node, place in self.inputs.items()}
         return self.graph
 
     def _reserve(self, *names: str) -> None:
@@ -148,12 +168,12 @@ class Tracer:
     def _placeholder(self, value: Any, place: str, name: str) -> Traced:
         node = self.graph.create_node("placeholder", name if name.isidentifier() else "argument")
         self._note(node, value)
-        self._inputs[node] = place
+        self.inputs[node] = place
         return Traced(node, self)
 
     def _pin(self, *, shapes: bool) -> None:
         """Demand that all tensors among the arguments have as many axes as they had, or the same sizes."""
-        for node, place in self._inputs.items():
+        for node, place in self.inputs.items():
             value = node.meta["value"]
             if isinstance(value, torch.Tensor) and not shapes:
                 self.guards.add(f"{place}.dim() == {value.dim()}")
@@ -171,7 +191,7 @@ class Tracer:
             self.refuse(f"calls {getattr(target, '__qualname__', target)!s}, which cannot be followed")
         if kind == "call_method" and target in _READS:
             self.refuse(f"reads values of a tensor ({target})")
-        if modes(self._device) != self._modes:
+        if modes(self.device) != self._modes:
             self.refuse("sets grad mode or autocast for a part of itself")
         written_args, written_kwargs = self._argument(tuple(args)), self._argument(dict(kwargs))
         value = self._computed(kind, target, args, kwargs)
@@ -181,18 +201,18 @@ class Tracer:
         node = self.graph.create_node(kind, target, args, kwargs)
         self._note(node, value)
         if isinstance(value, str):
-            self._demand(node, value, "")
+            self.demand(node, value, "")
         return value if value is None or isinstance(value, str) else Traced(node, self)
 
     def _note(self, node: fx.Node, value: Any) -> None:
         is_tensor = isinstance(value, torch.Tensor)
-        site = None if node.op in {"placeholder", "output", "get_attr"} else self._frames.site(3, self._until)
+        site = None if node.op in {"placeholder", "output", "get_attr"} else self._frames.site(3, self.until)
         node.meta.update(
             value=value,
             shape=tuple(value.shape) if is_tensor else None,
             stride=value.stride() if is_tensor and value.layout is torch.strided else None,
             dtype=value.dtype if is_tensor else None,
-            device=self._device,
+            device=self.device,
             site=site,
             line=site.location.line if site is not None else None,
         )
@@ -200,7 +220,7 @@ class Tracer:
     def _computed(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         values, named = self._values(args), self._values(dict(kwargs))
         if target is getattr and isinstance(values[0], torch.Tensor) and values[1] in _ATTRIBUTES_OF_DEVICE:
-            return _ATTRIBUTES_OF_DEVICE[values[1]](self._device)
+            return _ATTRIBUTES_OF_DEVICE[values[1]](self.device)
         if target is not getattr and getattr(target, "__module__", "") not in _MATH:
             values, named = on_meta(values), on_meta(named)
         self.quiet = True
@@ -234,7 +254,7 @@ class Tracer:
         ran, value = next(self._children, (None, None))
         if ran is not module:
             self.refuse(f"calls {path} otherwise than it did before")
-        if modes(self._device) != self._modes:
+        if modes(self.device) != self._modes:
             self.refuse("sets grad mode or autocast for a part of itself")
         result = self._recorded("call_module", path, self._argument(tuple(args)), self._argument(dict(kwargs)), value)
         return self._opened(result) if type(value) is tuple else result
@@ -271,7 +291,7 @@ class Tracer:
         if type(value) is slice:
             return slice(self._argument(value.start), self._argument(value.stop), self._argument(value.step))
         if is_plain(value):
-            return value
+            return bare(value)
         if isinstance(value, nn.Module) and self._paths.get(id(value)):
             return self._layer(value)
         return self.refuse(f"uses a {type(value).__name__}, which no graph can hold")
@@ -287,20 +307,48 @@ class Tracer:
 
     def held(self, module: nn.Module, name: str, value: Any) -> Any:
         """What the forward reads from a module: a tensor becomes a node, a setting a guard."""
-        if self.quiet or id(module) not in self._paths:
+        if self.quiet:
             return value
-        if isinstance(value, torch.Tensor):
-            path = self._tensors.get(id(value))
-            if path is None:
-                self.refuse(f"uses {name} of a {type(module).__name__}, which is made while it runs")
-            if path not in self._held:
-                node = self.graph.create_node("get_attr", path)
-                self._note(node, to_meta(value))
-                self._held[path] = Traced(node, self)
-            return self._held[path]
-        if name not in _INTERNAL and type(value) in {bool, int, float, str, type(None)} and name in vars(module):
-            self.guards.constant(f"{reached(self._paths[id(module)])}.{name}", value)
+        path, place = self._paths.get(id(module)), self.place_of(module)
+        if place is None:
+            return value
+        if isinstance(value, torch.Tensor) and path is not None:
+            return self._tensor(module, name, value)
+        if name == "_modules":
+            self.guards.add(f"len({place}._modules) == {len(value)}")
+        elif name in _PRIVATE and is_user_file(sys._getframe(2).f_code.co_filename):  # noqa: SLF001 -- the documented way
+            self.refuse(f"looks into {name} of a {type(module).__name__}")
+        elif name not in _INTERNAL and not name.startswith("__"):
+            return self.watch.attribute(module, name, value, place)
         return value
+
+    def place_of(self, holder: Any) -> str | None:
+        """The expression that leads to a module or to another object that is watched."""
+        path = self._paths.get(id(holder))
+        return self.watch.place_of(holder) if path is None else reached(path)
+
+    def absent(self, module: nn.Module, name: str) -> None:
+        """Note that a module has no attribute of that name."""
+        place = None if self.quiet else self.place_of(module)
+        if place is not None:
+            self.watch.absent(module, name, place)
+
+    def _tensor(self, module: nn.Module, name: str, value: torch.Tensor) -> Traced:
+        path, place = self._tensors.get(id(value), ("", ""))
+        if not path:
+            self.refuse(f"uses {name} of a {type(module).__name__}, which is made while it runs")
+        if path not in self._held:
+            node = self.graph.create_node("get_attr", path)
+            self._note(node, to_meta(value))
+            node.meta["place"] = place
+            self._held[path] = Traced(node, self)
+        return self._held[path]
+
+    def forget(self, count: int) -> None:
+        """Drop calls beyond so many nodes: they were made to look at operands."""
+        for node in reversed(list(self.graph.nodes)[count:]):
+            if node.op.startswith("call_") and not node.users:
+                self.graph.erase_node(node)
 
     def attribute(self, traced: Traced, name: str) -> Any:
         """``traced.name``: a method to be called, or a value."""
@@ -312,44 +360,9 @@ class Tracer:
             return lambda *args, **kwargs: self.call("call_method", name, (traced, *args), kwargs)
         return self.call("call_function", getattr, (traced, name), {})
 
-    # -- questions -----------------------------------------------------------------------------------------------------------
-
-    def taken(self, traced: Traced, read: Callable[[Any], Any]) -> Any:
-        """The number or truth of a value, which becomes a guard."""
-        value = traced._value  # noqa: SLF001
-        if isinstance(value, torch.Tensor):
-            self.refuse("decides by the values of a tensor")
-        answer = read(value)
-        self._demand(traced._node, answer, "float" if read is float else "")  # noqa: SLF001
-        return answer
-
-    def length(self, traced: Traced) -> int:
-        """How many items a value has, which becomes a guard."""
-        value = traced._value  # noqa: SLF001
-        if isinstance(value, torch.Tensor):
-            return int(traced.shape[0])
-        answer = len(value)
-        self._demand(traced._node, answer, "len")  # noqa: SLF001
-        return answer
-
-    def _demand(self, node: fx.Node, answer: Any, function: str) -> None:
-        text = rendered(node, self._inputs)
-        if text is not None:
-            if isinstance(answer, bool):
-                self.guards.add(f"({text})" if answer else f"not ({text})")
-            else:
-                self.guards.add((f"{function}({text})" if function else text) + f" == {written(answer)}")
-            return
-        if function == "len":
-            # How many axes there are hangs on how many the arguments have; how many results a child has is its own business.
-            self._ranks = self._ranks or isinstance(node.meta["value"], torch.Size)
-            return
-        if _reads(node, _NOT_OF_SHAPE):
-            self.refuse("decides by what the shapes of its arguments do not tell")
-        self.guards.exact = True
-
     def refuse(self, why: str) -> NoReturn:
         """Give up."""
+        self._refused = self._refused or why
         raise NotTraceable(why)
 
 
@@ -362,16 +375,3 @@ def _names(forward: Callable[..., Any]) -> list[str]:
         return list(inspect.signature(forward).parameters)
     except (TypeError, ValueError):
         return []
-
-
-def _reads(node: fx.Node, names: frozenset[str]) -> bool:
-    """Whether a value comes from one of these attributes, or from calling one of these methods."""
-    waiting, seen = [node], {node}
-    while waiting:
-        found = waiting.pop()
-        if (found.target is getattr and found.args[1] in names) or (found.op == "call_method" and found.target in names):
-            return True
-        fresh = [source for source in found.all_input_nodes if source not in seen]
-        seen.update(fresh)
-        waiting += fresh
-    return False

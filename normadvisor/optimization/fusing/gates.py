@@ -157,7 +157,7 @@ def _apply(
             graph.erase_node(node)
         drop_unused(graph, gate, up)
 
-    install(model, local.name, edit, local, journal)
+    install(model, local.name, edit, local, journal, watched=True)
     return ()
 
 

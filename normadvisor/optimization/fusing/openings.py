@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast
 
 from torch import fx, nn
 
-from normadvisor.optimization.forward import LocalGraph, find
+from normadvisor.optimization.forward import LocalGraph, find, reached
 from normadvisor.optimization.fusing.forwards import Forwards, View
 from normadvisor.rewrite.model.refusal import CannotChange
 
@@ -118,7 +118,7 @@ def demands(wanted: Sequence[Opening], graph: fx.Graph) -> tuple[str, ...]:
     for key, local in wanted:
         path = paths[key]
         paths |= {(key, node.name): f"{path}.{node.target}" for node in local.graph.nodes}
-        found += [_OWN.sub(f"self.get_submodule({path!r})", condition) for condition in _conditions(local)]
+        found += [_OWN.sub(lambda _, path=path: reached(path), condition) for condition in _conditions(local)]  # type: ignore[misc]
     return tuple(found)
 
 

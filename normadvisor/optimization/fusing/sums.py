@@ -123,7 +123,7 @@ def _apply(
         if not parts[1].users:
             graph.erase_node(parts[1])
 
-    install(model, local.name, edit, local, journal)
+    install(model, local.name, edit, local, journal, watched=True)
     return ()
 
 

@@ -89,7 +89,8 @@ def _apply(model: nn.Module, journal: Journal, *, local: LocalGraph, places: lis
             names = {node.name for node in written.nodes}
             replace(graph, root, new, [node for node in graph.nodes if node.name in names])
 
-    install(model, local.name, edit, local, journal, demands=[demand for written in places for demand in demands(local, written)])
+    wanted = [demand for written in places for demand in demands(local, written)]
+    install(model, local.name, edit, local, journal, demands=wanted, watched=True)
     return ()
 
 

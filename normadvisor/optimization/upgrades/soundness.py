@@ -55,7 +55,7 @@ def demands(local: LocalGraph, written: Written) -> list[str]:
     for name in ("weight", "bias"):
         node = written.inputs.get(name)
         if x is not None and node is not None and node.op == "get_attr":
-            found.append(f"{x}.dtype == {reached(str(node.target))}.dtype")
+            found.append(f"{x}.dtype == {node.meta['place']}.dtype")
     if any(_name(node) not in _SAME_UNDER_AUTOCAST for node in written.nodes if node.meta.get("shape") is not None):
         device: torch.device = written.root.meta["device"]
         found.append(f"not torch.is_autocast_enabled({device.type!r})")

@@ -119,8 +119,10 @@ class Deep(nn.Module):
 def test_settings_of_children_are_guards_too(traced):
     assert traced(Deep().eval(), torch.ones(2)).guards.conditions == [
         "isinstance(x, _tensors)",
-        "type(getattr(self.layers, '0').p) is float and getattr(self.layers, '0').p == 0.5",
-        "self.norms.a.training is False",
+        "len(self._modules['layers']._modules) == 1",
+        "type(self._modules['layers']._modules['0'].p) is float and self._modules['layers']._modules['0'].p == 0.5",
+        "self._modules['norms']._modules['a'].training is False",
+        "len(self._modules['norms']._modules) == 1",
     ]
 
 
