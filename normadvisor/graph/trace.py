@@ -26,7 +26,6 @@ from normadvisor.graph.model import ModelGraph, ModuleInfo, NodeInfo
 from normadvisor.graph.modules import list_modules, unrun
 from normadvisor.graph.symbolic import run_shapes, trace_symbolic
 from normadvisor.graph.values import parameter_names, swapped, to_meta
-from normadvisor.graph.written.noted import note_written
 from normadvisor.types import Site, TraceKind
 
 __all__ = ["GivenInputs", "look_for_written", "trace"]
@@ -165,6 +164,8 @@ def look_for_written(graph: ModelGraph, model: nn.Module) -> None:
     """
     if graph.fx_graph is None:
         return
+    from normadvisor.graph.written.noted import note_written  # noqa: PLC0415 -- most runs never need the search
+
     with _untouched():
         try:
             note_written(graph.nodes, graph.fx_graph, model)

@@ -11,7 +11,7 @@ from normadvisor.rulebook.model import Rule
 
 __all__ = ["read_written"]
 
-_WRITTEN = re.compile(r"\.(?:computes|obstacle|operations|function)\b")
+_WRITTEN = re.compile(r"\.(?:computes|obstacle|operations|function|permuted)\b")
 _WORDS = frozenset({"why", "summary", "references", "examples", "exempt"})
 """Fields that say something to people and are never evaluated."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import fx, nn
 
 from normadvisor.graph.written.exact import called, dtype_of, is_cast, is_tensor, shape_of
-from normadvisor.graph.written.model import Surroundings, Written
+from normadvisor.graph.written.model import Surroundings, Written, reads_only
 from normadvisor.graph.written.products import Product, product_at, swaps_last
 from normadvisor.graph.written.spans import Parameters
 from normadvisor.graph.written.trial import Trial
@@ -109,7 +109,7 @@ def _judged(
         arguments["scaled_by"] = "width" if known or len(alike) <= len(_OPERANDS) else "unclear"
     inside = set(nodes)
     users = [user for node in nodes if node is not root for user in node.users]
-    closed = all(user in inside or (not is_tensor(user) and user.op != "output") for user in users)
+    closed = all(user in inside or reads_only(user) for user in users)
     return Written(
         op="attention",
         function="torch.nn.functional.scaled_dot_product_attention",
@@ -196,6 +196,10 @@ def _scaled(node: fx.Node, name: str, args: list[Any], scores: _Scores) -> fx.No
 
 
 def _added(node: fx.Node, name: str, args: list[Any], scores: _Scores) -> fx.Node | None:
+    if name == "sub" and (largest := _largest(args[1], args[0])):
+        scores.nodes.update(largest)
+        shifted: fx.Node = args[0]
+        return shifted
     for before, mask in (args, args[::-1])[: 2 if name == "add" else 1]:
         nodes = isinstance(before, fx.Node) and isinstance(mask, fx.Node) and is_tensor(mask)
         if nodes and _leads_to_product(before) and shape_of(before) == shape_of(node):
@@ -203,6 +207,18 @@ def _added(node: fx.Node, name: str, args: list[Any], scores: _Scores) -> fx.Nod
             found: fx.Node = before
             return found
     return None
+
+
+def _largest(node: Any, scores: Any) -> list[fx.Node]:
+    """The nodes that find the largest score of each row, which softmax does by itself; empty where something else is computed."""
+    found: list[fx.Node] = []
+    while isinstance(node, fx.Node) and node is not scores:
+        picks = node.target is getattr and node.args[1] == "values"
+        if called(node) not in {"amax", "max", "detach", "getitem"} and not picks:
+            return []
+        found.append(node)
+        node = node.args[0]
+    return found
 
 
 def _fill(value: Any) -> float | None:

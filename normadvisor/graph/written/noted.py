@@ -62,6 +62,15 @@ def _settings(module: nn.Module) -> dict[str, Any]:
 def _note(node: NodeInfo, found: Written) -> None:
     shown: Mapping[str, JSONValue] = {name: value for name, value in found.arguments.items() if name in _SHOWN}
     extra: dict[str, JSONValue] = {"computes": found.op, "function": found.function, "operations": found.operations}
+    if _is_permuted(found):
+        extra["permuted"] = True
     if found.refused:
         extra["obstacle"] = found.refused
     node.attrs = {**shown, **node.attrs, **extra}
+
+
+def _is_permuted(found: Written) -> bool:
+    """Whether the function has its axes elsewhere: those that are normalized over last, and heads ahead of positions."""
+    axes, shape = found.arguments.get("axes"), note_of(found.root).shape
+    moved = isinstance(axes, list) and shape is not None and axes != list(range(len(shape) - len(axes), len(shape)))
+    return moved or any(name.endswith("_axes") for name in found.arguments)

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from torch import fx
 
 from normadvisor.graph.written.exact import called, is_cast, is_in_place, is_tensor
-from normadvisor.graph.written.model import Surroundings
+from normadvisor.graph.written.model import Surroundings, reads_only
 
 __all__ = ["Parameters", "Span", "numbers", "spans"]
 
@@ -162,7 +162,7 @@ def _numbers_of(inside: Iterable[fx.Node]) -> set[fx.Node]:
 def _is_closed(root: fx.Node, source: fx.Node, inside: set[fx.Node]) -> bool:
     """Whether nobody outside reads what is computed inside, but for sizes and dtypes."""
     return all(
-        user in inside or (not is_tensor(user) and user.op in {"call_function", "call_method"})
+        user in inside or reads_only(user)
         for node in inside
         if node is not root and node is not source
         for user in node.users

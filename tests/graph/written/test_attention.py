@@ -96,6 +96,16 @@ def key_given_transposed(self, q, k, v, m):
     return (q @ k.permute(0, 1, 3, 2).contiguous() / 2).softmax(-1) @ v
 
 
+def shifted(self, q, k, v, m):
+    scores = q @ k.transpose(-2, -1) / 2
+    return (scores - scores.max(dim=-1, keepdim=True).values).softmax(-1) @ v
+
+
+def shifted_by_amax(self, q, k, v, m):
+    scores = (q @ k.transpose(-2, -1) / 2).masked_fill(m, float("-inf"))
+    return (scores - scores.amax(-1, True).detach()).softmax(-1) @ v
+
+
 @pytest.mark.parametrize(
     ("forward", "expected"),
     [
@@ -112,6 +122,8 @@ def key_given_transposed(self, q, k, v, m):
         ),
         (numbers, (PLAIN, {"scale": 0.25}, "")),
         (in_einsum, (PLAIN, {"output_axes": [0, 2, 1, 3]}, "")),
+        (shifted, (PLAIN, {}, "")),
+        (shifted_by_amax, (MASKED, {"mask": "drop", "fill": ["-inf"]}, "")),
         (key_given_transposed, ({**PLAIN, "key": "contiguous"}, {"key_axes": [0, 1, 3, 2]}, "")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -148,12 +160,19 @@ def returned(self, q, k, v, m):
     return weights @ v, weights
 
 
+READ = "its attention weights are returned or read elsewhere, and scaled_dot_product_attention does not give them"
+
+
 def test_weights_that_are_returned_are_a_reason():
-    assert found_in(returned) == (
-        PLAIN,
-        {},
-        "its attention weights are returned or read elsewhere, and scaled_dot_product_attention does not give them",
-    )
+    assert found_in(returned) == (PLAIN, {}, READ)
+
+
+def test_a_mask_that_is_computed_of_the_scores_is_a_reason():
+    def forward(self, q, k, v, m):
+        scores = q @ k.transpose(-2, -1) / 2
+        return (scores + scores.max(dim=1, keepdim=True)[0]).softmax(-1) @ v
+
+    assert found_in(forward) == ({**PLAIN, "attn_mask": "getitem"}, {"mask": "add"}, READ)
 
 
 def over_queries(self, q, k, v, m):
