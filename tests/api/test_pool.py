@@ -13,6 +13,7 @@ import psutil
 import pytest
 from hostile import CASES, HARMLESS, HEAD, NET, net
 
+from normadvisor.api import launch
 from normadvisor.api.job import Limits
 from normadvisor.api.plan import Planner
 from normadvisor.api.pool import WorkerPool
@@ -20,12 +21,16 @@ from normadvisor.config import Settings
 from normadvisor.rulebook import load_rules
 from normadvisor.types import RunContext
 
-LIMITS = Limits(timeout=2, memory=1024)
+HANGING = Limits(timeout=4, memory=1024)
+"""For what hangs; it comes to that point in a twentieth of the time."""
+PATIENT = Limits(timeout=1000, memory=1024)
 
 
 def test_every_misbehaviour_is_one_message_and_the_others_go_on(files):
     files.write({f"{name}.py": case.code for name, case in CASES.items()} | {"aa_good.py": net(), "zz_good.py": net()})
-    found = files.check(limits=LIMITS)
+    names = ["aa_good.py", *(f"{name}.py" for name in CASES), "zz_good.py"]
+    found = files.check(*(name for name in names if not name.startswith("hangs")), limits=PATIENT)
+    found |= files.check(*(name for name in names if name.startswith("hangs")), limits=HANGING)
     assert sorted(found) == sorted([*(f"{name}.py" for name in CASES), "aa_good.py", "zz_good.py"])
     for good in ("aa_good.py", "zz_good.py"):
         assert [finding.rule for outcome in found[good] for finding in outcome.findings] == ["NA102"]
@@ -66,9 +71,9 @@ def test_nothing_a_target_started_is_left(files, fresh_pool):
     })  # fmt: skip
     pool = fresh_pool(jobs=2)
     zygote = pool._launcher.process.pid
-    pool.limits = LIMITS
+    pool.limits = HANGING
     pool.run(files.plan().jobs, [])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 100
     while time.monotonic() < deadline:
         # Dead processes that nobody has asked about yet are no orphans.
         children = [child for child in psutil.Process(zygote).children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
@@ -145,8 +150,11 @@ def test_garbage_on_every_descriptor_is_no_answer(files):
 
 def test_without_fork_the_result_is_the_same(files, fresh_pool):
     files.write({"crash.py": net(top="os.abort()"), "good.py": net(top="print('hello')"), "hang.py": net(top="time.sleep(1000)")})
-    pool = fresh_pool(fork=False, limits=Limits(timeout=2))
-    found = pool.run(files.plan().jobs, [rule for rule in load_rules() if rule.id == "NA102"], keep_prints=True)
+    pool = fresh_pool(fork=False, limits=PATIENT)
+    rules = [rule for rule in load_rules() if rule.id == "NA102"]
+    found = pool.run(files.plan("crash.py", "good.py").jobs, rules, keep_prints=True)
+    pool.limits = Limits(timeout=2)
+    found += pool.run(files.plan("hang.py").jobs, rules, keep_prints=True)
     assert [
         (outcome.summary.target, outcome.summary.error, len(outcome.findings), outcome.printed) for outcomes in found for outcome in outcomes
     ] == [
@@ -195,13 +203,13 @@ def test_the_parent_never_imports_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_closing_ends_a_pool_that_is_still_importing_torch():
-    begin = time.monotonic()
+def test_closing_ends_a_pool_that_is_still_importing_torch(monkeypatch):
+    """Without waiting until it listens."""
+    monkeypatch.setattr(launch, "_STOPPING", 1000.0)
     pool = WorkerPool()
     process = pool._launcher.process
     pool.close()
-    assert process.poll() is not None
-    assert time.monotonic() - begin < 2
+    assert process.poll() == -signal.SIGKILL
 
 
 def test_an_interrupt_leaves_no_process(files, fresh_pool):
