@@ -44,6 +44,7 @@ def test_real_shapes(shape, groups, last, dtype):
     assert ours[0].stride() == ours[1].stride() == x.stride()
 
 
+@pytest.mark.xdist_group("memory")
 def test_more_elements_than_32_bits_count():
     try:
         x = torch.randn(3, 64, 3400, 3400, device="cuda", dtype=torch.bfloat16)
