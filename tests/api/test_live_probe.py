@@ -15,7 +15,7 @@ from normadvisor.api.audit import AuditReport
 from normadvisor.api.shown import ProbeResult
 from normadvisor.config import Settings
 
-SHORT = {"steps": 3, "budget": 30}
+SHORT = {"steps": 3, "budget": 600}
 
 
 class Net(nn.Module):

@@ -22,7 +22,7 @@ EXPECTED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPECTED)
 def test_an_example_shows_what_it_should(cli, name):
-    result = cli("probe", EXAMPLES / f"{name}.py", "--device", "cpu", "--budget", "60s", "--format", "json", "--no-cache")
+    result = cli("probe", EXAMPLES / f"{name}.py", "--device", "cpu", "--budget", "600s", "--format", "json", "--no-cache")
     assert result.code == int(bool(EXPECTED[name])), result.err
     data = json.loads(result.out)
     assert [(item["rule"], item["model"].rpartition(":")[2]) for item in data["findings"] if item["severity"] != "info"] == EXPECTED[name]

@@ -19,7 +19,7 @@ class Net(nn.Module):
     def forward(self, x):
         return self.last(self.first(x) * float("nan"))
 """
-SHORT = ("--steps", "2", "--budget", "20s", "--device", "cpu", "--format", "json")
+SHORT = ("--steps", "2", "--budget", "600s", "--device", "cpu", "--format", "json")
 
 
 @pytest.fixture

@@ -189,6 +189,6 @@ def test_small_gradients_are_small_steps_of_sgd_alone(nets, optimizer, shrinks, 
     net = nets.stack(3, start="he")
     if shrinks:
         net = nn.Sequential(*[part for layer in net for part in ([layer, Divided()] if isinstance(layer, nn.Linear) and layer.out_features > 10 else [layer])])
-    options = ProbeOptions(device="cpu", steps=4, loss="cross_entropy", optimizer=optimizer, lr=0.01, budget=60)
+    options = ProbeOptions(device="cpu", steps=4, loss="cross_entropy", optimizer=optimizer, lr=0.01, budget=600)
     measured = probe_model(net, options, batches=list(nets.task(4)), context=RunContext(), target="net")
     assert nets.warned(measured, ("NA601",)) == expected

@@ -119,7 +119,7 @@ class Terminal:
     def _size(descriptor: int, rows: int, columns: int) -> None:
         fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def wait(self, pattern: str, timeout: float = 60) -> str:
+    def wait(self, pattern: str, timeout: float = 600) -> str:
         """Read until the screen matches; what matched is on the screen then."""
         deadline = time.monotonic() + timeout
         while re.search(pattern, self.screen.text, re.MULTILINE) is None:
@@ -153,14 +153,14 @@ class Terminal:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def end(self, timeout: float = 60) -> int:
+    def end(self, timeout: float = 600) -> int:
         """The exit code, everything that was printed read."""
         deadline = time.monotonic() + timeout
         while self.process.poll() is None and time.monotonic() < deadline:
             self._read(0.05)
         while self._read(0.05):
             pass
-        return self.process.wait(timeout=1)
+        return self.process.wait(timeout=10)
 
     @property
     def modes(self) -> list[object]:

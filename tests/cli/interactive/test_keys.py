@@ -56,7 +56,7 @@ def test_escape_alone_is_a_key(terminal):
 
 
 def test_a_dragged_border_is_one_resize(terminal):
-    found = terminal("-c", LOOP)
+    found = terminal("-c", "from normadvisor.cli.interactive import keys\nkeys._SETTLED = 1.5\n" + LOOP)
     found.wait("TerminalKeys")
     for columns in range(90, 60, -5):
         found.resize(40, columns)

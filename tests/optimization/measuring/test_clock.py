@@ -6,16 +6,15 @@ import torch
 from normadvisor.optimization.measuring.clock import clock_for
 
 
-def test_on_the_cpu_it_is_the_time_on_the_wall_per_call():
-    calls = []
+def test_on_the_cpu_it_is_the_time_on_the_wall_per_call(monkeypatch):
+    now = [100.0]
 
     def run():
-        calls.append(1)
-        time.sleep(0.02)
+        now[0] += 0.25
 
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     seconds = clock_for(torch.device("cpu")).seconds(run, 3)
-    assert len(calls) == 3
-    assert 0.02 <= seconds < 0.2
+    assert (seconds, now[0]) == (0.25, 100.75)
 
 
 @pytest.mark.gpu

@@ -1,13 +1,15 @@
 """The whole of a probe: what it gives, and that it leaves no trace."""
 
 import random
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from normadvisor.errors import ProbeError, UsageError
+from normadvisor.probe.running import run, warmup
+from normadvisor.probe.running.budget import Budget
 from normadvisor.probe.running.run import PHASES, probe_model
 from normadvisor.targets.inputs import Inputs
 from normadvisor.types import CURVES, LAYER_FACTS, LAYER_SERIES, RUN_FACTS, RUN_SERIES, Measurements, ProbeOptions, RunContext
@@ -177,32 +179,41 @@ def test_time_first_sequences_are_batched_along_their_second_axis(probe):
     )
 
 
-class Slow(nn.Module):
-    """Takes 50 ms for each sample."""
+@pytest.fixture
+def slow(monkeypatch):
+    """A model that takes 50 ms for each sample, and how many it was given: by a clock that nothing else moves."""
+    now, sizes = [0.0], []
 
-    def __init__(self, note):
-        super().__init__()
-        self.head = nn.Linear(3, 4)
-        self.note = note
+    class Slow(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(3, 4)
 
-    def forward(self, x):
-        self.note(len(x))
-        time.sleep(0.05 * len(x))
-        return self.head(x.mean((2, 3)))
+        def forward(self, x):
+            sizes.append(len(x))
+            now[0] += 0.05 * len(x)
+            return self.head(x.mean((2, 3)))
+
+    def clock():
+        return now[0]
+
+    monkeypatch.setattr(warmup, "time", SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr(run, "Budget", lambda seconds: Budget(seconds, clock=clock))
+    return Slow(), sizes
 
 
 @pytest.mark.parametrize(("budget", "size"), [(40.0, 8), (3.0, 4), (0.5, 2)])
-def test_a_slow_model_gets_few_samples_before_its_first_step(probe, budget, size):
-    sizes = []
-    measured = probe(Slow(sizes.append), (2, 3, 96, 96), options={"budget": budget})
+def test_a_slow_model_gets_few_samples_before_its_first_step(probe, slow, budget, size):
+    model, sizes = slow
+    measured = probe(model, (2, 3, 96, 96), options={"budget": budget})
     assert (sizes[:2], measured.setup["batch_size"]) == ([2, size], size)
     said = f"batches of {size} samples: a step with 8 would take too much of {budget:g} s"
     assert (said in measured.notes) == (size < 8)
 
 
-def test_the_size_that_was_asked_for_stays_however_slow_the_model(probe):
-    sizes = []
-    measured = probe(Slow(sizes.append), (2, 3, 96, 96), options={"budget": 0.5, "batch_size": 6, "steps": 1})
+def test_the_size_that_was_asked_for_stays_however_slow_the_model(probe, slow):
+    model, sizes = slow
+    measured = probe(model, (2, 3, 96, 96), options={"budget": 0.5, "batch_size": 6, "steps": 1})
     assert (sizes[0], measured.setup["batch_size"]) == (6, 6)
 
 

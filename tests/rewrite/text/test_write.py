@@ -136,7 +136,7 @@ def test_permissions_are_those_of_the_user(folder_mode, mode, owner, expected):
         path.chmod(mode)
         folder.chmod(folder_mode)
         process = _start(WRITE_AS_NOBODY, path)
-        out, error = process.communicate(timeout=60)
+        out, error = process.communicate()
         written = expected is None or "owner" in expected
         assert (out, error) == (f"{[[str(path), expected]] if expected else []}\n", "")
         assert (path.read_bytes(), _names(folder)) == (b"new" if written else b"old", ["a.py"])
@@ -217,17 +217,19 @@ def test_a_run_that_is_killed_at_any_moment_leaves_every_file_whole(tmp_path):
     contents = {b"a" * 300_000, b"b" * 300_000}
     for path in paths:
         path.write_bytes(b"a" * 300_000)
-    stale = 0
-    for _ in range(25):
+    stale = rounds = 0
+    # The kills have to hit runs that were writing.
+    while rounds < 25 or not stale:
+        rounds += 1
+        assert rounds < 500
         process = _start(REWRITE_FOR_EVER, tmp_path)
         assert process.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0, 0.06))
+        time.sleep(rng.uniform(0, 0.06 * max(1, rounds / 25)))
         process.kill()
         process.communicate()
         assert {path.read_bytes() for path in paths} <= contents
         stale += len(_names(tmp_path)) - len(paths)
-    # The kills did hit runs that were writing, and a later run takes away what they left.
-    assert stale > 0
+    # A later run takes away what they left.
     before = paths[0].read_bytes()
     assert write([FileChange(paths[0], before, b"c")]).failed == ()
     assert _names(tmp_path) == [path.name for path in paths]
@@ -253,6 +255,6 @@ def test_runs_at_the_same_time_lose_nothing(tmp_path):
     path = tmp_path / "counter.py"
     path.write_bytes(b"0")
     processes = [_start(COUNT, path, 40) for _ in range(4)]
-    outcomes = [(process.communicate(timeout=120), process.returncode) for process in processes]
+    outcomes = [(process.communicate(), process.returncode) for process in processes]
     assert outcomes == [(("", ""), 0)] * 4
     assert (path.read_bytes(), _names(tmp_path), sweep(tmp_path)) == (b"160", ["counter.py"], [])
