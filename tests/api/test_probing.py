@@ -13,7 +13,7 @@ from normadvisor.errors import UsageError
 from normadvisor.rulebook import load_rules
 from normadvisor.types import ProbeOptions, RunContext
 
-SHORT = {"steps": 2, "budget": 20.0, "device": "cpu", "batch_size": 4}
+SHORT = {"steps": 2, "budget": 600.0, "device": "cpu", "batch_size": 4}
 SMALL = net().replace("nn.Conv2d(3, 8, 3)", "nn.Linear(6, 8)").replace("BatchNorm2d(8)", "BatchNorm1d(8)")
 
 
@@ -26,7 +26,7 @@ def measured(files, pool):
         plan = planner.plan(settings or Settings(root=files.folder), flags=RunContext(), probing={**SHORT, **options})
         assert plan.problems == []
         workers = workers or pool
-        workers.limits = limits or Limits(probing=60, threads=1)
+        workers.limits = limits or Limits(probing=900, threads=1)
         rules = [rule for rule in load_rules() if rule.id in {"NA102", "NA605"}]
         found = workers.run(plan.jobs, rules, progress)
         return {outcome.summary.target: outcome for outcomes in found for outcome in outcomes}
@@ -68,13 +68,13 @@ def test_models_are_measured_one_at_a_time_unless_they_may_run_side_by_side(file
         measured("a.py", "b.py", "c.py", limits=limits, workers=fresh_pool(jobs=3), progress=progress)
         return most
 
-    assert most_at_once(Limits(probing=60, threads=1)) == 1
-    assert most_at_once(Limits(probing=60, threads=1, side_by_side=True)) > 1
+    assert most_at_once(Limits(probing=900, threads=1)) == 1
+    assert most_at_once(Limits(probing=900, threads=1, side_by_side=True)) > 1
 
 
 def test_torch_computes_on_the_threads_it_may_use(files, measured):
     files.write({"a.py": SMALL.replace("def forward(self, x):\n", "def forward(self, x):\n        x = x * torch.get_num_threads()\n", 1)})
-    first = [measured("a.py", limits=Limits(probing=60, threads=threads))["a.py:Net"].measurements for threads in (1, 3)]
+    first = [measured("a.py", limits=Limits(probing=900, threads=threads))["a.py:Net"].measurements for threads in (1, 3)]
     mean = [next(layer for layer in item.layers if layer.name == "conv").series["act_abs_max"][0] for item in first]
     assert mean[1] > 1.5 * mean[0]
 
@@ -95,11 +95,12 @@ def test_what_was_found_before_survives_whatever_measuring_does(files, measured)
         "segfault": ("ctypes.string_at(0)", "probing {name} crashed with a segmentation fault (SIGSEGV)"),
         "leaves": ("os._exit(5)", "probing {name} ended the process with exit code 5"),
         "killed": ("os.kill(os.getpid(), 9)", "probing {name} was killed from outside, perhaps because the machine ran out of memory (SIGKILL)"),
-        "hangs": ("time.sleep(1000)", "probing {name} took longer than 4 s"),
+        "hangs": ("time.sleep(1000)", "probing {name} took longer than 5 s"),
         "floods": ("[print('x' * 99999) for _ in range(9999)]", "probing {name} printed more than 64 MiB"),
     }
     files.write({f"{name}.py": crash.replace("{act}", act) for name, (act, _) in acts.items()})
-    found = measured(limits=Limits(probing=4, timeout=20, threads=1))
+    found = measured(*(f"{name}.py" for name in acts if name != "hangs"), limits=Limits(probing=900, timeout=600, threads=1))
+    found |= measured("hangs.py", limits=Limits(probing=5, timeout=600, threads=1))
     for name, (_, message) in acts.items():
         outcome = found[f"{name}.py:Net"]
         (problem,) = outcome.problems
@@ -124,7 +125,7 @@ def test_a_batch_that_does_not_fit_is_made_smaller(files, measured):
         "h = self.bn(self.conv(x))\n        return h + (h.repeat(1, 500_000) * 2)[:, :8]",
     )  # fmt: skip
     files.write({"hungry.py": hungry})
-    outcome = measured("hungry.py", limits=Limits(probing=120, threads=1, memory=1500), batch_size=64, memory=1500)["hungry.py:Net"]
+    outcome = measured("hungry.py", limits=Limits(probing=900, threads=1, memory=1500), batch_size=64, memory=1500)["hungry.py:Net"]
     assert outcome.problems == ()
     assert outcome.measurements.setup["batch_size"] < 64
     assert any("batch" in note for note in outcome.measurements.notes), outcome.measurements.notes
@@ -188,5 +189,5 @@ def test_a_model_goes_to_the_gpu_by_itself(files, measured):
     if not torch.cuda.is_available():
         pytest.skip("NOT CHECKED: there is no CUDA device here, so nothing was measured on one")
     files.write({"a.py": SMALL})
-    outcome = measured("a.py", device="auto", limits=Limits(probing=120))["a.py:Net"]
+    outcome = measured("a.py", device="auto", limits=Limits(probing=900))["a.py:Net"]
     assert (outcome.problems, outcome.measurements.setup["device"].partition(":")[0]) == ((), "cuda")

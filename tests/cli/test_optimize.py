@@ -27,7 +27,7 @@ class Net(nn.Module):
     def forward(self, x):
         return self.head(torch.relu(self.bn(self.conv(x))).mean((2, 3)))
 """
-QUICK = ("--input", "2x3x16x16", "--allow-busy", "--budget", "1s", "--device", "cpu", "--no-cache", "--threads", "1")
+QUICK = ("--input", "2x3x16x16", "--allow-busy", "--budget", "600s", "--device", "cpu", "--no-cache", "--threads", "1")
 KEPT = (*QUICK, "--channels-last", "on", "--only", "NA706")
 BOTH = (*KEPT[:-1], "NA701,NA706")
 
@@ -108,7 +108,7 @@ def test_several_models_and_a_broken_one(cli, tmp_path):
     assert "Traceback" not in result.out + result.err
 
 
-HANG = "import time\n        time.sleep(60) if self.training is False else None\n        return self.head"
+HANG = "import time\n        time.sleep(1000) if self.training is False else None\n        return self.head"
 CRASH = "import os\n        os.abort() if self.training is False else None\n        return self.head"
 
 
@@ -122,10 +122,10 @@ def test_a_model_that_crashes_is_one_problem_and_the_others_go_on(cli, tmp_path)
 
 def test_a_model_that_hangs_is_ended(cli, tmp_path):
     (tmp_path / "bad.py").write_text(NET.replace("return self.head", HANG), encoding="utf-8")
-    result = cli("optimize", "bad.py:Net", *KEPT, "--timeout", "0.5")
+    result = cli("optimize", "bad.py:Net", *KEPT, "--budget", "0.1s", "--timeout", "2")
     assert result.code == 2
     words = " ".join(result.out.split())
-    assert "optimizing bad.py:Net took longer than 5.5 s" in words
+    assert "optimizing bad.py:Net took longer than 10.3 s" in words
     assert "a pass does not end, or is too long: raise --budget, or lower --batch-size" in words
 
 
@@ -142,9 +142,9 @@ def test_what_cannot_be_saved_at_the_end_is_one_problem_beside_the_table(cli, tm
 
 def test_an_endless_loop_is_told_as_what_it_is(cli, tmp_path):
     (tmp_path / "bad.py").write_text(NET.replace("        return self.head", "        while True:\n            x = self.conv(x)"), encoding="utf-8")
-    result = cli("optimize", "bad.py:Net", *KEPT, "--timeout", "1")
+    result = cli("optimize", "bad.py:Net", *KEPT, "--timeout", "5")
     assert result.code == 2
-    assert "tracing bad.py:Net took longer than 1 s" in result.out
+    assert "tracing bad.py:Net took longer than 5 s" in result.out
     assert "raise the limit with --timeout" in result.out
 
 

@@ -22,7 +22,7 @@ class Net(nn.Module):
 {forward}
         return self.last(self.act(self.first(x)))
 """
-SHORT = ("--steps", "3", "--budget", "20s", "--device", "cpu")
+SHORT = ("--steps", "3", "--budget", "600s", "--device", "cpu")
 
 
 def net(init="", forward="", top=""):
@@ -194,8 +194,8 @@ def test_a_device_that_is_not_there_says_so(cli, write):
 DATA = {
     "raises": ("def f():\n    raise LookupError('no images')\n", "calling data.py:f raised LookupError: no images", 2),
     "nothing": ("def f():\n    pass\n", "data.py:f returned nothing (None)", 1),
-    "hangs": ("import time\ndef f():\n    time.sleep(1000)\n", "loading the data for net.py:Net took longer than 3 s", 3),
-    "endless_first": ("def f():\n    while True: pass\n    yield 1\n", "loading the data for net.py:Net took longer than 3 s", 2),
+    "hangs": ("import time\ndef f():\n    time.sleep(1000)\n", "loading the data for net.py:Net took longer than 5 s", 3),
+    "endless_first": ("def f():\n    while True: pass\n    yield 1\n", "loading the data for net.py:Net took longer than 5 s", 2),
     "leaves": ("import os\ndef f():\n    os._exit(3)\n", "loading the data for net.py:Net ended the process with exit code 3", None),
     "exits": ("import sys\ndef f():\n    sys.exit('enough')\n", "calling data.py:f called sys.exit('enough')", 3),
     "crashes": ("import ctypes\ndef f():\n    ctypes.string_at(0)\n", "loading the data for net.py:Net crashed with a segmentation fault (SIGSEGV)", 3),
@@ -208,7 +208,7 @@ DATA = {
 def test_data_that_cannot_be_had_is_one_message_with_its_line(cli, write, name):
     code, message, line = DATA[name]
     write("data.py", code)
-    result = cli("probe", "net.py:Net", *SHORT, "--data", "data.py:f", "--format", "json", "--timeout", "3")
+    result = cli("probe", "net.py:Net", *SHORT, "--data", "data.py:f", "--format", "json", "--timeout", "5" if "took longer" in message else "600")
     assert result.code == 2
     data = json.loads(result.out)
     assert "Traceback" not in result.err
@@ -230,7 +230,8 @@ HOSTILE = {
 def test_a_model_that_misbehaves_while_it_is_measured_is_one_message(cli, write, name):
     code, message, line = HOSTILE[name]
     write("hostile.py", code)
-    result = cli("probe", "hostile.py", "--steps", "2", "--budget", "2s", "--timeout", "4", "--device", "cpu", "--format", "json")
+    timeout = "5" if name == "hangs" else "600"
+    result = cli("probe", "hostile.py", "--steps", "2", "--budget", "2s", "--timeout", timeout, "--device", "cpu", "--format", "json")
     assert result.code == 2, result
     data = json.loads(result.out)
     (problem,) = data["summary"]["problems"]

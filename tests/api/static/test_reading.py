@@ -102,16 +102,16 @@ def test_a_process_that_dies_or_hangs_costs_one_file(tmp_path, setup, monkeypatc
         (tmp_path / name).write_text("x = 1\n")
     (tmp_path / "sitecustomize.py").write_text(
         "import os, time\nfrom pathlib import Path\nimport normadvisor.api.static.analyse as analyse\noriginal = analyse.Analyser.read\n"
-        "def read(self, path):\n    if path.name == 'die.py': os._exit(3)\n    if path.name == 'hang.py': time.sleep(100)\n"
+        "def read(self, path):\n    if path.name == 'die.py': os._exit(3)\n    if path.name == 'hang.py': time.sleep(1000)\n"
         "    return original(self, path)\nanalyse.Analyser.read = read\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(pool, "SEQUENTIAL", 0)
     monkeypatch.setattr(pool, "_PER_PROCESS", 1)
     paths = [tmp_path / name for name in names]
-    reading = read_scripts(paths, setup(rules=()), jobs=2, timeout=2, cache=None, told=None)
+    reading = read_scripts(paths, setup(rules=()), jobs=2, timeout=6, cache=None, told=None)
     messages = {result.path.name: [problem.message for problem in result.problems] for result in reading.results}
-    assert messages == {"a.py": [], "die.py": ["the process that read it died"], "hang.py": ["reading it took longer than 2 s"], "z.py": []}
+    assert messages == {"a.py": [], "die.py": ["the process that read it died"], "hang.py": ["reading it took longer than 6 s"], "z.py": []}
 
 
 def test_one_event_seen_from_two_scripts_is_one_finding(tmp_path, setup, fake):
