@@ -166,7 +166,10 @@ def load_optimized(model: torch.nn.Module, file: str | Path, inputs: Any = None)
     path = Path(file)
     plan = read_plan(path)
     if inputs is None:
-        inputs = tuple(plan.inputs.split()) or None
+        inputs = plan.made()
+    if inputs is None:
+        message = f"{path} does not say what inputs the model was optimized with"
+        raise UsageError(message, hint="pass some of the same shapes: load_optimized(model, file, inputs)")
     with _undisturbed(None):
         return load(_subject(model, inputs, OptimizeOptions(mode=plan.mode)), path)
 

@@ -11,6 +11,7 @@ import torch
 from normadvisor import __version__
 from normadvisor.errors import NormAdvisorError
 from normadvisor.optimization.folding.state import FoldMap
+from normadvisor.optimization.saving.arguments import described, made
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,9 @@ class Plan:
     mode: str
     dtype: str
     inputs: str
-    """As ``--input`` takes them."""
+    """As the report says them: as ``--input`` takes them, unless lists or dicts are among them; empty where there is no text for them."""
+    arguments: Mapping[str, Any] | None = None
+    """The inputs in full where ``--input`` could not say them, as :mod:`normadvisor.optimization.saving.arguments` describes them."""
     changes: tuple[Change, ...] = ()
     aliases: Mapping[str, str]
     """Keys that are not in the file, since they share the tensor of another key."""
@@ -64,7 +67,7 @@ class Plan:
     @classmethod
     def of(cls, result: Optimized, aliases: Mapping[str, str]) -> Self:
         """The plan of what was done."""
-        report = result.optimization
+        report, given = result.optimization, result.inputs
         changes = tuple(
             Change(
                 stage=each.stage, turn=each.turn, rule=each.candidate.rule, pattern=each.candidate.pattern,
@@ -74,8 +77,16 @@ class Plan:
         )  # fmt: skip
         return cls(
             mode=report.mode, dtype=report.dtype, inputs=report.inputs, changes=changes, aliases=dict(aliases),
+            arguments=None if _is_plain(report.inputs) else described(tuple(given.args), given.kwargs),
             fold_map=FoldMap(result.steps).to_dict(), torch=torch.__version__, normadvisor=__version__,
         )  # fmt: skip
+
+    def made(self) -> Any:
+        """Inputs as the model was optimized with, as :func:`normadvisor.load_optimized` takes them; ``None`` where they are not known."""
+        if _is_plain(self.inputs):
+            return self.inputs.split()
+        args, kwargs = made(self.arguments) if self.arguments is not None else (None, {})
+        return kwargs or args
 
     def text(self) -> str:
         """As JSON."""
@@ -108,3 +119,8 @@ class Plan:
     def _of_data(cls, data: dict[str, Any]) -> Self:
         changes = tuple(Change(**{**change, "modules": tuple(change["modules"])}) for change in data.pop("changes"))
         return cls(**data, changes=changes)
+
+
+def _is_plain(inputs: str) -> bool:
+    """Whether ``--input`` takes the words of a text, each for one argument."""
+    return bool(inputs) and not set(inputs) & set("[{")
