@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from normadvisor.optimization.candidate import Candidate, Refused, Setting
 from normadvisor.optimization.folding.baking import Unbakable, bake_candidate, bakes
 from normadvisor.optimization.folding.branches import Sum, Unmergeable, parallel, sums
+from normadvisor.optimization.folding.choice import in_its_place
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.fold import RULE, candidate
 from normadvisor.optimization.folding.idle import idle
@@ -65,7 +66,7 @@ def _unseen(flow: Flow, found: Sum) -> str:
     """What reads a branch alone in code that did not run."""
     points = [Point(branch.name) for branch in found.branches if branch.name]
     pairs = [(one, other) for one in points for other in points if one is not other]
-    return next((reader for one, other in pairs if (reader := flow.unrun.reader(one, other))), "")
+    return next((told for one, other in pairs if (told := in_its_place(flow, one.name, other.name) or flow.unrun.reader(one, other))), "")
 
 
 def find_computed(model: nn.Module, graph: ModelGraph, setting: Setting) -> Iterator[Candidate | Refused]:

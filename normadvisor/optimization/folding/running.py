@@ -5,15 +5,17 @@ from __future__ import annotations
 import inspect
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import nn
 
 from normadvisor.graph.light import without_compiler
-from normadvisor.graph.values import map_tensors, swapped, to_meta
+from normadvisor.graph.values import map_tensors, swapped, tensors_in, to_meta
 from normadvisor.rewrite.proof.inputs import Arguments
 
 __all__ = ["Record", "Run", "Visit", "observed"]
@@ -63,6 +65,8 @@ class Run:
     visits: dict[int, list[Visit]] = field(default_factory=lambda: defaultdict(list))
     """From where each module was called."""
     records: list[Record] = field(default_factory=list)
+    kept: dict[int, str] = field(default_factory=dict)
+    """Where what a module gave is still held once the run is over, by identity of the module: ``feature of head``."""
 
 
 def observed(model: nn.Module, inputs: Arguments) -> Run | None:
@@ -81,9 +85,13 @@ def observed(model: nn.Module, inputs: Arguments) -> Run | None:
         ):  # fmt: skip
             own = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
             handles = [module.register_forward_pre_hook(watch.called) for module in own]
+            handles += [module.register_forward_hook(watch.gave) for module in own]
             sys._getframe().f_trace_opcodes = True  # noqa: SLF001 -- Python 3.12 has no such events where no frame wants them by now
+            held = {id(tensor) for tensor, _ in _attributes(model)}
             sys.settrace(watch.enter)
             model(*args, **kwargs)
+            sys.settrace(before)
+            watch.run.kept = watch.kept([(tensor, where) for tensor, where in _attributes(model) if id(tensor) not in held])
     except Exception:  # noqa: BLE001 -- forward is the user's code, and nothing hangs on this run
         return None
     finally:
@@ -91,6 +99,17 @@ def observed(model: nn.Module, inputs: Arguments) -> Run | None:
         for handle in handles:
             handle.remove()
     return watch.run
+
+
+def _attributes(model: nn.Module) -> Iterator[tuple[torch.Tensor, str]]:
+    """Tensors that are neither parameters nor buffers, in attributes of modules or in lists there, and the name of each."""
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            if key not in _OWN and isinstance(value, (torch.Tensor, list, tuple, dict)):
+                yield from ((tensor, f"{key} of {name or 'the model'}") for tensor in tensors_in(value))
+
+
+_OWN = frozenset(vars(nn.Module()))
 
 
 def _files(cls: type) -> set[str]:
@@ -111,6 +130,7 @@ class _Watch:
         self.run = Run()
         self._files, self._time = files, 0
         self._open: list[tuple[FrameType, Record]] = []
+        self._given: list[tuple[int, ref[torch.Tensor]]] = []
 
     def _here(self) -> Visit | None:
         if not self._open or not self._open[-1][1].steps:
@@ -122,6 +142,16 @@ class _Watch:
         here = self._here()
         if here is not None:
             self.run.visits[id(module)].append(here)
+
+    def gave(self, module: nn.Module, _args: Any, result: Any) -> None:
+        if isinstance(result, torch.Tensor):
+            self._given.append((id(module), ref(result)))
+
+    def kept(self, found: list[tuple[torch.Tensor, str]]) -> dict[int, str]:
+        """Where the results of modules are held, of some tensors and the places where they are."""
+        places = {tensor.untyped_storage()._cdata: where for tensor, where in found}  # noqa: SLF001 -- the same for views
+        alive = [(module, tensor) for module, held in self._given if places and (tensor := held()) is not None]
+        return {module: place for module, tensor in alive if (place := places.get(tensor.untyped_storage()._cdata))}  # noqa: SLF001
 
     def enter(self, frame: FrameType, event: str, _arg: Any) -> Any:
         code = frame.f_code

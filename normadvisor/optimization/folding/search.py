@@ -11,6 +11,7 @@ from normadvisor.graph.leaves import foreign_hooks
 from normadvisor.graph.model import NodeInfo
 from normadvisor.optimization.folding.affine import affine_of, compound_affine
 from normadvisor.optimization.folding.channels import Laid, encode
+from normadvisor.optimization.folding.choice import in_its_place
 from normadvisor.optimization.folding.compound import compounds
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.layers import LINEAR, Layer, layer_of
@@ -218,7 +219,8 @@ class _Search:
         norm = Point(affine.name, affine.inline)
         for share in shares:
             layer = Point(share.layer.name, share.layer.inline)
-            reader = self.flow.unrun.reader(*((layer, norm) if kind == "behind" else (norm, layer)))
+            reader = in_its_place(self.flow, layer.name, norm.name)
+            reader = reader or self.flow.unrun.reader(*((layer, norm) if kind == "behind" else (norm, layer)))
             if reader:
                 raise _Stop(reader, (share.layer.name,))
 

@@ -53,6 +53,9 @@ class Unrun:
         run = self._seen()
         if run is None:
             return ""
+        where = "" if first.inline is not None else run.kept.get(id(self._modules.get(first.name)), "")
+        if where:
+            return f"{where} holds what {_short(first.name)} gives once the model has run"
         later = self._visits(run, second)
         for one in self._visits(run, first):
             other = next((each for each in later if each.time >= one.time), None)
@@ -108,7 +111,7 @@ class Unrun:
             node = function_of(code)
             ran = self._run.ran.get(key, set()) if self._run is not None else set()
             left = set() if node is None else self._left(node, key)
-            self._functions[key] = None if node is None else Function(code, node, ran, left)
+            self._functions[key] = None if node is None else Function(code, node, ran, left, self._modules.get(self._names.get(module, "")))
         return self._functions[key]
 
     def _left(self, node: ast.FunctionDef, key: tuple[CodeType, int]) -> set[str]:
@@ -132,7 +135,7 @@ class Unrun:
         found = ""
         for level, visit in enumerate(ways[0]):
             function = self._function(visit.record.code, visit.record.module)
-            if function is None or not function.unrun:
+            if function is None or not function.switched:
                 continue
             if level == common - 1:
                 found = self._read(function, visit, ways[1][level], first)
@@ -143,7 +146,7 @@ class Unrun:
                 return found
         for visit in ways[1][common:]:
             function = self._function(visit.record.code, visit.record.module)
-            found = found or (self._taken(function, visit, first) if function is not None and function.unrun else "")
+            found = found or (self._taken(function, visit, first) if function is not None and function.switched else "")
         return found
 
     def _read(self, function: Function, start: Visit, end: Visit | None, first: str) -> str:
@@ -153,7 +156,7 @@ class Unrun:
         if begin is None or (end is not None and stop is None):
             return ""
         order, ends = _order(function, begin, stop, start, end)
-        unrun = {id(each): part for part in function.unrun for each in part}
+        unrun = {id(each): part for part in function.switched for each in part}
         live, behind = bound(begin), begin is stop and ends is None
         for statement in order:
             for part in _parts_at(statement, unrun, function):
@@ -179,7 +182,7 @@ class Unrun:
             return ""
         given = {each.arg for each in (*function.node.args.posonlyargs, *function.node.args.args)} - {function.own}
         live = {name for name in given if loads(stop, {name})}
-        for part in (each for block in function.unrun for each in block):
+        for part in (each for block in function.switched for each in block):
             if getattr(part, "lineno", 0) <= stop.lineno and loads(part, live):
                 return f"{_line(part, visit)} reads what {_short(first)} gives"
         return ""

@@ -43,18 +43,22 @@ def _span(node: ast.AST) -> tuple[tuple[int, int], tuple[int, int]]:
 class Function:
     """One function and the instructions of it that ran for one module.
 
-    ``left`` are parameters that have their defaults whatever the model is given.
+    ``left`` are parameters that have their defaults whatever the model is given; ``holder`` is the object whose method it is.
     """
 
-    def __init__(self, code: CodeType, node: ast.FunctionDef, ran: set[int], left: set[str]) -> None:
+    def __init__(self, code: CodeType, node: ast.FunctionDef, ran: set[int], left: set[str], holder: object = None) -> None:
         self.node, self.own = node, node.args.args[0].arg if node.args.args else ""
-        self._left = left
+        self._left, self._holder = left, holder
         self._places = list(code.co_positions())
         self._ran = [span for step in ran if (span := self.place(step)) is not None]
         self._fixed = self._fixed_names()
         self.statements = list(simple(node.body))
+        self._switches = False
         self.unrun = list(self._unrun(node.body))
         """Lists of statements, or one expression each, that did not run and that other inputs may reach."""
+        self._switches = True
+        self.switched = list(self._unrun(node.body))
+        """The same, and those that a switch of the module reaches which can be turned any time."""
 
     def place(self, step: int) -> tuple[tuple[int, int], tuple[int, int]] | None:
         """From where to where the text of an instruction goes."""
@@ -141,8 +145,21 @@ class Function:
         return not any(isinstance(each, ast.Name) and each.id in self._hanging for each in ast.walk(node))
 
     def is_fixed(self, test: ast.AST) -> bool:
-        """Whether a condition hangs on the module alone, not on what it is given."""
-        return self._hangs_on_nothing(test)
+        """Whether a condition hangs on how the module was made, not on what it is given, nor on a switch if these are asked for."""
+        return self._hangs_on_nothing(test) and not (self._switches and any(self._is_switch(each) for each in ast.walk(test)))
+
+    def _is_switch(self, node: ast.AST) -> bool:
+        """``self.return_features`` or ``self.config.output_features`` where that is true or false."""
+        names = _dotted(node).split(".") if isinstance(node, ast.Attribute) else []
+        if len(names) < 2 or names[0] != self.own or names[-1] == "training":
+            return False
+        value = self._holder
+        for name in names[1:]:
+            try:
+                value = getattr(value, name)
+            except Exception:  # noqa: BLE001 -- properties are code of the user's own
+                return False
+        return isinstance(value, bool)
 
 
 def _holds(outer: tuple[tuple[int, int], tuple[int, int]], inner: tuple[tuple[int, int], tuple[int, int]]) -> bool:

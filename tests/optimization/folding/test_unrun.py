@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -82,6 +84,26 @@ class Early(Base):
         return y
 
 
+class Switch(Base):
+    def __init__(self):
+        super().__init__(raw=False)
+
+    def forward(self, x):
+        y = self.first(x)
+        return (self.norm(y), y) if self.raw else self.norm(y)
+
+
+class Configured(Base):
+    def __init__(self):
+        super().__init__(config=SimpleNamespace(features=False))
+
+    def forward(self, x):
+        y, found = self.first(x), ()
+        if self.config.features:
+            found += (y,)
+        return (self.norm(y), *found)
+
+
 REFUSED = [
     (ByWidth, "reads what first gives"),
     (OnOneLine, "reads what first gives"),
@@ -90,6 +112,8 @@ REFUSED = [
     (Alone, "calls first without norm"),
     (Looped, "reads what first gives"),
     (Early, "reads what first gives"),
+    (Switch, "reads what first gives"),
+    (Configured, "reads what first gives"),
 ]
 
 
@@ -111,8 +135,8 @@ def test_a_method_that_others_call_is_looked_at(fold):
 class Fixed(Base):
     def forward(self, x):
         y = self.first(x)
-        if self.raw:
-            return y
+        if self.between is not None:
+            y = self.between(y)
         if self.training or torch.jit.is_scripting():
             y = y * 2
         return self.norm(y)
@@ -152,7 +176,22 @@ class Outer(nn.Module):
         return self.inner(x)
 
 
-FOLDED = [Fixed(raw=False), ShapeOnly(), Both(), Behind()]
+class OtherWay(Base):
+    """A switch that leads to the same layers in another way, such as by checkpoints."""
+
+    def __init__(self):
+        super().__init__(checkpoints=False)
+
+    def begin(self, x):
+        if self.checkpoints:
+            return self.first(x.contiguous())
+        return self.first(x)
+
+    def forward(self, x):
+        return self.norm(self.begin(x))
+
+
+FOLDED = [Fixed(between=None), OtherWay(), ShapeOnly(), Both(), Behind()]
 
 
 @pytest.mark.parametrize("model", FOLDED, ids=[type(model).__name__ for model in FOLDED])
@@ -217,3 +256,80 @@ class Headed(nn.Module):
 def test_a_part_that_gives_something_else_by_itself_is_told(helpers):
     found = [each for each in helpers.found_in(Headed().eval(), torch.randn(4, 6)) if isinstance(each, Candidate)]
     assert [each.remark for each in found] == ["body by itself gives something else afterwards: its norm is in top"]
+
+
+class Chooses(nn.Module):
+    """One of several norms, or of several layers ahead of one norm, or one of several blocks that hold both."""
+
+    def __init__(self, layers, norms):
+        super().__init__()
+        self.layers, self.norms = layers, norms
+
+    def forward(self, x, place=0):
+        layer = self.layers[place] if isinstance(self.layers, nn.ModuleList) else self.layers
+        norm = self.norms["ab"[place]] if isinstance(self.norms, nn.ModuleDict) else self.norms
+        return norm(layer(x))
+
+
+def _norms():
+    return nn.ModuleDict({"a": nn.BatchNorm2d(4), "b": nn.BatchNorm2d(4)})
+
+
+def _layers():
+    return nn.ModuleList([nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)])
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (Chooses(nn.Conv2d(3, 4, 3), _norms()), "norms.b, which did not run with these inputs, may take the place of norms.a"),
+        (Chooses(_layers(), nn.BatchNorm2d(4)), "layers.1, which did not run with these inputs, may take the place of layers.0"),
+    ],
+)
+def test_one_of_several_that_are_chosen_from_is_not_folded(fold, model, reason):
+    folded = fold(model, torch.randn(2, 3, 8, 8))
+    assert (folded.found, [told for _, told in folded.refused]) == ([], [reason])
+
+
+class Blocks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)) for _ in range(2))
+
+    def forward(self, x, place=0):
+        return self.blocks[place](x)
+
+
+def test_blocks_that_hold_both_may_be_chosen_from(fold):
+    assert fold(Blocks(), torch.randn(2, 3, 8, 8)).found == [("conv2d + batch_norm", "conv2d", ("blocks.0.0", "blocks.0.1"))]
+
+
+class Keeps(Base):
+    def __init__(self, how):
+        super().__init__(how=how)
+        self.found = []
+
+    def forward(self, x):
+        y = self.first(x)
+        if self.how == "attribute":
+            self.feature = y
+        elif self.how == "list":
+            self.found.append(y)
+        elif self.how == "norm":
+            return self.first_norm(y)
+        return self.norm(y)
+
+    def first_norm(self, y):
+        self.feature = y = self.norm(y)
+        return y
+
+
+@pytest.mark.parametrize(("how", "place"), [("attribute", "feature of the model"), ("list", "found of the model")])
+def test_a_value_that_is_kept_for_others_is_not_folded(fold, how, place):
+    folded = fold(Keeps(how), torch.randn(2, 3, 8, 8))
+    assert folded.found == []
+    assert folded.refused == [(("norm", "first"), f"{place} holds what first gives once the model has run")]
+
+
+def test_what_the_norm_gives_may_be_kept(fold):
+    assert fold(Keeps("norm"), torch.randn(2, 3, 8, 8)).found == [("conv2d + batch_norm", "conv2d", ("first", "norm"))]
