@@ -23,7 +23,7 @@ from normadvisor.integrations.watch import watch
 
 rank, world, store = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 torch.set_num_threads(1)
-dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=world, timeout=datetime.timedelta(seconds=60))
+dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=world, timeout=datetime.timedelta(seconds=600))
 
 def train(wrapping):
     torch.manual_seed(0)
@@ -74,7 +74,7 @@ def found(tmp_path_factory, world=2):
     running = [subprocess.Popen(one, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for one in arguments]
     outputs = []
     try:
-        outputs = [process.communicate(timeout=120)[0] for process in running]
+        outputs = [process.communicate()[0] for process in running]
     finally:
         for process in running:
             process.kill()
