@@ -59,6 +59,16 @@ class OptimizeResult:
         self._result.journal.undo()
         object.__setattr__(self, "_result", replace(self._result, taken=(), steps=()))
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Say that a result is neither copied nor pickled: it holds how the changes of this one model are taken back.
+
+        Raises:
+            UsageError: always.
+
+        """
+        message = "the result of optimize cannot be copied or pickled, since it takes back the changes of one model"
+        raise UsageError(message, hint="copy or pickle result.model, or write it with result.save(path)")
+
     def save(self, path: str | Path) -> None:
         """Write the optimized model: ``.safetensors`` or ``.pt`` for :func:`load_optimized`, ``.pt2`` as an exported program.
 
@@ -190,6 +200,8 @@ def _wanted(options: Mapping[str, Any]) -> OptimizeOptions:
             raise UsageError(f"{name} cannot be {value!r}", hint=nearest(str(value), choices) or f"one of {', '.join(choices)}")
         if name in _NUMBERS and value is not None and not _is_positive(value):
             raise UsageError(f"{name} cannot be {value!r}", hint="a number above 0")
+        if name == "seed" and value is not None and type(value) is not int:
+            raise UsageError(f"seed cannot be {value!r}", hint="a whole number")
     found = OptimizeOptions(**{name: value for name, value in options.items() if value is not None})
     rules: Any = options.get("rules") or ()
     return replace(found, rules=tuple(dict.fromkeys(_rules((rules,) if isinstance(rules, str) else rules))))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import random
 
 import numpy as np
@@ -14,7 +16,7 @@ import normadvisor
 from normadvisor.errors import NormAdvisorError, UsageError
 
 X = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
-QUICK = {"budget": 1.0, "allow_busy": True, "cache": False, "rules": ("NA701", "NA706"), "channels_last": "on"}
+QUICK = {"budget": 600.0, "allow_busy": True, "cache": False, "rules": ("NA701", "NA706"), "channels_last": "on"}
 
 
 class Net(nn.Module):
@@ -47,6 +49,15 @@ def test_a_copy_computes_the_same(result):
     assert (report.target, report.mode, report.dtype, report.inputs) == ("Net", "inference", "float32", "2x3x12x12")
     assert [(row.rule, row.replacement) for row in report.replacements] == [("NA701", "conv2d"), ("NA706", "channels_last maps")]
     assert report.replacements[1].verdict == "kept"
+
+
+def test_a_result_is_neither_copied_nor_pickled_but_its_model_is(result):
+    for refused in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(UsageError, match="cannot be copied or pickled") as error:
+            refused(result)
+        assert error.value.hint == "copy or pickle result.model, or write it with result.save(path)"
+    for other in (copy.deepcopy(result.model), pickle.loads(pickle.dumps(result.model))):
+        assert torch.equal(other(X), result.model(X))
 
 
 def test_it_prints_as_the_command_does(result):
@@ -137,7 +148,7 @@ def test_progress_is_told():
     told = []
     normadvisor.optimize(network(), X, progress=told.append, **{**QUICK, "rules": ("NA706",)})
     assert {(step.phase, step.target) for step in told} == {("optimizing", "Net")}
-    assert told[0].part == "seeing whether the machine is idle"
+    assert told[0].part.startswith("seeing whether the machine is idle")
 
 
 def test_threads_are_put_back():
@@ -194,6 +205,7 @@ class Failing(nn.Module):
         ((network(), X), {"channels_last": "yes"}, "channels_last cannot be 'yes'"),
         ((network(), X), {"budget": -1}, "budget cannot be -1"),
         ((network(), X), {"threads": True}, "threads cannot be True"),
+        ((network(), X), {"seed": "a"}, "seed cannot be 'a'"),
         ((network(), X), {"bugdet": 3}, "unknown option 'bugdet'"),
         ((network(), X), {"device": "tpu"}, "device: torch knows no device 'tpu'"),
         ((network(), X), {"rules": ("NA1",)}, "rules cannot have 'NA1'"),

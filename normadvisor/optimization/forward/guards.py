@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import nn
 
 __all__ = [
     "ABSENT", "AS_TRACED", "ATTRIBUTE", "BASE", "ORIGINAL", "PASSED_BY", "TENSORS", "Guards", "Reference", "bare", "is_plain", "of_layer",
-    "passed_by", "reached", "resolved", "written",
+    "passed_by", "reached", "written",
 ]  # fmt: skip
 
 ORIGINAL = "_original"
@@ -211,8 +211,3 @@ def _class_name(layer: nn.Module) -> str:
     while BASE in vars(cls):
         cls = vars(cls)[BASE]
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def resolved(names: Mapping[str, Any]) -> dict[str, Any]:
-    """Objects by name, with references followed."""
-    return {name: value.get() if isinstance(value, Reference) else value for name, value in names.items()}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from normadvisor.optimization.forward.guards import BASE, Guards, Reference, of_layer, resolved
+from normadvisor.optimization.forward.guards import BASE, Guards, Reference, of_layer
 from normadvisor.optimization.forward.local import LocalGraph
 from normadvisor.optimization.forward.source import Text, globals_of, text_of
 from normadvisor.rewrite.model.refusal import CannotChange
@@ -130,26 +130,41 @@ def _is_plain(base: type[nn.Module]) -> bool:
 def _reduced(module: nn.Module, _: Any) -> tuple[Any, ...]:
     """How such a module is pickled: as the class it is derived from, with the texts of what was put in its place, one upon another."""
     cls: Any = type(module)
-    texts: list[tuple[str, dict[str, Any]]] = []
+    texts: list[tuple[str, dict[str, _Held]]] = []
     while "_normadvisor_text" in vars(cls):
         text: Text = cls._normadvisor_text
-        texts.append((text.source, {name: Reference.of(value) or _stored(value) for name, value in text.names.items()}))
+        texts.append((text.source, {name: _Held(value) for name, value in text.names.items()}))
         cls = vars(cls)[BASE]
     state: Any = module.__getstate__()  # type: ignore[no-untyped-call] # of object, which torch hides
     return _restored, (cls, texts[::-1]), state
 
 
-def _stored(value: Any) -> Any:
-    """A value, or what equals nothing where it cannot be pickled: a guard that names it does not hold in the copy."""
-    try:
-        pickle.dumps(value)
-    except Exception:  # noqa: BLE001 -- objects raise what they like
-        return _Gone()
-    return value
+class _Held:
+    """An object that a text names: the same one in copies, and found again by where it is imported from after pickling."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __deepcopy__(self, _: Any) -> _Held:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        stored: Any = Reference.of(self.value) or self.value
+        try:
+            pickle.dumps(stored)
+        except Exception:  # noqa: BLE001 -- objects raise what they like
+            stored = _Gone()
+        return _loaded, (stored,)
+
+
+def _loaded(stored: Any) -> _Held:
+    return _Held(stored.get() if isinstance(stored, Reference) else stored)
 
 
 class _Gone:
-    """Stands for an object that could not be stored."""
+    """Stands for an object that could not be pickled: a guard that names it does not hold."""
 
     __hash__ = None  # type: ignore[assignment] # equal to nothing, itself included
 
@@ -157,8 +172,8 @@ class _Gone:
         return False
 
 
-def _restored(base: type[nn.Module], texts: list[tuple[str, dict[str, Any]]]) -> nn.Module:
+def _restored(base: type[nn.Module], texts: list[tuple[str, dict[str, _Held]]]) -> nn.Module:
     cls = base
     for source, names in texts:
-        cls = _class(cls, Text(source, resolved(names)))
+        cls = _class(cls, Text(source, {name: held.value for name, held in names.items()}))
     return cls.__new__(cls)

@@ -21,6 +21,8 @@ _WITH_AXES = frozenset({
 })  # fmt: skip
 """What names its axes, or has as many as it is given."""
 
+_FORWARD_MODE = "torch.autograd.forward_ad._current_level"
+"""How deep forward-mode differentiation is nested, from -1 on; ``scaled_dot_product_attention`` has no derivative for it on a CPU."""
 _SAME_UNDER_AUTOCAST = frozenset({
     "add", "sub", "rsub", "mul", "div", "truediv", "true_divide", "neg", "sigmoid", "tanh", "erf", "relu", "relu6", "hardtanh", "clamp",
     "clip", "abs", "where", "maximum", "minimum", "getitem", "to", "float", "type_as", "contiguous", "hardsigmoid",
@@ -59,9 +61,31 @@ def demands(local: LocalGraph, written: Written) -> list[str]:
     if any(_name(node) not in _SAME_UNDER_AUTOCAST for node in written.nodes if node.meta.get("shape") is not None):
         device: torch.device = written.root.meta["device"]
         found.append(f"not torch.is_autocast_enabled({device.type!r})")
+    if written.op == "attention":
+        found += [*_of_masks(local, written), f"{_FORWARD_MODE} < 0"]
     layers = [node for node in written.nodes if node.op == "call_module" and _is_dropout(local, node)]
     found += [f"not {reached(str(node.target))}.training" for node in layers]
     return found
+
+
+def _of_masks(local: LocalGraph, written: Written) -> list[str]:
+    """What masks are computed from has to stay of its kind: a mask of booleans says what to keep, one of numbers is added to the scores.
+
+    It needs as many axes as well, since scores take masks with fewer than two, and the function does not.
+    """
+    waiting = [node for name, node in written.inputs.items() if name.startswith("attn_mask")]
+    found: dict[str, None] = {}
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        place, value = _place(local, node), node.meta["value"]
+        if place is not None and isinstance(value, torch.Tensor):
+            kind = ".dtype.is_floating_point" if value.is_floating_point() else f".dtype is {value.dtype!r}"
+            found |= dict.fromkeys((f"{place}{kind}", f"{place}.dim() == {value.dim()}"))
+        fresh = [source for source in node.all_input_nodes if source not in seen]
+        seen.update(fresh)
+        waiting += fresh
+    return list(found)
 
 
 def _hangs_on_arguments(node: fx.Node) -> bool:

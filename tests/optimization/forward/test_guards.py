@@ -457,6 +457,22 @@ class Pickled(nn.Module):
         return x * FACTOR if self.config.flag else x
 
 
+def test_what_cannot_be_pickled_does_not_keep_a_model_from_it(monkeypatch):
+    table = {"double": lambda x: x * 2}
+    monkeypatch.setattr(sys.modules[__name__], "FUNCTIONS", table)
+    model = Tabular().eval()
+    changed(model, X)
+    assert took_new(copy.deepcopy(model), X)
+    again = pickle.loads(pickle.dumps(model))
+    assert torch.equal(again(X), X * 2)
+    assert not took_new(again, X)
+
+
+class Tabular(nn.Module):
+    def forward(self, x):
+        return FUNCTIONS["double"](x)
+
+
 # -- what cannot be guarded --------------------------------------------------------------------------------------------------------
 
 
