@@ -1,13 +1,16 @@
 import copy
+import gc
+import re
 
 import pytest
 import torch
 from torch import nn
 
+from normadvisor.optimization import run, selection
 from normadvisor.optimization.measuring.measurer import Measurer
-from normadvisor.optimization.prepared import Given, Subject
+from normadvisor.optimization.prepared import Given, Subject, traced
 from normadvisor.optimization.run import optimize_model
-from normadvisor.types.optimization import Left, OptimizeOptions
+from normadvisor.types.optimization import Left, OptimizeOptions, Ratio
 
 pytestmark = pytest.mark.usefixtures("operation_clock")
 
@@ -70,8 +73,17 @@ def test_a_model_in_train_mode_is_optimized_on_a_copy():
     assert report.device == f"cpu (Test CPU, {threads} thread{'s' if threads > 1 else ''})"
     assert report.end_to_end.median > 1.1
     assert report.error.after < 1e-5
-    assert told[0] == "seeing whether the machine is idle"
-    assert told[-1] == "measuring all that is kept"
+    what = "conv2d + batch_norm -> conv2d"
+    assert [words.rpartition(", ")[0] for words in told] == [
+        "seeing whether the machine is idle", "running the model", "looking for layers that do nothing", "looking for operations written out by hand",
+        "looking for folds", f"measuring {what} alone", "running the model in float64", f"proving that {what} changes nothing", f"measuring the rounding errors of {what}",
+        f"measuring the model with and without {what}", "looking for folds", "looking for layers to merge",
+        "looking for operations to fuse", "looking at the memory format", "measuring contiguous maps -> channels_last maps alone",
+        "proving that contiguous maps -> channels_last maps changes nothing",
+        "measuring the rounding errors of contiguous maps -> channels_last maps",
+        "measuring the model with and without contiguous maps -> channels_last maps", "looking for activations to fuse",
+    ]  # fmt: skip
+    assert all(re.fullmatch(r".*, \d+ s left", words) for words in told)
 
 
 def test_keys_say_what_became_of_them():
@@ -175,6 +187,48 @@ def test_a_machine_that_stays_busy_is_said_once_and_nothing_is_kept(monkeypatch)
     assert len(naps) == 10
 
 
+def test_a_model_is_traced_once_as_long_as_it_stays_what_it_is(monkeypatch):
+    made = []
+    monkeypatch.setattr(run, "traced", lambda model, *rest: made.append(model) or traced(model, *rest))
+    optimized(network())
+    assert len(made) == 2  # the model, and what became of it when norms were folded
+
+
+def test_one_replacement_is_all_there_is_to_measure():
+    report = optimized(network(), rules=("NA701",))[0].optimization
+    [row] = report.replacements
+    assert (report.end_to_end, report.memory, report.error) == (row.end_to_end, row.memory, row.error)
+
+
+def test_what_turns_out_slower_together_is_taken_back(monkeypatch):
+    model, models, asked = network(), Measurer.models, []
+
+    def slower(self, before, after, *lines):
+        asked.append(lines)
+        found = models(self, before, after, *lines)
+        return Ratio(median=0.5, low=0.4, high=0.6, pairs=7, before=0.1, after=0.2) if lines == (1.0,) else found
+
+    monkeypatch.setattr(Measurer, "models", slower)
+    monkeypatch.setattr(selection, "judged", lambda *_: ("kept", ""))
+    result, _ = optimized(model)
+    reason = "with all that was kept the whole model was 0.50 times as fast, measured twice"
+    assert [(row.rule, row.verdict, row.reason) for row in result.optimization.replacements] == [
+        ("NA701", "slower", reason), ("NA706", "slower", reason)
+    ]  # fmt: skip
+    assert asked == [(0.98,), (), (1.0,), (1.0,)]
+    report = result.optimization
+    assert (report.end_to_end, report.memory, report.error, report.keys, result.taken, result.steps) == (None, None, None, {}, (), ())
+    assert result.model.state_dict().keys() == model.state_dict().keys()
+
+
+def test_nothing_is_begun_once_the_budget_is_spent(monkeypatch):
+    monkeypatch.setattr(Measurer, "left", 0.0)
+    result, _ = optimized(network())
+    [row, other] = result.optimization.replacements
+    assert (row.verdict, other.verdict, row.kernel) == ("not measured", "not measured", None)
+    assert re.fullmatch(r"the budget of time does not allow it: about \d+ s would be needed, and 0 s of 120 s are left", row.reason)
+
+
 def test_the_second_run_of_a_stage_sees_what_the_first_left():
     class Twice(nn.Module):
         def __init__(self):
@@ -211,3 +265,16 @@ def test_what_the_outputs_do_not_show_is_noted():
         "body by itself gives something else afterwards: its norm is in top",
         "compared without offset, extra: what forward computes with them was not",
     )
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_nothing_is_held_once_the_result_is_gone(mode):
+    def nets():
+        gc.collect()
+        return sum(isinstance(each, Net) for each in gc.get_objects())
+
+    before = nets()
+    result, _ = optimized(network(), mode=mode)
+    assert nets() > before
+    del result
+    assert nets() == before

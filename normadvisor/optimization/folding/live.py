@@ -19,7 +19,7 @@ from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.refusal import CannotChange
 from normadvisor.rewrite.model.slots import Slots
 
-__all__ = ["Held", "Live", "chained", "shell_of"]
+__all__ = ["Held", "Live", "chained", "gone_of", "shell_of"]
 
 
 class Live:
@@ -107,13 +107,14 @@ class Live:
                 self.journal.set_item(vars(module), kind, {name: value for name, value in held.items() if name != attribute})
 
     def edit(self, call: Inline, change: Callable[[fx.Graph, fx.Node], None]) -> None:
-        """Change a call in a forward.
+        """Change a call in a forward, which cannot run as it was from then on: what it reads has been folded.
 
         Raises:
             CannotChange: the forward is not what was followed.
 
         """
-        install(self.model, call.local.name, lambda graph, _module: change(graph, find(graph, call.node)), call.local, self.journal)
+        edit = lambda graph, _module: change(graph, find(graph, call.node))  # noqa: E731
+        install(self.model, call.local.name, edit, call.local, self.journal, gone=gone_of(call.local.name))
 
     def put(self, name: str, new: nn.Module) -> None:
         """Put a module in the place of another, everywhere where that stands.
@@ -131,18 +132,25 @@ class Live:
 
     def _slots(self, old: nn.Module) -> Slots:
         """Where layers stand: what is known from the change before, unless something else has been changed since."""
-        slots = _SLOTS.get(self.model)
+        slots = _SLOTS.get(self.journal)
         places = {tuple(name.rpartition(".")[::2]) for name in self.names(old)}
         if slots is not None:
             known = {(id(parent), key) for parent, key in slots.of(old)}
             if known == {(id(self.modules[parent]), key) for parent, key in places}:
                 return slots
-        _SLOTS[self.model] = slots = Slots(self.model)
+        _SLOTS[self.journal] = slots = Slots(self.model)
         return slots
 
 
-_SLOTS: WeakKeyDictionary[nn.Module, Slots] = WeakKeyDictionary()
-"""Of the models that are being changed: to look through a large model for every layer takes longer than all the rest."""
+_SLOTS: WeakKeyDictionary[Journal, Slots] = WeakKeyDictionary()
+"""Of the models that are being changed, for as long as they are: to look through a large model for every layer takes longer than all the
+rest. They hold their model, so that by the model itself they would be held for ever."""
+
+
+def gone_of(name: str) -> str:
+    """What a forward says that was changed together with weights, where it is called in a way it was not traced for."""
+    told = f"the forward of {name}" if name else "the forward of the model"
+    return f"{told} was folded for inference with other arguments, in another mode or with other settings; use the model as it was before"
 
 
 def chained(layers: Sequence[tuple[str, nn.Module]]) -> nn.Module:
