@@ -125,7 +125,7 @@ def test_a_batch_that_does_not_fit_is_made_smaller(files, measured):
         "h = self.bn(self.conv(x))\n        return h + (h.repeat(1, 500_000) * 2)[:, :8]",
     )  # fmt: skip
     files.write({"hungry.py": hungry})
-    outcome = measured("hungry.py", limits=Limits(probing=900, threads=1, memory=1500), batch_size=64, memory=1500)["hungry.py:Net"]
+    outcome = measured("hungry.py", limits=Limits(probing=900, threads=1, memory=1500), batch_size=64, memory=1500, budget=20.0)["hungry.py:Net"]
     assert outcome.problems == ()
     assert outcome.measurements.setup["batch_size"] < 64
     assert any("batch" in note for note in outcome.measurements.notes), outcome.measurements.notes
