@@ -14,6 +14,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from normadvisor.optimization.folding.between import Steps, reads_between, steps_of
 from normadvisor.optimization.folding.inline import Inline
 from normadvisor.optimization.folding.running import Run, Visit, observed
 from normadvisor.optimization.folding.written import Function, bound, calls, function_of, loads
@@ -45,6 +46,7 @@ class Unrun:
     _has_run: bool = False
     _functions: dict[tuple[CodeType, int], Function | None] = field(default_factory=dict)
     _idle_methods: dict[str, list[tuple[str, set[str]]]] = field(default_factory=dict)
+    _idle_steps: dict[str, list[tuple[str, Steps]]] = field(default_factory=dict)
     _modules: dict[str, nn.Module] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
 
@@ -64,7 +66,7 @@ class Unrun:
         return self._method(first.name, second.name)
 
     def border(self, first: Point, second: Point) -> str:
-        """What ends between two points, so that its own result is another one once they are one: a submodule or a method; or empty."""
+        """What reads or gives the value between two points, which is another one once they are one: a submodule or a method; or empty."""
         shared = 0
         for one, other in zip(first.name.split("."), second.name.split("."), strict=False):
             if one != other:
@@ -83,7 +85,29 @@ class Unrun:
             common = sum(1 for a, b in zip(*ways, strict=False) if a.record is b.record)
             if len(ways[0]) > common:
                 return ways[0][common].record.code.co_name
+        return "" if first.inline is not None or second.inline is not None else self._method_between(first.name, second.name)
+
+    def _method_between(self, first: str, second: str) -> str:
+        """A method that did not run, calls both layers, and reads what stands between."""
+        for owner, module in self._owners(first, second):
+            below = [name.removeprefix(f"{owner}.") for name in (first, second)]
+            if owner not in self._idle_steps:
+                found = ((name, self._function(code, id(module))) for name, code in _methods(type(module)))
+                idle = [(name, each) for name, each in found if each is not None and not each.did_run(each.node)]
+                self._idle_steps[owner] = [(name, steps_of(each)) for name, each in idle]
+            for name, steps in self._idle_steps[owner]:
+                if reads_between(steps, below[0], below[1]):
+                    return name
         return ""
+
+    def _owners(self, first: str, second: str) -> Iterator[tuple[str, nn.Module]]:
+        """Modules that hold both, the innermost first."""
+        owner = first
+        while owner:
+            owner = owner.rpartition(".")[0]
+            module = self._modules.get(owner)
+            if module is not None and (not owner or f"{second}.".startswith(f"{owner}.")):
+                yield owner, module
 
     def _seen(self) -> Run | None:
         if not self._has_run and self.inputs is not None:
@@ -214,12 +238,7 @@ class Unrun:
 
     def _method(self, first: str, second: str) -> str:
         """A method of a module that holds both, which did not run, and calls the first without the second."""
-        owner = first
-        while owner:
-            owner = owner.rpartition(".")[0]
-            module = self._modules.get(owner)
-            if module is None or (owner and not f"{second}.".startswith(f"{owner}.")):
-                continue
+        for owner, module in self._owners(first, second):
             for name, called in self._idle(owner, module):
                 if _only(called, first, second) and not _only(called, second, first):
                     return f"{type(module).__name__}.{name}, which did not run, calls {_short(first)} without {_short(second)}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from types import CodeType
 
-__all__ = ["Function", "bound", "calls", "function_of", "loads", "simple"]
+__all__ = ["Function", "bound", "calls", "function_of", "heads_of", "loads", "simple"]
 
 _ABOUT = frozenset({"shape", "dtype", "device", "ndim", "size", "dim", "is_cuda", "requires_grad", "stride", "numel", "is_contiguous"})
 """What tells nothing of the values of a tensor."""
@@ -203,9 +203,13 @@ def bound(statement: ast.AST) -> set[str]:
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name() as holder, attr="append" | "extend" | "insert"))):
             targets.append(holder)
     found = {name for target in targets for name in _names_of(target)}
+    return found | {node.target.id for head in heads_of(statement) for node in ast.walk(head) if isinstance(node, ast.NamedExpr)}
+
+
+def heads_of(statement: ast.AST) -> list[ast.AST]:
+    """What belongs to a statement itself, without the statements in it."""
     parts = {id(each) for _, part in _parts(statement) for each in part} if isinstance(statement, ast.stmt) else set()
-    heads = [each for each in ast.iter_child_nodes(statement) if id(each) not in parts]
-    return found | {node.target.id for head in heads for node in ast.walk(head) if isinstance(node, ast.NamedExpr)}
+    return [each for each in ast.iter_child_nodes(statement) if id(each) not in parts]
 
 
 def _names_of(target: ast.AST) -> Iterator[str]:

@@ -258,6 +258,35 @@ def test_a_part_that_gives_something_else_by_itself_is_told(helpers):
     assert [each.remark for each in found] == ["body by itself gives something else afterwards: its norm is in top"]
 
 
+class Collects(nn.Module):
+    """As timm's ``forward_intermediates`` of GhostNet: a method of its own reads the value ahead of the norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.last, self.last_norm = nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return self.last_norm(self.last(self.norm(self.stem(x)).relu()))
+
+    def intermediates(self, x, places=(0, 1)):
+        found = []
+        x = self.stem(x)
+        if 0 in places:
+            found.append(x)
+        x = self.norm(x).relu()
+        y = self.last_norm(self.last(x))
+        if 1 in places:
+            found.append(x)
+        return found, y, y.shape
+
+
+def test_a_method_that_reads_the_value_between_is_told(helpers):
+    found = [each for each in helpers.found_in(Collects().eval(), torch.randn(2, 3, 8, 8)) if isinstance(each, Candidate)]
+    told = "intermediates by itself gives something else afterwards: the norm behind it is in stem"
+    assert {each.modules: each.remark for each in found} == {("stem", "norm"): told, ("last", "last_norm"): ""}
+
+
 class Chooses(nn.Module):
     """One of several norms, or of several layers ahead of one norm, or one of several blocks that hold both."""
 
