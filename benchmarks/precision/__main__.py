@@ -46,11 +46,32 @@ def _by_site(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], _H
     return hits
 
 
-def _judgement(judgements: Sequence[Mapping[str, str]], rule: str, site: str) -> str | None:
+def _judgement(judgements: Sequence[Mapping[str, str]], rule: str, site: str, text: str = "") -> str | None:
+    """The reason given for a place; where a judgement names a ``text``, that of the line has to match it."""
     for judgement in judgements:
-        if judgement["rule"] == rule and fnmatch(site.rsplit(":", 1)[0], judgement["path"]):
+        path = fnmatch(site.rsplit(":", 1)[0], judgement["path"])
+        if judgement["rule"] == rule and path and (not text) == ("text" not in judgement) and fnmatch(text, judgement.get("text", "")):
             return judgement["reason"]
     return None
+
+
+def _expressions(rows: Sequence[Mapping[str, Any]], judgements: Sequence[Mapping[str, str]]) -> tuple[list[str], int]:
+    """Every line that writes out what torch has a function for, with its judgement, and how many have none; alike lines are one row."""
+    groups: dict[tuple[str, str, str], tuple[set[str], set[str], set[str | None]]] = defaultdict(lambda: (set(), set(), set()))
+    for row in rows:
+        for found in row.get("written", ()):
+            if not found.get("obstacle"):
+                site, text = found["root"]
+                rule = "NA704" if found["computes"].endswith("_norm") else "NA705"
+                sites, models, reasons = groups[rule, found["computes"], text]
+                sites.add(site)
+                models.add(f"{row['family']}:{row['name']}")
+                reasons.add(_judgement(judgements, rule, site, text))
+    lines = ["| rule | computes | result | sites | models | example | judgement |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    for (rule, computes, text), (sites, models, reasons) in sorted(groups.items()):
+        told = " ".join(reason or "**not judged**" for reason in sorted(reasons, key=str))
+        lines.append(f"| {rule} | {computes} | `{_cell(text)[:120]}` | {len(sites)} | {len(models)} | {min(sites)} | {_cell(told)} |")
+    return lines, sum(None in reasons for _, _, reasons in groups.values())
 
 
 def _cell(text: str) -> str:
@@ -101,20 +122,25 @@ def main() -> None:
     rows = rows_for(arguments := parser.parse_args())
     hits = _by_site(rows)
     checked = Counter(row["family"] for row in rows if row["stage"] == "done")
-    judged, missing = _judged(hits, yaml.safe_load(_JUDGEMENTS.read_text(encoding="utf-8")))
+    judgements = yaml.safe_load(_JUDGEMENTS.read_text(encoding="utf-8"))
+    judged, missing = _judged(hits, judgements)
+    written, unread = _expressions(rows, judgements)
+    missing += unread
     lines = [
         "Models checked: " + ", ".join(f"{family} {count}" for family, count in sorted(checked.items())) + ".",
         "",
         *_counts(hits),
         *("", "## Errors and warnings, each read", ""),
         *judged,
+        *(("", "## What is written out, each expression read", "", *written) if any(row.get("written") for row in rows) else ()),
         *("", "## Information, by rule and file", ""),
         *_information(hits),
     ]
     text = "\n".join(lines)
     print(text)
     if arguments.write:
-        command = f"python -m benchmarks.precision {' '.join(arguments.families)}".strip()
+        select = [f"--select {arguments.select}"] if arguments.select else []
+        command = " ".join(["python -m benchmarks.precision", *arguments.families, *select])
         arguments.write.write_text(header("Precision on the zoos", command) + text + "\n", encoding="utf-8")
     if missing:
         print(f"{missing} sites have no judgement in {_JUDGEMENTS.name}", file=sys.stderr)

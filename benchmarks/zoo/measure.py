@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from benchmarks.zoo.names import Entry
+from benchmarks.zoo.written import written_places
 from normadvisor.api.examine import matched
 from normadvisor.errors import NormAdvisorError, TraceError
 from normadvisor.graph import trace
@@ -55,6 +56,8 @@ class Measured:
     match_seconds: float = 0.0
     memory: float = 0.0
     findings: list[dict[str, Any]] = field(default_factory=list)
+    written: list[dict[str, Any]] = field(default_factory=list)
+    """What is written out by hand, as far as a rule asked for it."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -136,6 +139,7 @@ def _fill(row: Measured, entry: Entry, select: Sequence[str]) -> None:
     findings = matched(graph, built.model, select_rules(_BOOK, select=select), RunContext(), Path.cwd())
     row.match_seconds = time.perf_counter() - started
     row.findings = [finding.to_dict() for finding in findings]
+    row.written = written_places(graph, built.model)
     row.stage = "done"
     ran = _norms_that_run(built.model, inputs, graph.mode)
     if ran is not None:

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import json
 import pkgutil
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=int, default=1, help="only each N-th model")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=240.0, help="seconds for one model")
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin no further model after that long; 0: kept rows alone")
     parser.add_argument("--rows", type=Path, help="file of JSON lines that keeps what was measured, so that an interrupted sweep goes on")
     parser.add_argument("--write", type=Path, help="markdown file to write")
 
@@ -87,11 +89,14 @@ def rows_for(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     rows = [row for row in kept if row["family"] in families]
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(arguments.rows.open("a", encoding="utf-8")) if arguments.rows else None
-        missing = [entry for entry in chosen if (entry.family, entry.name) not in known]
+        until = time.monotonic() + 60 * arguments.minutes
+        missing = [entry for entry in chosen if (entry.family, entry.name) not in known] if arguments.minutes else []
         select = [name for name in arguments.select.split(",") if name]
         for row in sweep(missing, jobs=arguments.jobs, timeout=arguments.timeout, select=select):
             rows.append(row)
             if file:
                 file.write(json.dumps(row) + "\n")
                 file.flush()
+            if time.monotonic() > until:
+                break
     return sorted(rows, key=lambda row: (row["family"], row["name"]))

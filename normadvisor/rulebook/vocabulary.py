@@ -33,7 +33,7 @@ ATTRIBUTES: dict[str, str] = {
     "fused": "computed inside a layer of `normadvisor.fused`",
     "function": "that function, as `torch.nn.functional.silu`",
     "operations": "how many calls the function takes the place of",
-    "permuted": "whether the function needs axes permuted before and after it",
+    "permuted": "whether the function needs axes permuted: those it normalizes over last, or heads ahead of positions",
     "obstacle": "why the function cannot take their place all the same",
     # norms
     "affine": "has a learned scale (and shift)",

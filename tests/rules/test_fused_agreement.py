@@ -136,8 +136,11 @@ def test_what_is_written_out(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_memory_format(name):
+    """The rule is silent about a single convolution, which the finder tries as well: it hands no map to another one."""
     held = subject(name)
-    assert len(held.rule("NA706")) == len(list(held.candidates("layout")))
+    convolutions = sum(node.op in {"conv", "conv_transpose"} for node in held.graph.nodes)
+    assert len(held.rule("NA706")) == (len(list(held.candidates("layout"))) if convolutions > 1 else 0)
+    assert (name in {"resnet18", "levit_128s"}) <= (convolutions > 1)
 
 
 def test_nothing_is_said_of_weights_that_lie_as_they_should():

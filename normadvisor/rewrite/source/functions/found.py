@@ -62,7 +62,7 @@ def location_of(node: fx.Node, context: WriteContext) -> Location:
 
     """
     site = note_of(node).site
-    frame = context.own_frame(site)
+    frame = context.own_frame(site) if site is not None and context.is_own(site.location.path) else None  # not where it is called from
     if frame is None:
         where = f"{site.location.path}, outside the files that may be edited" if site is not None else "a place that nobody knows"
         raise Refused(f"it is computed in {where}")
