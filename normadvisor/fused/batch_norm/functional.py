@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from normadvisor.fused.batch_norm import ops, reference
+from normadvisor.fused.batch_norm.layout import LONGEST_ROW
 from normadvisor.fused.batch_norm.plan import Epilogue, Statistics
 from normadvisor.fused.common.activations import ACTIVATIONS, DEFAULT_SLOPE, check_activation
 from normadvisor.fused.common.in_torch import add_and_activate
@@ -51,6 +52,8 @@ def _why_not_kind(tensors: list[Tensor]) -> str:
 def _why_not_shape(input: Tensor, parameters: list[Tensor], residual: Tensor | None) -> str:  # noqa: A002 (torch's name)
     if input.dim() < 2 or input.numel() == 0:
         return "there is nothing to normalize"
+    if input.numel() // (input.shape[0] * input.shape[1]) >= LONGEST_ROW:
+        return f"a channel of a sample has {LONGEST_ROW} entries or more"
     if any(tensor.dim() != 1 or tensor.shape[0] != input.shape[1] or not tensor.is_contiguous() for tensor in parameters):
         return "parameters or statistics are not one number per channel, side by side"
     if residual is not None and (residual.shape != input.shape or residual.dtype != input.dtype):

@@ -9,8 +9,10 @@ from torch import Tensor  # noqa: TC002 (read at run time)
 
 from normadvisor.fused.common.memory_format import is_channels_last
 
-__all__ = ["Layout", "block", "layout_of"]
+__all__ = ["LONGEST_ROW", "Layout", "block", "layout_of"]
 
+LONGEST_ROW = 2**31 - 2**16
+"""Entries of a row have to be fewer: kernels count them in 32 bits, up to the end of the last tile."""
 _LARGEST_ALIGNMENT = 16
 
 
@@ -49,7 +51,7 @@ class Layout:
 def layout_of(tensor: Tensor) -> Layout:
     """The layout of a tensor that is dense, as :func:`~normadvisor.fused.common.memory_format.dense` returns it."""
     batch, channels, *spatial = tensor.shape
-    if channels == 1:  # one channel is one row, however many samples it is from
+    if channels == 1 and batch * prod(spatial) < LONGEST_ROW:  # one channel is one row, however many samples it is from
         return Layout(batch=1, channels=1, spatial=batch * prod(spatial), channels_last=False)
     return Layout(batch=batch, channels=channels, spatial=prod(spatial), channels_last=is_channels_last(tensor))
 

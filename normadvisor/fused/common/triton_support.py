@@ -93,20 +93,27 @@ def _why_not_kind(tensors: list[Tensor]) -> str:
 
 def _why_not_mode(tensors: list[Tensor]) -> str:
     if torch.compiler.is_compiling():
-        return ""
+        return _why_not_types(tensors)
     if torch._C._get_tracing_state() is not None:  # noqa: SLF001 (what torch.jit.is_tracing asks)
         return "torch.jit is tracing: its graphs hold torch's own operations"
     if torch.onnx.is_in_onnx_export():
         return "ONNX has no such operation"
     if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 (torch asks the same way in torch._functorch)
         return "a torch.func transform is active"
-    foreign = [
-        type(tensor).__name__ for tensor in tensors if type(tensor) not in _KNOWN and not type(tensor).__module__.startswith(_TORCH_OWN)
-    ]
+    foreign = _why_not_types(tensors)
     if foreign:
-        return f"{foreign[0]} is a tensor of its own kind"
+        return foreign
     if forward_ad._current_level >= 0 and any(map(_has_tangent, tensors)):  # noqa: SLF001 (torch.func asks the same way)
         return "forward-mode differentiation is active"
+    return ""
+
+
+def _why_not_types(tensors: list[Tensor]) -> str:
+    """Subclasses have operations of their own: those of distributed tensors know how torch's own ones are divided, and no others."""
+    for tensor in tensors:
+        kind = type(tensor)
+        if kind not in _KNOWN and not kind.__module__.startswith(_TORCH_OWN):
+            return f"{kind.__name__} is a tensor of its own kind"
     return ""
 
 
@@ -114,8 +121,17 @@ def _has_tangent(tensor: Tensor) -> bool:
     return forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
 
 
-@cache
 def _capability(index: int | None) -> tuple[int, int]:
+    return _asked_capability(index)
+
+
+# Dynamo would warn of a cached function that it follows, and put the question into the graph. This is what torch.compiler's
+# assume_constant_result does, which takes a second to import Dynamo.
+_capability._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+@cache
+def _asked_capability(index: int | None) -> tuple[int, int]:
     return torch.cuda.get_device_capability(index)
 
 

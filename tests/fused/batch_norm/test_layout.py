@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from normadvisor.fused.batch_norm.functional import _why_not_shape
 from normadvisor.fused.batch_norm.layout import Layout, block, layout_of
 from normadvisor.fused.common.memory_format import dense
 
@@ -17,10 +18,17 @@ from normadvisor.fused.common.memory_format import dense
         (torch.empty(5, 6, 1, 1), Layout(batch=5, channels=6, spatial=1, channels_last=True)),
         (torch.empty(5, 1, 3), Layout(batch=1, channels=1, spatial=15, channels_last=False)),
         (torch.empty(5, 1), Layout(batch=1, channels=1, spatial=5, channels_last=False)),
+        # More entries than 32 bits count: a row for each sample.
+        (torch.empty(16, 1, 512, 512, 512, device="meta"), Layout(batch=16, channels=1, spatial=2**27, channels_last=False)),
     ],
 )
 def test_the_layout_of_dense_tensors(tensor, expected):
     assert (dense(tensor) is tensor, layout_of(tensor)) == (True, expected)
+
+
+def test_channels_that_32_bits_cannot_count_are_left_to_torch():
+    assert _why_not_shape(torch.empty(1, 4, 2**31, device="meta"), [], None) == "a channel of a sample has 2147418112 entries or more"
+    assert _why_not_shape(torch.empty(16, 1, 2**27, device="meta"), [], None) == ""
 
 
 @pytest.mark.parametrize(

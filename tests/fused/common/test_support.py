@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from normadvisor.fused.common import triton_support
@@ -102,6 +103,20 @@ def test_dynamo_follows_the_question(interpreted):
         return x + 1 if why_not_triton(x, None) else x + 2
 
     assert torch.compile(ask, fullgraph=True, backend="eager")(CPU).tolist() == [2, 2, 2]
+    # Distributed tensors are such a kind: they refuse operations that they do not know.
+    assert torch.compile(ask, fullgraph=True, backend="eager")(TwoTensor(CPU, CPU)).a.tolist() == [1, 1, 1]
+
+
+def test_dynamo_takes_what_a_gpu_can_as_given(monkeypatch):
+    monkeypatch.setattr(triton_support, "_asked_capability", lambda _: (9, 0))
+    graphs = []
+
+    def record(module, _):
+        graphs.append([str(node.target) for node in module.graph.nodes if node.op == "call_function"])
+        return module.forward
+
+    compiled = torch.compile(lambda x: x + triton_support._capability(0)[0], fullgraph=True, backend=record)
+    assert (compiled(CPU).tolist(), graphs) == ([9, 9, 9], [["<built-in function add>"]])
 
 
 def test_old_gpus(monkeypatch):
