@@ -144,7 +144,7 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(st.data())
 def test_whatever_stands_in_the_file_it_is_a_run_or_one_error(tmp_path, data):
     """A run in which one value is another: it is read, or one message says what is wrong."""

@@ -190,7 +190,7 @@ def test_the_second_of_two_waits_and_finds_the_file_changed(tmp_path):
         time.sleep(0.1)
         assert thread.is_alive()
         replacement.commit()
-    thread.join(5)
+    thread.join(100)
     assert (outcome, path.read_bytes()) == (["has changed since it was read"], b"1")
 
 

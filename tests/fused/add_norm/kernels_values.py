@@ -223,7 +223,7 @@ def test_same_bits_every_time(device):
     assert [torch.equal(one, other) for one, other in zip(first, second, strict=True)] == [True] * 6
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=st.integers(1, 40), columns=st.integers(1, 130), center=st.booleans(), long=st.booleans())
 def test_any_shape(rows, columns, center, long, device):
     tensors = make((rows, columns), torch.float64, device)[: 4 if center else 3]

@@ -203,7 +203,7 @@ def test_the_same_bits_each_time(draw, kernels):
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],  # in the interpreter, shrinking would take minutes
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     shape=st.one_of(

@@ -120,7 +120,7 @@ def test_far_out(act, device):
     assert bool(gated(gate.detach() * math.nan, up, act).isnan().all())
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(shape=st.lists(st.integers(1, 9), min_size=1, max_size=4), last=st.integers(1, 300), data=st.data())
 def test_any_shape(shape, last, data, device):
     dim = data.draw(st.integers(0, len(shape)))

@@ -147,8 +147,8 @@ def test_error_waits_for_rank_0(monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     try:
         assert cli.linger(0) == 0
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
         begin = time.monotonic()
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
         assert cli.linger(1) == 1
         assert 0.1 < time.monotonic() - begin < cli._LINGERING
         monkeypatch.setattr(cli, "_LINGERING", 0.1)

@@ -147,7 +147,7 @@ def test_a_file_outside_cannot_be_named(tmp_path):
 _LINES = st.lists(st.tuples(st.sampled_from([b"a", b"b", b"\xe4", b"", b"-x", b"+", b"\\ No", b"@@ -1 +1 @@"]), st.sampled_from([b"\n", b"\r\n", b"\r"])), max_size=12)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(_LINES, _LINES, st.booleans(), st.booleans())
 def test_git_applies_any_patch(tree, before, after, before_ends, after_ends):
     old = b"".join(line + end for line, end in before) + (b"" if before_ends else b"last")

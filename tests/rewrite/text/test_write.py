@@ -240,6 +240,8 @@ COUNT = """
     from pathlib import Path
     from normadvisor.rewrite.text.changes import FileChange
     from normadvisor.rewrite.text.write import write
+    from normadvisor.files import replace
+    replace._PATIENCE = 1000
     path, rounds = Path(sys.argv[1]), int(sys.argv[2])
     done = 0
     while done < rounds:
