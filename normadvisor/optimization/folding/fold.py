@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from normadvisor.graph.canonical import module_op
 from normadvisor.optimization.candidate import Candidate, Kernel, Setting, StateStep
@@ -117,6 +118,8 @@ def _numbers(live: Live, affine: Affine) -> list[str]:
     if affine.inline is None:
         return [name for name, _ in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))]
     names = [key.rpartition(".")[2] for key in affine.roles.values()]
+    if isinstance(module, _BatchNorm):  # It stays, and looks for its counter whenever a state is loaded.
+        return names
     return [*names, *(("num_batches_tracked",) if isinstance(getattr(module, "num_batches_tracked", None), torch.Tensor) else ())]
 
 

@@ -15,7 +15,7 @@ from normadvisor.optimization.folding.branches import Branch, Geometry, Sum
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.fold import RULE, fold_into
 from normadvisor.optimization.folding.layers import Layer
-from normadvisor.optimization.folding.live import Held, Live
+from normadvisor.optimization.folding.live import Held, Live, gone_of
 from normadvisor.optimization.folding.search import Fold, Share
 from normadvisor.optimization.forward import drop_unused, find, install
 from normadvisor.rewrite.model.journal import Journal
@@ -91,7 +91,8 @@ def _merged(model: nn.Module, journal: Journal, found: Sum) -> tuple[StateStep, 
     main = found.branches[0]
     step = sum_step(live, found)
     made = live.ready([step])[0]
-    install(model, found.local.name, lambda graph, _module: _edit(graph, found), found.local, journal)
+    told = gone_of(found.local.name)
+    install(model, found.local.name, lambda graph, _module: _edit(graph, found), found.local, journal, gone=told)
     if found.geometry != main.geometry:
         live.put(main.name, _convolution(live.module(main.name), found.geometry))
         live = Live(model, journal)

@@ -101,3 +101,28 @@ LEFT = {
 @pytest.mark.parametrize("name", LEFT)
 def test_leaves_calls_alone(fold, name):
     assert fold(nn.Sequential(Calls(LEFT[name])), IMAGE, stages=("fold",)).found == []
+
+
+class Borrows(nn.Module):
+    """Normalizes with the numbers of a layer that it does not call."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+    def forward(self, x, scale=None):
+        held = self.norm
+        y = F.batch_norm(self.conv(x), held.running_mean, held.running_var, held.weight, held.bias)
+        return y if scale is None else y * scale
+
+
+def test_the_state_of_a_layer_whose_numbers_were_folded_can_be_loaded(fold):
+    model = fold(Borrows(), IMAGE).model
+    assert list(model.state_dict()) == ["conv.weight", "conv.bias", "norm.num_batches_tracked"]
+    model.load_state_dict({key: value.clone() for key, value in model.state_dict().items()})
+
+
+def test_a_folded_forward_that_is_called_in_another_way_says_so(fold):
+    model = fold(Borrows(), IMAGE).model
+    with pytest.raises(RuntimeError, match="the forward of the model was folded for inference with other arguments"):
+        model(IMAGE, torch.ones(1))

@@ -160,7 +160,26 @@ def test_a_branch_that_is_gone_says_so(fold, helpers):
     model = fold(Block(), IMAGE).model
     assert isinstance(model.b, Merged)
     with pytest.raises(RuntimeError, match=r"this branch was merged into a\.0 for inference with arguments of another kind"):
+        model.b(IMAGE)
+    with pytest.raises(RuntimeError, match=r"the forward of the model was folded for inference with other arguments"):
         model(IMAGE, scale=2.0)
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = conv(3, 1)
+
+    def forward(self, x, scale=None):
+        y = self.conv(x) + x
+        return y if scale is None else y.mul_(scale)
+
+
+def test_an_input_that_went_into_a_weight_is_not_added_again(fold):
+    folded = fold(Residual(), IMAGE)
+    assert folded.found == [("sum of parallel conv2d and the input", "conv2d", ("conv",))]
+    with pytest.raises(RuntimeError, match=r"the forward of the model was folded for inference with other arguments"):
+        folded.model(IMAGE, torch.ones(1))
 
 
 def test_the_tensors_of_the_branches_are_let_go(helpers):
