@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -18,12 +19,14 @@ from normadvisor.optimization.proving.function import FunctionProof
 from normadvisor.optimization.proving.rounding import Rounding
 from normadvisor.optimization.selection import Selection
 from normadvisor.optimization.variants import variants
+from normadvisor.optimization.verdict import is_slower
 from normadvisor.rewrite.model.journal import Journal
 from normadvisor.types.optimization import STAGES, Errors, Left, Optimization, OptimizeOptions, Ratio, Replacement, Variant
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from normadvisor.graph.model import ModelGraph
     from normadvisor.rewrite.proof.inputs import Arguments
 
 __all__ = ["Optimized", "Taken", "Told", "optimize_model"]
@@ -36,6 +39,12 @@ _BUDGET = 120.0
 _ROUNDS = 4
 """How often a stage is looked at again after something was kept: what was folded may be folded once more."""
 _LAYOUT = "NA706"
+_LOOKING = {
+    "cleanup": "looking for layers that do nothing", "upgrade": "looking for operations written out by hand", "fold": "looking for folds",
+    "merge": "looking for layers to merge", "fuse": "looking for operations to fuse", "layout": "looking at the memory format",
+    "activate": "looking for activations to fuse",
+}  # fmt: skip
+"""What is being done in each stage."""
 _MOST_REMARKS = 3
 
 
@@ -84,12 +93,15 @@ def optimize_model(
     base, setting = prepared(subject, options)
     cache = cache or (RatioCache.of_user() if options.cache else RatioCache(None))
     seconds = _BUDGET if options.budget is None else options.budget
-    work = _Work(
-        subject=subject, options=options, base=base, setting=setting, told=told,
-        selection=_selection(base, setting, options, Measurer.of(setting, cache, seconds=seconds, tolerant=options.allow_busy)),
-    )  # fmt: skip
-    told("seeing whether the machine is idle", 0, len(STAGES))
-    work.selection.measurer.look()
+    measurer = Measurer.of(setting, cache, seconds=seconds, tolerant=options.allow_busy, gain=options.minimum_gain)
+    tell = _Teller(told=told, measurer=measurer)
+    selection = _selection(base, setting, options, measurer, tell)
+    work = _Work(subject=subject, options=options, base=base, setting=setting, tell=tell, selection=selection)
+    tell("seeing whether the machine is idle")
+    measurer.look()
+    tell("running the model")
+    with suppress(NotMeasured):  # said where something is to be measured
+        measurer.try_pass(base)
     try:
         model = work.searched()
         return work.finished(model)
@@ -97,14 +109,29 @@ def optimize_model(
         cache.save()
 
 
-def _selection(base: nn.Module, setting: Setting, options: OptimizeOptions, measurer: Measurer) -> Selection:
+def _selection(base: nn.Module, setting: Setting, options: OptimizeOptions, measurer: Measurer, tell: Callable[[str], object]) -> Selection:
     return Selection(
         measurer=measurer,
+        told=tell,
         proof=FunctionProof(model=base, inputs=setting.inputs, mode=options.mode, seed=options.seed),
         rounding=Rounding(model=base, setting=setting, seed=options.seed),
         gain=options.minimum_gain,
         forced=frozenset({_LAYOUT}) if options.channels_last == "on" else frozenset(),
     )  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class _Teller:
+    """Says what is being done, and how much time is left for it."""
+
+    told: Told
+    measurer: Measurer
+    stage: int = 0
+    """How many stages are done."""
+
+    def __call__(self, what: str) -> None:
+        """Say it."""
+        self.told(f"{what}, {self.measurer.left:.0f} s left", self.stage, len(STAGES))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,13 +143,15 @@ class _Work:
     base: nn.Module
     setting: Setting
     selection: Selection
-    told: Told
+    tell: _Teller
     rows: list[Replacement] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     taken: list[Taken] = field(default_factory=list)
     turn: int = 0
-    """Traces so far."""
+    """Rounds so far."""
+    _traced: tuple[nn.Module, ModelGraph] | None = None
+    """The model that was traced last, and its trace."""
     _seen: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
 
     def searched(self) -> nn.Module:
@@ -131,8 +160,9 @@ class _Work:
         for number, stage in enumerate(STAGES):
             if stage == "layout" and self.options.channels_last == "off":
                 continue
+            self.tell.stage = number
             for _ in range(1 if stage == "layout" else _ROUNDS):
-                self.told(f"looking for {stage}", number, len(STAGES))
+                self.tell(_LOOKING.get(stage, f"looking for {stage}"))
                 after = self._round(model, stage)
                 if after is model:
                     break
@@ -141,13 +171,12 @@ class _Work:
 
     def _round(self, model: nn.Module, stage: str) -> nn.Module:
         """Find once, and decide on each group that is new; the same model where none was kept."""
-        graph = traced(model, self.subject, self.setting)
+        graph = self._graph(model)
         self.turn += 1
         found = find(model, graph, self.setting, stage, self.options.rules)
         self.refused += found.refused
         self.notes += [*graph.notes, *found.notes]
         for group in self._new_groups(found.candidates):
-            self.told(f"measuring {group[0].pattern} -> {group[0].replacement}", STAGES.index(stage), len(STAGES))
             chosen = self.selection.decide(model, stage, group)
             self.rows.append(chosen.replacement)
             self.refused += [Refused(rule=each.rule, modules=each.modules, reason=reason) for each, reason in chosen.refused]
@@ -155,6 +184,12 @@ class _Work:
             self.taken += [Taken(stage, self.turn, candidate) for candidate in chosen.candidates]
             model = chosen.model or model
         return model
+
+    def _graph(self, model: nn.Module) -> ModelGraph:
+        """The trace of a model; made once as long as the model stays what it is."""
+        if self._traced is None or self._traced[0] is not model:
+            self._traced = model, traced(model, self.subject, self.setting)
+        return self._traced[1]
 
     def _new_groups(self, candidates: Iterable[Candidate]) -> list[list[Candidate]]:
         groups: dict[str, list[Candidate]] = {}
@@ -169,9 +204,9 @@ class _Work:
 
     def finished(self, model: nn.Module) -> Optimized:
         """Do everything that was kept once more, to the model that is handed back, and measure it as a whole."""
-        taken = self.selection.taken
         whole, memory, error = self._together(model)
-        ways = self._variants(model)
+        taken = self.selection.taken  # less than before where it turned out slower
+        ways = self._variants(model if taken else self.base)
         del model
         training = self.options.mode == "training"
         final, journal = self.subject.model if training else copied(self.base), Journal()
@@ -187,22 +222,40 @@ class _Work:
         )  # fmt: skip
 
     def _together(self, model: nn.Module) -> tuple[Ratio | None, float | None, Errors | None]:
-        """All that was kept against the original."""
-        taken, measurer = self.selection.taken, self.selection.measurer
-        if not taken:
+        """All that was kept against the original; where that is slower after all, everything is taken back."""
+        selection, measurer, rows = self.selection, self.selection.measurer, self.selection.rows
+        if not rows:
             return None, None, None
-        self.told("measuring all that is kept", len(STAGES), len(STAGES))
-        error = self.selection.rounding.errors(self.selection.change(()))
+        # Each row was looked at with those before it: the last has the errors of all, and a single one is all.
+        error = rows[-1].error or selection.rounding.errors(selection.change(()))
+        if len(rows) == 1 and rows[0].end_to_end is not None:
+            return rows[0].end_to_end, rows[0].memory, error
+        self.tell.stage = len(STAGES)
+        self.tell("measuring all that is kept")
         try:
-            return measurer.models(self.base, model), measurer.memory(self.base, model), error
+            whole = measurer.models(self.base, model, 1.0)
+            if is_slower(whole):  # each part was not: what has gone wrong may have been the measurement
+                whole = measurer.models(self.base, model, 1.0)
+            if is_slower(whole) and not selection.forced:
+                self._take_back(whole)
+                return None, None, None
+            return whole, measurer.memory(self.base, model), error
         except NotMeasured as refusal:
             self.notes.append(f"all that was kept together could not be measured: {refusal.reason}")
             return None, None, error
 
+    def _take_back(self, whole: Ratio) -> None:
+        """Keep nothing."""
+        reason = f"with all that was kept the whole model was {whole.median:.2f} times as fast, measured twice"
+        self.rows = [replace(row, verdict="slower", reason=reason) if row.kept else row for row in self.rows]
+        self.taken.clear()
+        self.selection.taken.clear()
+        self.selection.rows.clear()
+
     def _variants(self, model: nn.Module) -> tuple[Variant, ...]:
         if not self.options.compile:
             return ()
-        return variants(self.base, model, self.selection.measurer, lambda what: self.told(what, len(STAGES), len(STAGES)))
+        return variants(self.base, model, self.selection.measurer, self.tell)
 
     def _device(self) -> str:
         name, device = device_name(self.setting.device), self.setting.device
@@ -218,6 +271,8 @@ class _Work:
         if self.selection.taken and (names := self.selection.proof.left_out):
             told = ", ".join(names[:_MOST_REMARKS]) + (f" and {len(names) - _MOST_REMARKS} more" if len(names) > _MOST_REMARKS else "")
             yield f"compared without {told}: what forward computes with {'them' if len(names) > 1 else 'it'} was not"
+        if overrun := self.selection.measurer.overrun:
+            yield overrun
         if self.options.allow_busy:
             yield "measured although the machine may have been busy with other things, as was asked for: spreads may be wide"
         if self.options.mode == "training":

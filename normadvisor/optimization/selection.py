@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from normadvisor.optimization.measuring.refusal import NotMeasured
 from normadvisor.optimization.prepared import copied
 from normadvisor.optimization.proving.function import FunctionProof
 from normadvisor.optimization.proving.rounding import Rounding, acceptable, kernel_errors
-from normadvisor.optimization.verdict import judged
+from normadvisor.optimization.verdict import SLOWER, judged
 from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.refusal import CannotChange
 from normadvisor.rewrite.proof.words import told
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from normadvisor.optimization.candidate import Candidate
 
 __all__ = ["Chosen", "Selection", "applied"]
+
+_PROVING = "comparing in float64"
+_ROUNDING = "measuring rounding errors"
+"""Kinds of steps, of which each group has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,11 @@ class _Row:
     memory: float | None = None
     error: Errors | None = None
     proof: str = ""
+
+    @property
+    def what(self) -> str:
+        """``conv2d + batch_norm -> conv2d``."""
+        return f"{self.group[0].pattern} -> {self.group[0].replacement}"
 
     def chosen(self, verdict: str, reason: str = "", model: nn.Module | None = None) -> Chosen:
         """What came of it."""
@@ -104,10 +113,14 @@ class Selection:
     proof: FunctionProof
     rounding: Rounding
     gain: float
+    told: Callable[[str], object] = lambda _what: None
+    """Told what is being done."""
     forced: frozenset[str] = frozenset()
     """Rules whose replacements are taken without being faster: they are asked for."""
     taken: list[Candidate] = field(default_factory=list)
     """All that were kept, in their order."""
+    rows: list[Replacement] = field(default_factory=list)
+    """Of these."""
 
     def decide(self, model: nn.Module, stage: str, group: Sequence[Candidate]) -> Chosen:
         """Try a group of candidates on a copy of ``model``, which has everything that was kept before."""
@@ -116,6 +129,10 @@ class Selection:
         if not forced and self.measurer.is_busy():
             return row.chosen("not measured", self.measurer.busy)
         try:
+            if not forced:
+                self.measurer.check_time(_PROVING, _ROUNDING)
+            if any(each.kernel is not None for each in group):
+                self.told(f"measuring {row.what} alone")
             self._gate(row, forced=forced)
         except NotMeasured as refusal:
             if not forced:
@@ -130,15 +147,23 @@ class Selection:
         row.group = [candidate for candidate in row.group if id(candidate) not in failed]
         if not row.group:
             return row.chosen("not proven", row.refused[0][1])
-        proof = self.proof.of(self.change(row.group))
+        if not self.taken:
+            self.told("running the model in float64")
+            self.proof.prepare()
+        self.told(f"proving that {row.what} changes nothing")
+        with self.measurer.step(_PROVING):
+            proof = self.proof.of(self.change(row.group))
         if not proof.equal:
             return row.chosen("not equal" if proof.provable else "not proven", proof.reason)
         row.proof = str(proof)
-        worse = self._rounds_worse(row)
+        self.told(f"measuring the rounding errors of {row.what}")
+        with self.measurer.step(_ROUNDING):
+            worse = self._rounds_worse(row)
         if worse is not None and not forced:
             return row.chosen(*worse)
+        self.told(f"measuring the model with and without {row.what}")
         try:
-            row.end_to_end = self.measurer.models(model, trial)
+            row.end_to_end = self.measurer.models(model, trial, *(() if row.kernel is None else (SLOWER,)))
             row.memory = self.measurer.memory(model, trial)
         except NotMeasured as refusal:
             return row.chosen("kept" if forced else "not measured", refusal.reason, trial)
@@ -148,7 +173,9 @@ class Selection:
 
     def take(self, chosen: Chosen) -> None:
         """Count what was kept among what everything later comes after."""
-        self.taken += chosen.candidates
+        if chosen.candidates:
+            self.taken += chosen.candidates
+            self.rows.append(chosen.replacement)
 
     def change(self, candidates: Sequence[Candidate]) -> FunctionChange:
         """What makes all changes so far and some more to a copy of the original."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from normadvisor.types.optimization import Ratio
 
-__all__ = ["SLOWER", "judged"]
+__all__ = ["SLOWER", "is_slower", "judged"]
 
 SLOWER = 0.98
 """Ratio of the whole model below which a replacement is taken back, however much faster it is alone."""
 
 
+def is_slower(whole: Ratio) -> bool:
+    """Whether a whole model became slower: its ratio is below 0.98, or below 1 with both quartiles."""
+    return whole.median < SLOWER or (whole.median < 1 and whole.high < 1)
+
+
 def judged(kernel: Ratio | None, whole: Ratio, gain: float) -> tuple[str, str]:
     """The verdict, one of :data:`~normadvisor.types.optimization.VERDICTS`, and why.
 
-    What could be measured alone has to be faster alone by ``gain``, and the whole model must not be slower: its ratio is at least
-    0.98, and not below 1 with both quartiles. What could not has to make the whole model faster by ``gain``, with the lower quartile
-    above 1.
+    What could be measured alone has to be faster alone by ``gain``, and the whole model must not be slower. What could not has to make
+    the whole model faster by ``gain``, with the lower quartile above 1.
 
     Args:
         kernel: the operations alone; ``None`` where there are none.
@@ -23,7 +27,7 @@ def judged(kernel: Ratio | None, whole: Ratio, gain: float) -> tuple[str, str]:
         gain: ratio from which on something is faster.
 
     """
-    slower = whole.median < SLOWER or (whole.median < 1 and whole.high < 1)
+    slower = is_slower(whole)
     if kernel is None:
         if whole.median >= gain and whole.low > 1:
             return "kept", ""

@@ -73,15 +73,15 @@ def test_a_model_in_train_mode_is_optimized_on_a_copy():
     assert report.device == f"cpu (Test CPU, {threads} thread{'s' if threads > 1 else ''})"
     assert report.end_to_end.median > 1.1
     assert report.error.after < 1e-5
-    what = "conv2d + batch_norm -> conv2d"
+    fold, layout = "conv2d + batch_norm -> conv2d", "contiguous maps -> channels_last maps"
     assert [words.rpartition(", ")[0] for words in told] == [
-        "seeing whether the machine is idle", "running the model", "looking for layers that do nothing", "looking for operations written out by hand",
-        "looking for folds", f"measuring {what} alone", "running the model in float64", f"proving that {what} changes nothing", f"measuring the rounding errors of {what}",
-        f"measuring the model with and without {what}", "looking for folds", "looking for layers to merge",
-        "looking for operations to fuse", "looking at the memory format", "measuring contiguous maps -> channels_last maps alone",
-        "proving that contiguous maps -> channels_last maps changes nothing",
-        "measuring the rounding errors of contiguous maps -> channels_last maps",
-        "measuring the model with and without contiguous maps -> channels_last maps", "looking for activations to fuse",
+        "seeing whether the machine is idle", "running the model", "looking for layers that do nothing",
+        "looking for operations written out by hand", "looking for folds", f"measuring {fold} alone", "running the model in float64",
+        f"proving that {fold} changes nothing", f"measuring the rounding errors of {fold}",
+        f"measuring the model with and without {fold}", "looking for folds", "looking for layers to merge",
+        "looking for operations to fuse", "looking at the memory format",
+        f"proving that {layout} changes nothing", f"measuring the rounding errors of {layout}",
+        f"measuring the model with and without {layout}", "looking for activations to fuse",
     ]  # fmt: skip
     assert all(re.fullmatch(r".*, \d+ s left", words) for words in told)
 

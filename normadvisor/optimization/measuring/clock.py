@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -14,6 +15,10 @@ Run = Callable[[], object]
 
 _LEAST_FLUSH = 64 * 2**20
 """Bytes written to empty the cache where its size is not known: more than the L2 of any GPU up to the H100 (50 MB)."""
+_LAUNCHING = 2e-3
+"""Seconds within which forward and backward of one place are launched: some ten launches through autograd take 0.3 ms."""
+_MOST_FLUSHES = 64
+_WARM_FLUSHES = 5
 
 
 class Clock(Protocol):
@@ -60,20 +65,27 @@ class _Events:
 class _ColdEvents:
     """The same for single kernels: before each call something else is written, so that no tensor is in the cache from the call before.
 
-    What is written takes long enough for the launches of the call to be queued behind it, so that only the GPU's own time is taken.
+    It is written so often that the launches of the call are queued behind it, and only the GPU's own time is taken.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         size = 4 * int(getattr(torch.cuda.get_device_properties(device), "L2_cache_size", 0))
         self._other = torch.empty(max(size, _LEAST_FLUSH), dtype=torch.int8, device=device)
+        self._times = min(_MOST_FLUSHES, math.ceil(_LAUNCHING / max(self._flush_seconds(), 1e-6)))
+        """How often it is written."""
+
+    def _flush_seconds(self) -> float:
+        """Of writing it once."""
+        return _Events(self._device).seconds(self._other.zero_, _WARM_FLUSHES)
 
     def seconds(self, run: Run, repeats: int) -> float:
         """See :class:`Clock`."""
         with torch.cuda.device(self._device):
             pairs = [(_event(), _event()) for _ in range(repeats)]
             for begin, end in pairs:
-                self._other.zero_()
+                for _ in range(self._times):
+                    self._other.zero_()
                 begin.record()
                 run()
                 end.record()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from normadvisor.rewrite.proof.copies import double_copy
 from normadvisor.rewrite.proof.inputs import Shape, draw, shapes
 from normadvisor.rewrite.proof.memory import free_memory, weight_bytes
 from normadvisor.rewrite.proof.pair import TOLERANCE, Pair, Plan
-from normadvisor.rewrite.proof.passes import MODES, Subject
+from normadvisor.rewrite.proof.passes import MODES, Observed, Subject, Way
 from normadvisor.rewrite.proof.result import Proof, unprovable
 from normadvisor.rewrite.proof.state import parameters, randomise
 from normadvisor.rewrite.proof.words import told
@@ -34,6 +35,34 @@ Change = Callable[["nn.Module"], None]
 
 _DRAWS = 3
 """Sets of weights and inputs; the last has hostile statistics."""
+_BYTES = 8
+"""Of one number in float64."""
+_SETS = 8
+"""How much is kept of one model after another's proof, in times of its weights: three sets of them, and in training five of gradients."""
+_SHARE = 0.25
+"""Of the memory that may be taken: what may be kept."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """One way to call the model."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    told: str = ""
+    """How it differs from the call at hand, where it does."""
+    known: Observed | None = None
+    """What the original gives, where that is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The original with one set of random weights."""
+
+    original: Subject
+    seed: int
+    calls: tuple[_Call, ...]
+    """The call at hand first."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +92,9 @@ class FunctionProof:
     _shape: Shape | None = field(default=None, init=False)
     _reason: str = field(default="", init=False)
     _others: list[Other] | None = field(default=None, init=False)
+    _keeps: bool = field(default=False, init=False)
+    """Whether there is memory to keep what is made for all draws."""
+    _kept: dict[int, _Drawn] = field(default_factory=dict, init=False)
 
     @property
     def way(self) -> str:
@@ -84,20 +116,50 @@ class FunctionProof:
         worst = 0.0
         try:
             for index in range(_DRAWS):
-                proof = self._compared(base, change, index)
+                proof = self._on(self._drawn(base, index), change)
                 if not proof.equal:
                     return proof
                 worst = max(worst, proof.worst)
-            for other in self._other_calls(base):
-                proof = self._compared(base, change, 0, other)
-                if not proof.equal and proof.provable:
-                    return replace(proof, reason=f"{proof.reason}, {other.told}")
         except CannotChange:
             raise
         except Exception as error:  # noqa: BLE001 -- copying and running code that is not ours may raise anything
             return unprovable(told(error))
         what = "outputs" if self.mode == "inference" else "outputs, gradients and buffers"
         return Proof(equal=True, modes=(self.way,), draws=_DRAWS, worst=worst, what=what)
+
+    def prepare(self) -> None:
+        """Run the original in all ways in which it is compared, where there is memory to keep what it gives: once for all changes."""
+        base = self._base()
+        if base is not None and self._keeps:
+            with suppress(Exception):  # raised again, and told, where something is compared
+                for index in range(_DRAWS):
+                    self._drawn(base, index)
+
+    def _on(self, drawn: _Drawn, change: Change) -> Proof:
+        """Compare one changed copy with the original in all calls of one draw."""
+        changed = copy.deepcopy(drawn.original.model)
+        held = _names(changed)
+        with torch.no_grad():
+            change(changed)
+        key_map = KeyMap()
+        if self.mode == "training":
+            found = self._renamed(changed, held)
+            if isinstance(found, str):
+                return Proof(equal=False, reason=found)
+            key_map = found
+        plan = Plan(_DRAWS, self.seed, TOLERANCE, 0.0, 0)
+        pair = Pair(drawn.original, Subject(changed), key_map, plan, backward=self.mode == "training")
+        worst = 0.0
+        for call in drawn.calls:
+            pair.known = call.known
+            step = pair.compare(self.way, call.args, call.kwargs, drawn.seed)
+            if not call.told:
+                if step.verdict is not None:
+                    return step.verdict
+                worst = step.worst
+            elif step.verdict is not None and step.verdict.provable:
+                return replace(step.verdict, reason=f"{step.verdict.reason}, {call.told}")
+        return Proof(equal=True, modes=(self.way,), draws=1, worst=worst)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -128,6 +190,8 @@ class FunctionProof:
             if needed > free:
                 self._reason = f"comparing it in float64 takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB may be used"
                 return None
+            weights = sum(tensor.numel() for tensor in (*self.model.parameters(), *self.model.buffers())) * _BYTES
+            self._keeps = _SETS * weights < _SHARE * free
             try:
                 self._double = double_copy(self.model)
             except Exception as error:  # noqa: BLE001 -- as above
@@ -148,34 +212,30 @@ class FunctionProof:
                 self._reason = f"forward of the original fails {MODES[self.way]}: {told(error)}"
         return None
 
-    def _compared(self, base: nn.Module, change: Change, index: int, other: Other | None = None) -> Proof:
-        seed, last = self.seed + index, index == _DRAWS - 1
-        original = copy.deepcopy(base)
-        randomise(original, seed)
+    def _drawn(self, base: nn.Module, index: int) -> _Drawn:
+        """The original with the weights of one draw, and what it is called with; made once where there is memory to keep it."""
+        if index in self._kept:
+            return self._kept[index]
+        seed = self.seed + index
+        model = copy.deepcopy(base)
+        randomise(model, seed)
         args, kwargs = draw(self.inputs, self._shape or Shape(), seed)
-        if other is not None:
-            args, kwargs = other.of(args, kwargs, seed)
-        if last:
-            hostile(original, seed)
-            if not Subject(original).try_out(self.way, args, kwargs):  # a deep model may amplify them beyond what float64 holds
-                randomise(original := copy.deepcopy(base), seed)
-        changed = copy.deepcopy(original)
-        held = _names(changed)
-        with torch.no_grad():
-            change(changed)
-        key_map = KeyMap()
-        if self.mode == "training":
-            found = self._renamed(changed, held)
-            if isinstance(found, str):
-                return Proof(equal=False, reason=found)
-            key_map = found
-        plan = Plan(_DRAWS, self.seed, TOLERANCE, 0.0, 0)
-        pair = Pair(Subject(original), Subject(changed), key_map, plan, backward=self.mode == "training")
-        return self._judged(pair, args, kwargs, seed)
-
-    def _judged(self, pair: Pair, args: tuple[Any, ...], kwargs: dict[str, Any], seed: int) -> Proof:
-        step = pair.compare(self.way, args, kwargs, seed)
-        return step.verdict or Proof(equal=True, modes=(self.way,), draws=1, worst=step.worst)
+        original = Subject(model)
+        if index == _DRAWS - 1:
+            hostile(model, seed)
+            original.keep()
+            if not original.try_out(self.way, args, kwargs):  # a deep model may amplify them beyond what float64 holds
+                randomise(model := copy.deepcopy(base), seed)
+                original = Subject(model)
+        others = self._other_calls(base) if index == 0 else ()
+        drawn = _Drawn(original, seed, (_Call(args, kwargs), *(_Call(*other.of(args, kwargs, seed), other.told) for other in others)))
+        if self._keeps:
+            way = Way(self.way, seed, backward=self.mode == "training")
+            for call in drawn.calls:
+                with suppress(Exception):  # raised again, and told, where the pass is compared
+                    call.known = original.observe(way, call.args, call.kwargs)
+            self._kept[index] = drawn
+        return drawn
 
     @staticmethod
     def _renamed(changed: nn.Module, held: dict[int, str]) -> KeyMap | str:

@@ -143,6 +143,40 @@ def test_the_budget_runs_out(monkeypatch):
     assert one.left == 0.0
 
 
+@pytest.mark.usefixtures("operation_clock")
+def test_what_would_take_too_long_is_not_begun(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    one = measurer(_begin=100.0)
+    one.try_pass(nn.Sequential(nn.Linear(4, 4), nn.ReLU()).eval())  # two operations, and one that transposes: 3 ms a pass
+    with one.step("comparing in float64"):
+        now[0] += 2
+    one.check_time("comparing in float64")
+    now[0] += 1
+    with pytest.raises(NotMeasured) as refusal:
+        one.check_time("comparing in float64")
+    told = "about 2 s would be needed, and 2 s of 5 s are left"
+    assert refusal.value.reason == f"the budget of time does not allow it: {told}"
+    one.check_time()
+    assert one.overrun == ""
+    now[0] += 4
+    assert one.overrun == "it took 7 s, more than the budget of 5 s; comparing in float64 took up to 2 s"
+
+
+@pytest.mark.usefixtures("operation_clock")
+def test_the_memory_of_a_model_is_asked_once():
+    calls = []
+
+    class Counting(nn.Module):
+        def forward(self, x):
+            calls.append(1)
+            return x + 1
+
+    one, first, second = measurer(), Counting(), Counting()
+    assert (one.memory(first, second), one.memory(first, second), one.memory(second, first)) == (1.0, 1.0, 1.0)
+    assert len(calls) == 4  # each runs once before it is counted
+
+
 def test_a_device_has_a_name():
     assert device_name(torch.device("cpu"))
     assert device_name(torch.device("meta")).startswith("meta ")

@@ -53,8 +53,8 @@ def short(monkeypatch):
 
 
 def test_a_ratio_is_that_of_the_times():
-    found = paired(before, after, Clock(before=steady(0.02), after=steady(0.01)), idle(), Effort(pairs=10))
-    assert found == Ratio(median=2.0, low=2.0, high=2.0, pairs=10, before=0.02, after=0.01)
+    found = paired(before, after, Clock(before=steady(0.02), after=steady(0.01)), idle(), Effort(pairs=6))
+    assert found == Ratio(median=2.0, low=2.0, high=2.0, pairs=6, before=0.02, after=0.01)
 
 
 def test_both_run_by_turns_in_either_order():
@@ -62,6 +62,13 @@ def test_both_run_by_turns_in_either_order():
     paired(before, after, clock, idle(), Effort(pairs=2, least=2))
     warm_up = ["before", "before", "after", "after"]
     assert clock.order == [*warm_up, "before", "after", "after", "before", "after", "before", "before", "after"]
+
+
+def test_slow_calls_run_once_in_a_round():
+    clock = Clock(before=steady(0.2), after=steady(0.1))
+    found = paired(before, after, clock, idle(), Effort(pairs=2, least=2))
+    assert clock.order == ["before", "before", "after", "after", "before", "after", "after", "before"]
+    assert found == Ratio(median=2.0, low=2.0, high=2.0, pairs=2, before=0.2, after=0.1)
 
 
 def test_a_machine_that_grows_slower_treats_both_alike():
@@ -81,9 +88,43 @@ def test_quartiles_are_those_of_pairs():
     assert (found.low, found.median, found.high) == pytest.approx((1.1, 1.2, 1.3))
 
 
-def test_what_settles_early_is_not_measured_longer():
-    found = paired(before, after, Clock(before=steady(0.02), after=steady(0.01)), idle(), Effort(pairs=1000, seconds=60))
-    assert found.pairs == 10
+def of(*ratios):
+    """Times whose pairs have these ratios."""
+    return Clock(before=iter([0.01, 0.01, *(0.01 * ratio for ratio in ratios for _ in range(2))]), after=steady(0.01))
+
+
+@pytest.mark.parametrize(
+    ("ratios", "lines", "pairs"),
+    [
+        ([2.0] * 40, (1.03,), 7),
+        ([0.9] * 40, (1.03,), 7),
+        ([1.0, *[2.0, 2.5] * 20], (1.03,), 11),
+        ([1.0, 1.0, *[2.0, 2.5] * 20], (1.03,), 14),
+        ([1.04, 1.2] * 20, (1.03,), 7),
+        ([1.0, 1.2] * 20, (1.03,), 25),
+        ([1.0, 1.2] * 20, (1.3,), 7),
+        ([1.0, 1.2] * 20, (1.3, 1.1), 25),
+        ([1.0, 1.2] * 20, (1.3, 0.9), 7),
+        ([1.029, 1.031] * 20, (1.03,), 10),
+        ([2.0] * 40, (), 10),
+    ],
+    ids=[
+        "faster", "slower", "one of eleven", "two of fourteen", "on one side", "on both sides", "far from the line", "one of two lines",
+        "two lines", "close together", "no line",
+    ],
+)  # fmt: skip
+def test_what_is_settled_is_not_measured_longer(ratios, lines, pairs):
+    found = paired(before, after, of(*ratios), idle(), Effort(pairs=25, seconds=600, lines=lines, tolerant=True))
+    assert found.pairs == pairs
+
+
+def test_a_window_ends_once_it_is_settled(monkeypatch):
+    now = count()
+    monkeypatch.setattr("normadvisor.optimization.measuring.paired._WINDOW", 1000.0)
+    monkeypatch.setattr("normadvisor.optimization.measuring.paired._LEAST_WINDOW", 9.0)
+    monkeypatch.setattr("normadvisor.optimization.measuring.paired.time.monotonic", lambda: float(next(now)))
+    found = paired(before, after, of(*[2.0] * 40), idle(), Effort(pairs=25, seconds=600))
+    assert found.pairs == 9
 
 
 def test_short_calls_are_repeated():
@@ -95,7 +136,7 @@ def test_short_calls_are_repeated():
             return 0.001
 
     paired(before, after, Counting(), idle(), Effort(pairs=2, least=2, sample=0.01))
-    assert asked == [2, 1, 2, 1, *[10] * 8]
+    assert asked == [1, 2, 1, 2, *[10] * 8]
 
 
 def test_a_busy_machine_is_waited_for_and_then_given_up():

@@ -195,3 +195,38 @@ def test_what_no_call_was_given_is_known():
     assert looked.left_out == ("raw", "mask")
     looked.of(lambda model: None)
     assert looked.left_out == ("mask",)
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_the_original_is_run_once_for_all_proofs(mode):
+    calls = []
+
+    class Silent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    class Counting(Silent):
+        def forward(self, x):
+            calls.append("original")
+            return super().forward(x)
+
+    def replace(model):
+        calls.append("changed")
+        model.__class__ = Silent
+
+    looked = proof(Counting().train(mode == "training"), mode, Given((torch.randn(2, 8),)))
+    first, made = looked.of(replace), len(calls)
+    second = looked.of(replace)
+    assert (first.equal, first) == (True, second)
+    assert calls[made:] == ["changed"] * 3
+
+
+def test_without_memory_to_keep_it_the_original_is_run_each_time(monkeypatch):
+    monkeypatch.setattr("normadvisor.optimization.proving.function._SHARE", 0.0)
+    looked = proof(network().eval())
+    assert looked.of(folded) == looked.of(folded)
+    assert looked._kept == {}
