@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from normadvisor.types import JSONValue
 
-__all__ = ["Leaf", "Leaves", "class_name", "foreign_hooks"]
+__all__ = ["Leaf", "Leaves", "class_name", "foreign_hooks", "hooked"]
 
 _LIBRARY = ("torch.nn.", "torch.ao.nn.", "torch.ao.quantization.")
 
@@ -52,6 +52,11 @@ def foreign_hooks(module: nn.Module) -> bool:
     """Whether calling ``module`` runs hooks of the user's, which a symbolic trace of a leaf would skip."""
     hooks = module._forward_pre_hooks  # noqa: SLF001
     return bool(module._forward_hooks) or any(not _old_style(hook) for hook in hooks.values())  # noqa: SLF001
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether hooks of the user's run around a module, forwards or backwards."""
+    return foreign_hooks(module) or bool(module._backward_hooks or module._backward_pre_hooks)  # noqa: SLF001
 
 
 class Leaves:

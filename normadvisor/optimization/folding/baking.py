@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from normadvisor.graph.canonical import module_op
-from normadvisor.graph.leaves import foreign_hooks
+from normadvisor.graph.leaves import hooked
 from normadvisor.graph.model import NodeInfo
 from normadvisor.graph.signatures import bind
 from normadvisor.optimization.candidate import Candidate, Kernel, Setting, StateStep
@@ -130,7 +130,7 @@ def _is_computed(flow: Flow, node: NodeInfo, module: nn.Module) -> bool:
 
 def _bake(flow: Flow, node: NodeInfo, module: nn.Module) -> Bake:
     trouble = flow.trouble(node.module)
-    if trouble or foreign_hooks(module):
+    if trouble or hooked(module):
         raise NotWritten(trouble or "it has hooks")
     given_shape = flow.given(node)
     if given_shape is None:

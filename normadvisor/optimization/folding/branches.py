@@ -11,7 +11,7 @@ import torch
 from torch import fx, nn
 
 from normadvisor.graph.canonical import module_op
-from normadvisor.graph.leaves import foreign_hooks
+from normadvisor.graph.leaves import hooked
 from normadvisor.graph.model import NodeInfo
 from normadvisor.optimization.folding.affine import affine_of
 from normadvisor.optimization.folding.flow import Flow
@@ -288,7 +288,7 @@ class _Tree:
             len(runs) != 1
             or path not in self.flow.modules
             or runs[0].module not in self.flow.same(path)
-            or foreign_hooks(self.flow.modules[path])
+            or hooked(self.flow.modules[path])
         ):
             return None
         affine = affine_of(self.flow, runs[0])

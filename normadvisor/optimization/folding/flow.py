@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from normadvisor.graph.canonical import base_name, spelling
-from normadvisor.graph.leaves import foreign_hooks
+from normadvisor.graph.leaves import hooked
 from normadvisor.graph.model import ModelGraph, NodeInfo
 from normadvisor.graph.record import note_of
 from normadvisor.graph.signatures import bind
@@ -177,7 +177,7 @@ class Flow:
         common = set(paths[0]).intersection(*paths[1:]) if len(paths) > 1 else set(paths[0][1:])
         for path in paths:
             for holder in path:
-                if holder not in common and foreign_hooks(self.modules[holder]):
+                if holder not in common and hooked(self.modules[holder]):
                     return holder
         return ""
 

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from normadvisor.graph.leaves import foreign_hooks
+from normadvisor.graph.leaves import hooked
 from normadvisor.optimization.candidate import Candidate, Kernel, Setting, StateStep
 from normadvisor.optimization.folding.flow import Flow
 from normadvisor.optimization.folding.fold import RULE
@@ -28,7 +28,7 @@ def idle(flow: Flow, setting: Setting) -> Iterator[Candidate]:
         if node.op not in _DROPPING or not node.cls or node.training is not False or not node.module:
             continue
         module = flow.modules[node.module]
-        if id(module) in seen or foreign_hooks(module) or module.state_dict() or flow.trouble(node.module) or len(flow.operands(node)) != 1:
+        if id(module) in seen or hooked(module) or module.state_dict() or flow.trouble(node.module) or len(flow.operands(node)) != 1:
             continue
         seen.add(id(module))
         yield Candidate(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from normadvisor.graph.canonical import module_op
-from normadvisor.graph.leaves import foreign_hooks
+from normadvisor.graph.leaves import hooked
 from normadvisor.graph.model import NodeInfo
 from normadvisor.optimization.folding.affine import affine_of, compound_affine
 from normadvisor.optimization.folding.channels import Laid, encode
@@ -264,7 +264,7 @@ def kept(flow: Flow, affine: Affine) -> str:
     """Why the norm cannot be taken out, wherever it stands; empty if it can."""
     if affine.inline is not None:
         return ""
-    if foreign_hooks(flow.modules[affine.name]):
+    if hooked(flow.modules[affine.name]):
         return "it has hooks"
     for key in affine.roles.values():
         held = flow.tensor(key)

@@ -11,7 +11,7 @@ from torch import nn
 
 from normadvisor.fused.batch_norm.modules import FusedBatchNormAct1d, FusedBatchNormAct2d, FusedBatchNormAct3d
 from normadvisor.fused.group_norm.layer import FusedGroupNormAct
-from normadvisor.graph.leaves import foreign_hooks
+from normadvisor.graph.leaves import hooked
 from normadvisor.graph.model import ModelGraph, NodeInfo
 from normadvisor.optimization.candidate import Candidate, Refused, Setting, StateStep
 from normadvisor.optimization.fusing.activations import Activation, activation
@@ -60,11 +60,6 @@ def fused_class(norm: nn.Module) -> type[Any] | None:
     if isinstance(norm, tuple(_FUSED.values())):
         return None
     return next((fused for base, fused in _FUSED.items() if isinstance(norm, base)), None)
-
-
-def hooked(layer: nn.Module) -> bool:
-    """Whether hooks run around a layer, which would see other values, or nothing, once it is fused."""
-    return foreign_hooks(layer) or bool(layer._backward_hooks or layer._backward_pre_hooks)  # noqa: SLF001
 
 
 def _swap(node: NodeInfo, model: nn.Module, graph: ModelGraph) -> Swap | Refused | None:

@@ -321,6 +321,11 @@ HOOKED = {
         (("inner.1", "inner.0"), "inner.0 has hooks, which would see other values"),
     ),
     "norm": (lambda m: m.inner[1].register_forward_pre_hook(lambda *_: None), (("inner.1",), "it has hooks")),
+    "layer, backwards": (
+        lambda m: m.inner[0].register_full_backward_pre_hook(lambda *_: None),
+        (("inner.1", "inner.0"), "inner.0 has hooks, which would see other values"),
+    ),
+    "norm, backwards": (lambda m: m.inner[1].register_full_backward_hook(lambda *_: None), (("inner.1",), "it has hooks")),
     "both inside": (lambda m: m.inner.register_forward_hook(lambda *_: None), None),
 }
 
