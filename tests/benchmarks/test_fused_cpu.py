@@ -74,6 +74,27 @@ def test_variants_are_measured_beside_eager_and_the_model_stays(monkeypatch):
     assert model.conv.weight.is_contiguous()
 
 
+def test_images_come_in_the_memory_format_that_a_model_computes_in(monkeypatch):
+    given = []
+
+    def made(memory_format):
+        def make(model, images):
+            model = model.to(memory_format=memory_format)
+            model.register_forward_pre_hook(lambda _, args: given.append(args[0].is_contiguous(memory_format=torch.channels_last)))
+            return model
+
+        return make
+
+    monkeypatch.setattr(measuring, "_AT_LEAST", 1e-4)
+    monkeypatch.setitem(VARIANTS, "last", Variant(made(torch.channels_last), channels_last=None))
+    monkeypatch.setitem(VARIANTS, "first", Variant(made(torch.contiguous_format), channels_last=None))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3)).eval()
+    for name, wanted in (("last", True), ("first", False)):
+        measure(model, torch.randn(2, 3, 8, 8), [name], 1)
+        assert set(given) == {wanted}
+        given.clear()
+
+
 def test_the_models_hold_statistics_of_their_own():
     pytest.importorskip("torchvision", reason="NOT CHECKED: torchvision is not installed, so no model is built (extra `zoo`)")
     model = build("mobilenet_v3_large")

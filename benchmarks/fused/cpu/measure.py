@@ -91,8 +91,16 @@ def _made(name: str, model: nn.Module, images: torch.Tensor) -> Runner:
     own = copy.deepcopy(model)
     started = time.perf_counter()
     call = variant.make(own, given)
+    if variant.channels_last is None and _is_channels_last(call):
+        given = images.contiguous(memory_format=torch.channels_last)
     call(given)
     return Runner(call, given, cold=time.perf_counter() - started)
+
+
+def _is_channels_last(call: Call) -> bool:
+    """Whether the convolutions of a model are in that memory format, in which it takes images without converting them."""
+    weights = [weight for weight in call.parameters() if weight.dim() == 4] if isinstance(call, nn.Module) else []
+    return any(weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous() for weight in weights)
 
 
 def measure(model: nn.Module, images: torch.Tensor, variants: Sequence[str], number: int) -> dict[str, Any]:

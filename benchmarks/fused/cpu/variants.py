@@ -24,8 +24,8 @@ class Variant:
 
     make: Callable[[nn.Module, torch.Tensor], Call]
     """Gets a model that it may change, and the images; what it gives back is called with images."""
-    channels_last: bool = False
-    """Whether images come in the memory format ``channels_last``."""
+    channels_last: bool | None = False
+    """Whether images come in the memory format ``channels_last``; ``None``: where the convolutions of what was made are in it."""
     compiled: bool = False
     """Whether it needs a process of its own: compilers keep what they know of other copies of a model."""
 
@@ -72,7 +72,7 @@ VARIANTS: dict[str, Variant] = {
     "fx fuse": Variant(_fx_fuse),
     "channels_last": Variant(_channels_last, channels_last=True),
     "fx fuse + channels_last": Variant(_fx_fuse_channels_last, channels_last=True),
-    OURS: Variant(_optimized),
+    OURS: Variant(_optimized, channels_last=None),
     "compile": Variant(_compiled, compiled=True),
     "compile + freezing": Variant(_frozen, compiled=True),
 }
