@@ -51,6 +51,7 @@ class Function:
         self._left, self._holder = left, holder
         self._places = list(code.co_positions())
         self._ran = [span for step in ran if (span := self.place(step)) is not None]
+        self._state = {_dotted(each) for each in ast.walk(node) if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store)}
         self._fixed = self._fixed_names()
         self.statements = list(simple(node.body))
         self._switches = False
@@ -142,7 +143,10 @@ class Function:
             self._hanging -= free
 
     def _hangs_on_nothing(self, node: ast.AST) -> bool:
-        return not any(isinstance(each, ast.Name) and each.id in self._hanging for each in ast.walk(node))
+        return not any(
+            (isinstance(each, ast.Name) and each.id in self._hanging) or (isinstance(each, ast.Attribute) and _dotted(each) in self._state)
+            for each in ast.walk(node)
+        )
 
     def is_fixed(self, test: ast.AST) -> bool:
         """Whether a condition hangs on how the module was made, not on what it is given, nor on a switch if these are asked for."""

@@ -104,7 +104,20 @@ class Configured(Base):
         return (self.norm(y), *found)
 
 
+class Counted(Base):
+    def __init__(self):
+        super().__init__(calls=0)
+
+    def forward(self, x):
+        self.calls += 1
+        y = self.first(x)
+        if self.calls > 1000:
+            y = y * 2
+        return self.norm(y)
+
+
 REFUSED = [
+    (Counted, "reads what first gives"),
     (ByWidth, "reads what first gives"),
     (OnOneLine, "reads what first gives"),
     (Masked, "reads what first gives"),
