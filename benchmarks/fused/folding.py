@@ -59,12 +59,13 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one model")
     parser.add_argument("--rows", type=Path, help="file of JSON lines that keeps what was measured")
     parser.add_argument("--write", type=Path, help="markdown file to write")
+    parser.add_argument("--note", default="", help="a sentence for the page: what came between, or was left out")
     parser.add_argument("--page", action="store_true", help="only write the page, from the rows there are")
     told = parser.parse_args()
     every = [entry for family in told.families for entry in entries(family)[:: told.every]]
     chosen = [entry for entry in every if not told.only or any(part in entry.name for part in told.only)]
     rows = _swept(told, chosen)
-    text = table(rows, len(chosen), _command(told))
+    text = table(rows, len(chosen), _command(told), told.note)
     print(text)
     if told.write:
         told.write.write_text(text, encoding="utf-8")

@@ -21,12 +21,12 @@ _TIMES = 2.0
 Row = dict[str, Any]
 
 
-def table(rows: list[Row], total: int, command: str) -> str:
+def table(rows: list[Row], total: int, command: str, note: str = "") -> str:
     """The results as markdown: totals, whatever needs an explanation, then one row per model that has norms."""
-    return "\n".join(_lines(rows, total, command)) + "\n"
+    return "\n".join(_lines(rows, total, command, note)) + "\n"
 
 
-def _lines(rows: list[Row], total: int, command: str) -> Iterator[str]:
+def _lines(rows: list[Row], total: int, command: str, note: str) -> Iterator[str]:
     measured = [row for row in rows if "problem" not in row]
     with_norms = [row for row in measured if row.get("norms") and "folded" in row]
     yield "# Folding: torchvision and timm"
@@ -34,6 +34,9 @@ def _lines(rows: list[Row], total: int, command: str) -> Iterator[str]:
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
     yield f"{datetime.now(tz=UTC):%Y-%m-%d}; {versions}. Made by `{command}`."
     yield ""
+    if note:
+        yield note
+        yield ""
     order = "" if len(rows) == total else ", taken one of each file of source code after another, small ones first"
     yield f"- {len(rows)} of {total} models{order}; {len(rows) - len(measured)} could not be measured."
     folded, norms = (sum(row[key] for row in with_norms) for key in ("folded", "norms"))
@@ -100,6 +103,7 @@ _KINDS = {
     "^(reshape|permute|matmul)": "attention stands before it: a product of two values that are both computed from the image",
     "^(relu|relu6|gelu|silu|hardswish|hard swish|mish|elu|leaky relu|prelu) ": "an activation stands before it, and another, a sum or a"
     " padded layer behind it",
+    "^index": "sums and parts of what several layers give stand side by side, and blocks before the norm read them, too",
     "which did not run": "a method beside forward gives the normalized values by itself; folded into the layer behind they would be others",
 }
 """What the reasons amount to, read in the sources of the models."""
@@ -126,7 +130,8 @@ def _rounding(rows: list[Row]) -> Iterator[str]:
         over = [str(sum(not row[key][name] <= _BOUND for row in compared)) for name in worst]
         yield f"| models above {_BOUND:.0e} | " + " | ".join(over) + " |"
         yield ""
-        yield f"Folded over original, typical errors: median {statistics.median(ratios):.2f}, from {ratios[0]:.2f} to {ratios[-1]:.2f}."
+        middle = statistics.median(ratios)
+        yield f"Folded over original, root of the mean square: median {middle:.2f}, from {ratios[0]:.2f} to {ratios[-1]:.2f}."
         yield from _larger(compared, key)
         yield ""
     yield from _harsh(rows)
@@ -145,7 +150,11 @@ _STATISTICS = (
     "Harsh statistics: the mean and variance of the very values, as one forward in training mode leaves them with a momentum of one;",
     "scales lie between 0.5 and 1.5, half of them negative. A batch of two small images leaves some channels with hardly any variance, by",
     "which the norm then divides: the roundings of the layers before grow by that, folded or not. Measured for the first model of each",
-    "file of source code, and for some that are named.",
+    "file of source code, and for some that are named. An error near 1 says that float32 gives nothing of such a model at all.",
+    "",
+    "Where the folded is a little worse, it is not the rounding of its weights: of xception41 (8.8e-8 before, 1.7e-7 after, roots of mean",
+    "squares) the folded weights computed in float64 give 7.7e-9, and with biases added behind the convolutions instead of by them 9.0e-8:",
+    "it is that the bias takes part in the sums of the convolution, as it does in every convolution that has one.",
     "",
 )
 
