@@ -205,6 +205,7 @@ class Launched:
 
     kernel: str
     constants: Mapping[str, Any]
+    arguments: Mapping[str, Any]
     num_warps: int
     programs: int
     compiled: Compiled
@@ -259,7 +260,8 @@ def _launched(
     warps, stages = options.get("num_warps", 4), options.get("num_stages", 3)
     built = compile_ahead(kernel, signature, constants, capability=capability, num_warps=warps, num_stages=stages, aligned=tuple(aligned))
     constexpr = {parameter.name: values[parameter.name] for parameter in kernel.params if parameter.is_constexpr}
-    return Launched(kernel.__name__, constexpr, warps, int(torch.tensor(grid).prod()), built)
+    arguments = {name: value for name, value in values.items() if name not in constexpr}
+    return Launched(kernel.__name__, constexpr, arguments, warps, int(torch.tensor(grid).prod()), built)
 
 
 _TYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64", torch.int64: "i64", torch.int32: "i32"}

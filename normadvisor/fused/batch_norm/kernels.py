@@ -143,7 +143,7 @@ def statistics_kernel(
         )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["splits"])
 def combine_statistics_kernel(
     partial_ptr, mean_ptr, var_ptr, running_mean_ptr, running_var_ptr, batches_ptr, momentum, momentum_rest, channels, splits,
     BLOCK_SPLITS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
@@ -290,7 +290,7 @@ def _finish_gradients(plain, weighted, channel, mask, channels, sums_ptr, dweigh
         tl.store(dbias_ptr + channel, plain, mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["splits"])
 def combine_gradients_kernel(
     partial_ptr, sums_ptr, dweight_ptr, dbias_ptr, channels, splits, BLOCK_SPLITS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr
 ):
@@ -305,7 +305,7 @@ def combine_gradients_kernel(
     _finish_gradients(plain, weighted, channel, known, channels, sums_ptr, dweight_ptr, dbias_ptr)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def input_gradient_kernel(
     x_ptr, residual_ptr, dy_ptr, dz_ptr, dx_ptr, sums_ptr, mean_ptr, var_ptr, weight_ptr, bias_ptr,
     rows, column_groups, channels, column_tiles, count,

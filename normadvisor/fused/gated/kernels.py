@@ -14,6 +14,8 @@ from normadvisor.fused.common.triton_activations import activate, activation_der
 
 __all__ = ["gated_backward_kernel", "gated_forward_kernel"]
 
+_SLOPE = tl.constexpr(0.01)  # Of leaky_relu: torch's default.
+
 
 @triton.jit
 def _tile(strips, BLOCK_ROWS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr):
@@ -46,8 +48,7 @@ def gated_forward_kernel(
     inside = (row < rows) & (column < columns)
     z = tl.load(gate + row * UNIT * gate_distance + column, mask=inside, other=0.0).to(ACCUMULATOR)
     factor = tl.load(up + row * UNIT * up_distance + column, mask=inside, other=0.0).to(ACCUMULATOR)
-    # The slope is that of leaky_relu, torch's default.
-    result = activate(z, 0.01, ACT) * factor
+    result = activate(z, tl.full((), _SLOPE, ACCUMULATOR), ACT) * factor
     tl.store(out + row * columns + column, result.to(out.dtype.element_ty), mask=inside)
 
 
@@ -78,7 +79,7 @@ def gated_backward_kernel(
     gradient = tl.load(d_out + row * columns + column, mask=inside, other=0.0).to(ACCUMULATOR)
     z = tl.load(gate + row * UNIT * gate_distance + column, mask=inside, other=0.0).to(ACCUMULATOR)
     factor = tl.load(up + row * UNIT * up_distance + column, mask=inside, other=0.0).to(ACCUMULATOR)
-    result = gradient * factor * activation_derivative(z, 0.01, ACT)
+    result = gradient * factor * activation_derivative(z, tl.full((), _SLOPE, ACCUMULATOR), ACT)
     tl.store(d_gate + row * UNIT * d_gate_distance + column, result.to(d_gate.dtype.element_ty), mask=inside)
-    result = gradient * activate(z, 0.01, ACT)
+    result = gradient * activate(z, tl.full((), _SLOPE, ACCUMULATOR), ACT)
     tl.store(d_up + row * UNIT * d_up_distance + column, result.to(d_up.dtype.element_ty), mask=inside)

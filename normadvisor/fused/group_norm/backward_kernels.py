@@ -15,12 +15,39 @@ import triton
 import triton.language as tl
 
 from normadvisor.fused.common.triton_activations import activation_derivative
-from normadvisor.fused.group_norm.forward_kernels import grouped_place, split_place
+from normadvisor.fused.group_norm.forward_kernels import (
+    channel_parameters,
+    group_statistics,
+    grouped_channels,
+    grouped_place,
+    grouped_tile,
+    scaled,
+    split_place,
+    split_tile,
+)
 
 __all__ = ["finish_sums", "grouped_backward", "split_gradient", "split_sums"]
 
 
 @triton.jit
+def _normalized(x, near, rest, rstd):
+    return ((x - near) - rest) * rstd
+
+
+@triton.jit
+def _activated(e, n, weight, bias, HAS_BIAS: tl.constexpr, SLOPE: tl.constexpr, ACT: tl.constexpr, ACC: tl.constexpr):
+    """Gradient of what is activated, from that of the output."""
+    return e * activation_derivative(scaled(n, weight, bias, HAS_BIAS), tl.full((), SLOPE, ACC), ACT)
+
+
+@triton.jit
+def _store_sums(sum_ptr, dot_ptr, row, d0, d, D, sums, dots, mask):
+    at = row[:, None] * D + d0 + d[None, :]
+    tl.store(sum_ptr + at, sums, mask=mask)
+    tl.store(dot_ptr + at, dots, mask=mask)
+
+
+@triton.jit(do_not_specialize=["rows"])
 def grouped_backward(
     dy_ptr,
     x_ptr,
@@ -34,10 +61,8 @@ def grouped_backward(
     groups,
     d_units,
     s_units,
-    slope,
     ACT: tl.constexpr,
-    HAS_WEIGHT: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
+    SLOPE: tl.constexpr,
     SUMS: tl.constexpr,
     CHANNELS_LAST: tl.constexpr,
     D_UNIT: tl.constexpr,
@@ -51,41 +76,31 @@ def grouped_backward(
     """Give the gradient of the input for ``R`` groups, and with ``SUMS`` the sums of e and e * n of their channels: (samples, channels)."""
     D = d_units * D_UNIT
     S = s_units * S_UNIT
+    HAS_BIAS: tl.constexpr = bias_ptr is not None
     row, keep, group, base, r_stride, d_stride, s_stride = grouped_place(rows, groups, D, S, CHANNELS_LAST, R)
     d = tl.arange(0, BD)
     s = tl.arange(0, BS)
     inside = tl.arange(0, R)[:, None, None] * r_stride + d[None, :, None] * d_stride + s[None, None, :] * s_stride
     size = tl.cast(D, ACC) * S
-    near = tl.load(statistics_ptr + row, mask=keep, other=0.0)[:, None, None]
-    rest = tl.load(statistics_ptr + rows + row, mask=keep, other=0.0)[:, None, None]
-    rstd = tl.load(statistics_ptr + 2 * rows + row, mask=keep, other=0.0)[:, None, None]
-    c1 = tl.zeros([R], ACC)
-    c2 = tl.zeros([R], ACC)
+    near, rest, rstd = group_statistics(statistics_ptr, rows, row, keep)
+    near, rest, rstd = near[:, None, None], rest[:, None, None], rstd[:, None, None]
     if LOOP:
+        c1 = tl.zeros([R], ACC)
+        c2 = tl.zeros([R], ACC)
         for d0 in range(0, D, BD):
-            d_mask = keep[:, None] & (d0 + d < D)[None, :]
-            channel = group[:, None] * D + d0 + d[None, :]
-            weight = tl.full([R, BD], 1.0, ACC)
-            bias = tl.zeros([R, BD], ACC)
-            if HAS_WEIGHT:
-                weight = tl.load(weight_ptr + channel, mask=d_mask, other=0.0).to(ACC)
-            if HAS_BIAS:
-                bias = tl.load(bias_ptr + channel, mask=d_mask, other=0.0).to(ACC)
+            channel, d_mask = grouped_channels(group, keep, d0, d, D)
+            weight, bias = channel_parameters(weight_ptr, bias_ptr, channel, d_mask, ACC)
             sums = tl.zeros([R, BD], ACC)
             dots = tl.zeros([R, BD], ACC)
             for s0 in range(0, S, BS):
-                mask = d_mask[:, :, None] & (s0 + s < S)[None, None, :]
-                start = base + tl.cast(d0, tl.int64) * d_stride + tl.cast(s0, tl.int64) * s_stride
-                x = tl.load(x_ptr + start + inside, mask=mask, other=0.0).to(ACC)
+                start, mask = grouped_tile(base, d_mask, d0, s0, s, S, d_stride, s_stride)
+                n = _normalized(tl.load(x_ptr + start + inside, mask=mask, other=0.0).to(ACC), near, rest, rstd)
                 e = tl.load(dy_ptr + start + inside, mask=mask, other=0.0).to(ACC)
-                n = ((x - near) - rest) * rstd
-                e = tl.where(mask, e * activation_derivative(n * weight[:, :, None] + bias[:, :, None], slope, ACT), 0.0)
+                e = tl.where(mask, _activated(e, n, weight[:, :, None], bias[:, :, None], HAS_BIAS, SLOPE, ACT, ACC), 0.0)
                 sums += tl.sum(e, axis=2)
                 dots += tl.sum(e * n, axis=2)
             if SUMS:
-                at = row[:, None] * D + d0 + d[None, :]
-                tl.store(sum_ptr + at, sums, mask=d_mask)
-                tl.store(dot_ptr + at, dots, mask=d_mask)
+                _store_sums(sum_ptr, dot_ptr, row, d0, d, D, sums, dots, d_mask)
             c1 += tl.sum(sums * weight, axis=1)
             c2 += tl.sum(dots * weight, axis=1)
         c1 /= size
@@ -94,51 +109,34 @@ def grouped_backward(
         s_tiles = tl.cdiv(S, BS)
         for i in range(d_tiles):
             d0 = (d_tiles - 1 - i) * BD
-            d_mask = keep[:, None] & (d0 + d < D)[None, :]
-            channel = group[:, None] * D + d0 + d[None, :]
-            weight = tl.full([R, BD], 1.0, ACC)
-            bias = tl.zeros([R, BD], ACC)
-            if HAS_WEIGHT:
-                weight = tl.load(weight_ptr + channel, mask=d_mask, other=0.0).to(ACC)
-            if HAS_BIAS:
-                bias = tl.load(bias_ptr + channel, mask=d_mask, other=0.0).to(ACC)
+            channel, d_mask = grouped_channels(group, keep, d0, d, D)
+            weight, bias = channel_parameters(weight_ptr, bias_ptr, channel, d_mask, ACC)
             for j in range(s_tiles):
-                s0 = (s_tiles - 1 - j) * BS
-                mask = d_mask[:, :, None] & (s0 + s < S)[None, None, :]
-                start = base + tl.cast(d0, tl.int64) * d_stride + tl.cast(s0, tl.int64) * s_stride
+                start, mask = grouped_tile(base, d_mask, d0, (s_tiles - 1 - j) * BS, s, S, d_stride, s_stride)
                 x = tl.load(x_ptr + start + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
                 e = tl.load(dy_ptr + start + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
-                n = ((x - near) - rest) * rstd
-                e *= activation_derivative(n * weight[:, :, None] + bias[:, :, None], slope, ACT) * weight[:, :, None]
+                n = _normalized(x, near, rest, rstd)
+                e = _activated(e, n, weight[:, :, None], bias[:, :, None], HAS_BIAS, SLOPE, ACT, ACC) * weight[:, :, None]
                 dx = rstd * (e - c1[:, None, None] - n * c2[:, None, None])
                 tl.store(dx_ptr + start + inside, dx.to(dx_ptr.dtype.element_ty), mask=mask)
     else:
-        d_mask = keep[:, None] & (d < D)[None, :]
+        channel, d_mask = grouped_channels(group, keep, 0, d, D)
+        weight, bias = channel_parameters(weight_ptr, bias_ptr, channel, d_mask, ACC)
         mask = d_mask[:, :, None] & (s < S)[None, None, :]
-        channel = group[:, None] * D + d[None, :]
-        weight = tl.full([R, BD], 1.0, ACC)
-        bias = tl.zeros([R, BD], ACC)
-        if HAS_WEIGHT:
-            weight = tl.load(weight_ptr + channel, mask=d_mask, other=0.0).to(ACC)
-        if HAS_BIAS:
-            bias = tl.load(bias_ptr + channel, mask=d_mask, other=0.0).to(ACC)
-        x = tl.load(x_ptr + base + inside, mask=mask, other=0.0).to(ACC)
+        n = _normalized(tl.load(x_ptr + base + inside, mask=mask, other=0.0).to(ACC), near, rest, rstd)
         e = tl.load(dy_ptr + base + inside, mask=mask, other=0.0).to(ACC)
-        n = ((x - near) - rest) * rstd
-        e = tl.where(mask, e * activation_derivative(n * weight[:, :, None] + bias[:, :, None], slope, ACT), 0.0)
+        e = tl.where(mask, _activated(e, n, weight[:, :, None], bias[:, :, None], HAS_BIAS, SLOPE, ACT, ACC), 0.0)
         sums = tl.sum(e, axis=2)
         dots = tl.sum(e * n, axis=2)
         if SUMS:
-            at = row[:, None] * D + d[None, :]
-            tl.store(sum_ptr + at, sums, mask=d_mask)
-            tl.store(dot_ptr + at, dots, mask=d_mask)
+            _store_sums(sum_ptr, dot_ptr, row, 0, d, D, sums, dots, d_mask)
         c1 = tl.sum(sums * weight, axis=1) / size
         c2 = tl.sum(dots * weight, axis=1) / size
         dx = rstd * (e * weight[:, :, None] - c1[:, None, None] - n * c2[:, None, None])
         tl.store(dx_ptr + base + inside, dx.to(dx_ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "chunks"])
 def split_sums(
     dy_ptr,
     x_ptr,
@@ -153,10 +151,8 @@ def split_sums(
     s_units,
     chunks,
     tiles,
-    slope,
     ACT: tl.constexpr,
-    HAS_WEIGHT: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
+    SLOPE: tl.constexpr,
     CHANNELS_LAST: tl.constexpr,
     C_UNIT: tl.constexpr,
     S_UNIT: tl.constexpr,
@@ -168,41 +164,26 @@ def split_sums(
     """Sums of e and e * n of ``BC`` channels over ``tiles * BS`` positions; out: (samples, chunks, channels)."""
     C = c_units * C_UNIT
     S = s_units * S_UNIT
-    sample, first, chunk, base, start, tiles_here, c_stride, s_stride = split_place(C, S, chunks, tiles, CHANNELS_LAST, False, BC, BS)
-    c = tl.arange(0, BC)
-    s = tl.arange(0, BS)
-    c_mask = first + c < C
-    inside = c[:, None] * c_stride + s[None, :] * s_stride
-    row = sample * groups + (first + c) // (C // groups)
-    near = tl.load(statistics_ptr + row, mask=c_mask, other=0.0)[:, None]
-    rest = tl.load(statistics_ptr + rows + row, mask=c_mask, other=0.0)[:, None]
-    rstd = tl.load(statistics_ptr + 2 * rows + row, mask=c_mask, other=0.0)[:, None]
-    if HAS_WEIGHT:
-        weight = tl.load(weight_ptr + first + c, mask=c_mask, other=0.0).to(ACC)[:, None]
-    if HAS_BIAS:
-        bias = tl.load(bias_ptr + first + c, mask=c_mask, other=0.0).to(ACC)[:, None]
+    place = split_place(C, S, chunks, tiles, CHANNELS_LAST, False, BC, BS)
+    sample, channel, c_mask, chunk, start, tiles_here, base, inside, s_stride = place
+    near, rest, rstd = group_statistics(statistics_ptr, rows, sample * groups + channel // (C // groups), c_mask)
+    weight, bias = channel_parameters(weight_ptr, bias_ptr, channel, c_mask, ACC)
     sums = tl.zeros([BC, BS], ACC)
     dots = tl.zeros([BC, BS], ACC)
     for t in tl.range(0, tiles_here, num_stages=STAGES):
-        mask = c_mask[:, None] & (start + t * BS + s < S)[None, :]
-        here = base + tl.cast(t * BS, tl.int64) * s_stride
+        here, mask = split_tile(t, base, start, c_mask, S, s_stride, BS)
         x = tl.load(x_ptr + here + inside, mask=mask, other=0.0).to(ACC)
         e = tl.load(dy_ptr + here + inside, mask=mask, other=0.0).to(ACC)
-        n = ((x - near) - rest) * rstd
-        z = n
-        if HAS_WEIGHT:
-            z *= weight
-        if HAS_BIAS:
-            z += bias
-        e = tl.where(mask, e * activation_derivative(z, slope, ACT), 0.0)
+        n = _normalized(x, near[:, None], rest[:, None], rstd[:, None])
+        e = tl.where(mask, _activated(e, n, weight[:, None], bias[:, None], bias_ptr is not None, SLOPE, ACT, ACC), 0.0)
         sums += e
         dots += e * n
-    at = (sample * chunks + chunk) * C + first + c
+    at = (sample * chunks + chunk) * C + channel
     tl.store(sum_ptr + at, tl.sum(sums, axis=1), mask=c_mask)
     tl.store(dot_ptr + at, tl.sum(dots, axis=1), mask=c_mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "samples", "S", "chunks"])
 def finish_sums(
     sum_ptr,
     dot_ptr,
@@ -274,7 +255,7 @@ def finish_sums(
             tl.store(dweight_ptr + c, tl.sum(dweight, axis=0).to(dweight_ptr.dtype.element_ty), mask=c_mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "chunks"])
 def split_gradient(
     dy_ptr,
     x_ptr,
@@ -290,10 +271,8 @@ def split_gradient(
     s_units,
     chunks,
     tiles,
-    slope,
     ACT: tl.constexpr,
-    HAS_WEIGHT: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
+    SLOPE: tl.constexpr,
     CHANNELS_LAST: tl.constexpr,
     C_UNIT: tl.constexpr,
     S_UNIT: tl.constexpr,
@@ -305,33 +284,16 @@ def split_gradient(
     """Gradient of the input at ``BC`` channels and ``tiles * BS`` positions."""
     C = c_units * C_UNIT
     S = s_units * S_UNIT
-    sample, first, _, base, start, tiles_here, c_stride, s_stride = split_place(C, S, chunks, tiles, CHANNELS_LAST, True, BC, BS)
-    c = tl.arange(0, BC)
-    s = tl.arange(0, BS)
-    c_mask = first + c < C
-    inside = c[:, None] * c_stride + s[None, :] * s_stride
-    row = sample * groups + (first + c) // (C // groups)
-    near = tl.load(statistics_ptr + row, mask=c_mask, other=0.0)[:, None]
-    rest = tl.load(statistics_ptr + rows + row, mask=c_mask, other=0.0)[:, None]
-    rstd = tl.load(statistics_ptr + 2 * rows + row, mask=c_mask, other=0.0)[:, None]
+    sample, channel, c_mask, _, start, tiles_here, base, inside, s_stride = split_place(C, S, chunks, tiles, CHANNELS_LAST, True, BC, BS)
+    row = sample * groups + channel // (C // groups)
+    near, rest, rstd = group_statistics(statistics_ptr, rows, row, c_mask)
+    weight, bias = channel_parameters(weight_ptr, bias_ptr, channel, c_mask, ACC)
     c1 = tl.load(c1_ptr + row, mask=c_mask, other=0.0)[:, None]
     c2 = tl.load(c2_ptr + row, mask=c_mask, other=0.0)[:, None]
-    if HAS_WEIGHT:
-        weight = tl.load(weight_ptr + first + c, mask=c_mask, other=0.0).to(ACC)[:, None]
-    if HAS_BIAS:
-        bias = tl.load(bias_ptr + first + c, mask=c_mask, other=0.0).to(ACC)[:, None]
     for t in tl.range(0, tiles_here, num_stages=STAGES):
-        mask = c_mask[:, None] & (start + t * BS + s < S)[None, :]
-        here = base + tl.cast(t * BS, tl.int64) * s_stride
+        here, mask = split_tile(t, base, start, c_mask, S, s_stride, BS)
         x = tl.load(x_ptr + here + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
         e = tl.load(dy_ptr + here + inside, mask=mask, other=0.0, eviction_policy="evict_first").to(ACC)
-        n = ((x - near) - rest) * rstd
-        z = n
-        if HAS_WEIGHT:
-            z *= weight
-        if HAS_BIAS:
-            z += bias
-        e *= activation_derivative(z, slope, ACT)
-        if HAS_WEIGHT:
-            e *= weight
-        tl.store(dx_ptr + here + inside, (rstd * (e - c1 - n * c2)).to(dx_ptr.dtype.element_ty), mask=mask)
+        n = _normalized(x, near[:, None], rest[:, None], rstd[:, None])
+        e = _activated(e, n, weight[:, None], bias[:, None], bias_ptr is not None, SLOPE, ACT, ACC) * weight[:, None]
+        tl.store(dx_ptr + here + inside, (rstd[:, None] * (e - c1 - n * c2)).to(dx_ptr.dtype.element_ty), mask=mask)

@@ -75,8 +75,8 @@ def constants_of(norm: Norm, x: Tensor, *, channels_last: bool) -> dict[str, Any
     """Give the constants that most kernels take."""
     return {
         "ACT": norm.act,
-        "HAS_WEIGHT": norm.weight is not None,
-        "HAS_BIAS": norm.bias is not None,
+        # No argument: Triton passes those as float32.
+        "SLOPE": norm.slope,
         "CHANNELS_LAST": channels_last,
         "ACC": _accumulator(x.dtype),
     }
@@ -114,7 +114,6 @@ def launch_forward(x: Tensor, norm: Norm, y: Tensor, statistics: Tensor, *, chan
                 y,
                 statistics,
                 *sizes,
-                norm.slope,
                 EPS=norm.eps,
                 **constants,
                 **tile,
@@ -125,7 +124,7 @@ def launch_forward(x: Tensor, norm: Norm, y: Tensor, statistics: Tensor, *, chan
         chosen = split(shape, "apply")
         sizes, tile = split_arguments(shape, chosen)
         kernels.split_apply[(chosen.programs,)](
-            x, norm.weight, norm.bias, statistics, y, *sizes, norm.slope, **constants, **tile, **_options(chosen.num_warps)
+            x, norm.weight, norm.bias, statistics, y, *sizes, **constants, **tile, **_options(chosen.num_warps)
         )
 
 
@@ -137,7 +136,13 @@ def _split_statistics(x: Tensor, shape: Shape, eps: float, statistics: Tensor) -
     parts = buffers.empty((3, shape.samples, chosen.chunks, shape.channels), statistics.dtype, x.device)
     accumulator = _accumulator(x.dtype)
     kernels.split_statistics[(chosen.programs,)](
-        x, *parts, *sizes[2:], CHANNELS_LAST=shape.channels_last, ACC=accumulator, **tile, **_options(chosen.num_warps)
+        x,
+        *parts,
+        *sizes[2:],
+        CHANNELS_LAST=shape.channels_last,
+        EVEN=shape.channels % chosen.c == 0 and shape.positions % chosen.s == 0,
+        ACC=accumulator,
+        **tile, **_options(chosen.num_warps)
     )
     block, warps = _joining(chosen.chunks * shape.depth)
     counts = (shape.rows, shape.groups, shape.depth, shape.positions, chosen.chunks, chosen.tiles * chosen.s)
@@ -192,7 +197,6 @@ def _grouped_backward(read: Read, norm: Norm, shape: Shape, chosen: Grouped, dx:
         dx,
         *((None, None) if sums is None else sums),
         *sizes,
-        norm.slope,
         SUMS=sums is not None,
         **constants_of(norm, dx, channels_last=shape.channels_last),
         **tile,
@@ -210,12 +214,12 @@ def _split_backward(read: Read, norm: Norm, shape: Shape, dx: Tensor, parameters
     chosen = split(shape, "sums")
     sizes, tile = split_arguments(shape, chosen)
     sums = buffers.empty((2, shape.samples, chosen.chunks, shape.channels), dtype, dx.device)
-    kernels.split_sums[(chosen.programs,)](*read, *sums, *sizes, norm.slope, **constants, **tile, **_options(chosen.num_warps))
+    kernels.split_sums[(chosen.programs,)](*read, *sums, *sizes, **constants, **tile, **_options(chosen.num_warps))
     means = buffers.empty((2, shape.rows), dtype, dx.device)
     _finish(sums, norm, shape, means, parameters)
     chosen = split(shape, "gradient")
     sizes, tile = split_arguments(shape, chosen)
-    kernels.split_gradient[(chosen.programs,)](*read, *means, dx, *sizes, norm.slope, **constants, **tile, **_options(chosen.num_warps))
+    kernels.split_gradient[(chosen.programs,)](*read, *means, dx, *sizes, **constants, **tile, **_options(chosen.num_warps))
 
 
 def _finish(sums: Tensor, norm: Norm, shape: Shape, means: Tensor | None, parameters: tuple[Tensor, Tensor] | None) -> None:

@@ -21,6 +21,7 @@ from normadvisor.fused import (
     run_batch_norm,
 )
 from normadvisor.fused.batch_norm import ops
+from normadvisor.fused.common import triton_support
 from normadvisor.fused.common.activations import ACTIVATIONS, activation
 
 KINDS = [(FusedBatchNormAct1d, nn.BatchNorm1d, (4, 3)), (FusedBatchNormAct2d, nn.BatchNorm2d, (4, 3, 5, 2)), (FusedBatchNormAct3d, nn.BatchNorm3d, (2, 3, 2, 2, 2))]
@@ -150,6 +151,13 @@ def test_an_activation_is_not_lost_in_a_conversion_to_sync_batch_norm():
     model[1].qconfig = "mine"
     assert model[1].qconfig == "mine"
     assert copy.deepcopy(model)[1].qconfig == "mine"
+
+
+def test_why_there_are_no_kernels(monkeypatch):
+    monkeypatch.setattr(triton_support, "INTERPRETED", True)
+    monkeypatch.setattr(triton_support, "HAS_TRITON", True)
+    x = torch.empty(1, device="cpu").expand(1, 2, 2**31 - 2**16)
+    assert batch_norm_supported(x, training=True) == "a channel of a sample has 2147418112 entries or more"
 
 
 def test_without_a_bias():

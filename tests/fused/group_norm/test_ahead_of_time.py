@@ -66,6 +66,13 @@ def test_activations(compile_launches, act):
     assert [one for one in launches(compile_launches, SMALL, torch.float16, act=act) if one.compiled.spills] == []
 
 
+def test_no_setting_is_rounded_to_float32(compile_launches):
+    # Numbers that are not whole are constants: Triton passes arguments as float32.
+    for shape in (SMALL, VAE):
+        settings = [{type(value) for value in one.arguments.values()} for one in launches(compile_launches, shape, torch.float64, act="leaky_relu")]
+        assert [float in kinds for kinds in settings] == [False] * len(settings)
+
+
 def test_large_tensors_do_not_overflow(compile_launches):
     shape = (3, 128, 4096, 4096)
     assert torch.Size(shape).numel() > 2**32
