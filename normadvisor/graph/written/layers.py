@@ -12,6 +12,7 @@ from torch import fx, nn
 from normadvisor.graph.frames import Frames
 from normadvisor.graph.record import KEY, Note, note_of
 from normadvisor.graph.values import to_meta
+from normadvisor.graph.written.exact import is_cast
 from normadvisor.graph.written.model import Surroundings, Written
 from normadvisor.graph.written.search import search
 
@@ -44,7 +45,8 @@ def written_by(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype = t
         dtype: of its input.
 
     Returns:
-        What it is, in the graph of its ``forward``; ``None`` where it calls torch's function itself, does more, or cannot be followed.
+        What it is, in the graph of its ``forward``, with nothing but changes of the dtype ahead of it and behind; ``None`` where it calls
+        torch's function itself, does more, or cannot be followed.
 
     """
     try:
@@ -56,9 +58,17 @@ def written_by(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype = t
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     result = next(node for node in graph.nodes if node.op == "output").args[0]
     for found in search(around):
-        if found.root is result and inputs and found.inputs.get("input") is inputs[0]:
+        ends = isinstance(result, fx.Node) and _before_casts(result, found.root) is found.root
+        if ends and inputs and "input" in found.inputs and _before_casts(found.inputs["input"], inputs[0]) is inputs[0]:
             return found
     return None
+
+
+def _before_casts(node: fx.Node, until: fx.Node) -> fx.Node:
+    """What a value was before its dtype was changed; a layer may compute in single precision between two such changes."""
+    while node is not until and is_cast(node) and isinstance(node.args[0], fx.Node):
+        node = node.args[0]
+    return node
 
 
 def _measured(graph: fx.Graph, module: nn.Module, x: torch.Tensor) -> None:

@@ -57,6 +57,19 @@ def test_a_layer_that_is_one_function_and_nothing_else():
     }  # fmt: skip
 
 
+class GemmaNorm(RMSNorm):
+    def forward(self, x):
+        y = x.float()
+        y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + self.eps) * (1.0 + self.weight.float())
+        return y.type_as(x)
+
+
+def test_a_layer_may_compute_in_single_precision_with_a_weight_that_it_computes():
+    found = written_by(GemmaNorm(8), (2, 5, 8))
+    assert found is not None
+    assert (found.op, found.inputs["input"].target, found.inputs["weight"].name, found.arguments["eps"]) == ("rms_norm", "float", "add_1", 1e-6)
+
+
 def test_parameters_are_operands_and_the_layer_stays_as_it_was():
     norm = RMSNorm(8)
     before = dict(vars(norm))
