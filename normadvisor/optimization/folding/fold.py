@@ -12,8 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from normadvisor.graph.canonical import module_op
+from normadvisor.graph.model import NodeInfo
 from normadvisor.optimization.candidate import Candidate, Kernel, Setting, StateStep
 from normadvisor.optimization.folding.channels import Laid, encode
 from normadvisor.optimization.folding.flow import Flow
@@ -184,16 +186,25 @@ def _step(live: Live, fold: Fold, share: Share) -> StateStep:
 class _Pair(nn.Module):
     """A layer and its norm alone, one behind the other."""
 
-    def __init__(self, layer: nn.Module, norm: nn.Module, kind: str, between: tuple[int, ...]) -> None:
+    def __init__(self, layer: nn.Module, norm: nn.Module, kind: str, between: tuple[int, ...], given: dict[str, Any]) -> None:
         super().__init__()
-        self.layer, self.norm, self._kind, self._between = layer, norm, kind, between
+        self.layer, self.norm, self._kind, self._between, self._given = layer, norm, kind, between, given
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Both, in their order."""
-        first, second = (self.layer, self.norm) if self._kind == "behind" else (self.norm, self.layer)
-        y = first(x)
-        result: torch.Tensor = second(y if y.shape == self._between else y.reshape(self._between))
+        if self._kind == "behind":
+            y = self.layer(x, **self._given)
+            result: torch.Tensor = self.norm(y if y.shape == self._between else y.reshape(self._between))
+        else:
+            y = self.norm(x)
+            result = self.layer(y if y.shape == self._between else y.reshape(self._between), **self._given)
         return result
+
+
+def _sizes_given(layer: nn.Module, run: NodeInfo) -> dict[str, Any]:
+    """Arguments that a transposed convolution of torch takes beside its input: a stride leaves open how large its output is."""
+    own = isinstance(layer, _ConvTransposeNd) and type(layer).forward.__module__ == _ConvTransposeNd.__module__
+    return {"output_size": list((run.shape or ())[2:])} if own else {}
 
 
 class _Stored(nn.Module):
@@ -257,6 +268,7 @@ def _kernel(flow: Flow, fold: Fold, setting: Setting) -> Any:
         return None
     between = second.in_shape
     layer, norm = Held(flow.modules[share.layer.name]), Held(_norm_alone(flow, fold.affine))
+    sizes = _sizes_given(flow.modules[share.layer.name], run)
     names = {role: f"norm.{_ATTRIBUTES[role] if fold.affine.inline else key.rpartition('.')[2]}" for role, key in fold.affine.roles.items()}
     alone = replace(
         fold,
@@ -266,7 +278,7 @@ def _kernel(flow: Flow, fold: Fold, setting: Setting) -> Any:
     )
 
     def build() -> Kernel:
-        before = _Pair(layer.copied(), norm.copied(), fold.kind, between).eval()
+        before = _Pair(layer.copied(), norm.copied(), fold.kind, between, sizes).eval()
         after = copy.deepcopy(before)
         fold_into(after, Journal(), alone)
         x = torch.randn(given, device=setting.device, dtype=setting.dtype)

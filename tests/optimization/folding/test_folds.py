@@ -91,6 +91,15 @@ class NormAct(nn.BatchNorm2d):
         return self.act(self.drop(x))
 
 
+class Sized(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer0, self.layer1 = nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6)
+
+    def forward(self, x):
+        return self.layer1(self.layer0(x, output_size=[2 * size for size in x.shape[2:]]))
+
+
 def image(channels=3, side=7):
     return torch.randn(2, channels, side, side + 1)
 
@@ -109,6 +118,7 @@ FOLDED = {
         Chain(nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2, bias=False), nn.BatchNorm2d(6)), image(4),
         [("conv_transpose2d + batch_norm", "conv_transpose2d", pair(0, 1))],
     ),
+    "transposed, with a size": (Sized(), image(4), [("conv_transpose2d + batch_norm", "conv_transpose2d", pair(0, 1))]),
     "transposed 1d": (
         Chain(nn.ConvTranspose1d(4, 6, 3, groups=2), nn.BatchNorm1d(6)), torch.randn(2, 4, 5),
         [("conv_transpose1d + batch_norm", "conv_transpose1d", pair(0, 1))],
