@@ -101,7 +101,7 @@ def optimize_model(
     measurer.look()
     tell("running the model")
     with suppress(NotMeasured):  # said where something is to be measured
-        measurer.try_pass(base)
+        measurer.try_pass(copied(base))  # which may change buffers and attributes: the result begins with those of the original
     try:
         model = work.searched()
         return work.finished(model)
@@ -267,7 +267,7 @@ class _Work:
         remarks = list(dict.fromkeys(each.remark for each in self.selection.taken if each.remark))
         yield from remarks[:_MOST_REMARKS]
         if len(remarks) > _MOST_REMARKS:
-            yield f"and {len(remarks) - _MOST_REMARKS} more parts of the model give something else by themselves"
+            yield f"and {len(remarks) - _MOST_REMARKS} more notes of this kind"
         if self.selection.taken and (names := self.selection.proof.left_out):
             told = ", ".join(names[:_MOST_REMARKS]) + (f" and {len(names) - _MOST_REMARKS} more" if len(names) > _MOST_REMARKS else "")
             yield f"compared without {told}: what forward computes with {'them' if len(names) > 1 else 'it'} was not"

@@ -141,6 +141,29 @@ def test_statistics_of_a_model_that_trains_stay_as_they_were():
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
+class Stateful(Net):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(4))
+        self.calls, self.last = 0, []
+
+    def forward(self, x):
+        found = super().forward(x)
+        self.calls += 1
+        self.last.append(found.detach())
+        self.mean.lerp_(found.detach().mean(0), 0.5)
+        return found
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_what_a_forward_changes_of_its_model_is_as_it_was(mode):
+    model = Stateful()
+    result, _ = optimized(model, mode=mode)
+    assert result.optimization.replacements
+    for each in (model, result.model):
+        assert (each.calls, each.last, each.mean.tolist()) == (0, [], [0.0] * 4)
+
+
 def test_nothing_to_replace_is_an_empty_table():
     subject = Subject(model=nn.Linear(4, 4), inputs=Given((torch.randn(2, 4),)), target="net", spec="2x4")
     result = optimize_model(subject, OptimizeOptions())
