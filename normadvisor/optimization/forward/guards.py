@@ -25,6 +25,8 @@ BASE = "_normadvisor_base"
 """Attribute of a class with another forward: the class it is derived from."""
 PASSED_BY = "_passed_by"
 """Name of :func:`passed_by` in guards."""
+_OWN = "normadvisor."
+"""How the names of modules of this package begin."""
 AS_TRACED = "_as_traced"
 """Name of whether all guards hold."""
 ABSENT = "_absent"
@@ -200,10 +202,13 @@ def of_layer(layer: nn.Module, path: str) -> list[str]:
 def passed_by(layer: nn.Module) -> str:
     """Class of a layer without hooks; empty if it has some, which would have to be called.
 
-    Under ``torch.compile`` hooks are what they were when it was compiled, as everywhere.
+    Hooks of this package do not count: they are there to see which layers run, and this one does not.
     """
-    hooks = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks  # noqa: SLF001
-    return "" if hooks else _class_name(layer)
+    if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:  # noqa: SLF001
+        kinds = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)  # noqa: SLF001
+        if any(not str(getattr(hook, "__module__", "")).startswith(_OWN) for held in kinds for hook in held.values()):
+            return ""
+    return _class_name(layer)
 
 
 def _class_name(layer: nn.Module) -> str:

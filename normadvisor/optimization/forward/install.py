@@ -87,8 +87,11 @@ def install(
 def _of_passed_by(before: fx.Graph, after: fx.Graph, module: nn.Module) -> list[str]:
     """Conditions on the layers that were called, and are not any more: no hooks, the same class, the same settings."""
     called, left = ([str(node.target) for node in graph.nodes if node.op == "call_module"] for graph in (before, after))
-    missed = dict.fromkeys(target for target in called if called.count(target) > left.count(target))
-    return [condition for target in missed for condition in of_layer(module.get_submodule(target), target)]
+    missed = [target for target in called if called.count(target) > left.count(target)]
+    held, handed = ([str(node.target) for node in graph.nodes if node.op == "get_attr"] for graph in (before, after))
+    layers = dict(module.named_modules())
+    missed += [target for target in handed if target not in held and target in layers]  # layers that functions are given now
+    return [condition for target in dict.fromkeys(missed) for condition in of_layer(module.get_submodule(target), target)]
 
 
 def _set_class(module: nn.Module, cls: type[nn.Module]) -> None:

@@ -238,5 +238,5 @@ def _apply(
         for node in (last, *between, first):
             graph.erase_node(node)
 
-    install(model, local.name, edit, local, journal, demands=demands(keys.opened, local.graph))
+    install(model, local.name, edit, local, journal, demands=demands(keys.opened, local.graph), watched=True)
     return ()

@@ -83,6 +83,17 @@ def test_what_has_become_of_a_layer_counts(pair, change):
     assert torch.equal(copy.deepcopy(model)(x), plain(x))
 
 
+def test_the_changed_forward_can_be_traced_and_changed_again(pair):
+    model, plain = pair
+    local = next(each for each in local_graphs(model, SimpleNamespace(args=(X,), kwargs={})) if not each.name)
+    assert [str(node.target) for node in local.graph.nodes if node.op == "call_module"] == []
+    install(model, "", lambda graph, module: None, local, Journal(), watched=True)
+    assert torch.equal(model(X), plain(X))
+    for each in pair:
+        each.norms[0].eps = 0.5
+    assert torch.equal(model(X), plain(X))
+
+
 def test_a_backward_hook_runs(pair):
     model, _ = pair
     seen = []
