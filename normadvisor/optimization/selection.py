@@ -140,7 +140,7 @@ class Selection:
         if not row.group:
             return row.chosen("slower", "at none of its shapes is it faster")
         if not forced and row.kernel is not None and row.kernel.median < self.gain:
-            return row.chosen("no gain")
+            return row.chosen("slower" if row.kernel.median < 1 else "no gain")
         trial = copied(model)
         row.refused = applied(trial, row.group)
         failed = {id(candidate) for candidate, _ in row.refused}

@@ -13,7 +13,7 @@ from normadvisor.optimization.proving.function import FunctionProof
 from normadvisor.optimization.proving.rounding import Rounding
 from normadvisor.optimization.selection import Selection, applied
 from normadvisor.rewrite.model.refusal import CannotChange
-from normadvisor.types.optimization import Replacement
+from normadvisor.types.optimization import Ratio, Replacement
 
 pytestmark = pytest.mark.usefixtures("operation_clock")
 
@@ -160,6 +160,13 @@ def test_a_small_gain_alone_is_none():
     model = network()
     chosen = selection(model).decide(model, "cleanup", [candidate("1", kernel=kernel(102, 100))])
     assert outcome(chosen) == Outcome("no gain", ("1",))
+
+
+def test_what_is_rather_slower_alone_is_called_so(monkeypatch):
+    ratio = Ratio(median=0.9, low=0.8, high=1.1, pairs=9, before=0.9, after=1.0)
+    monkeypatch.setattr(Measurer, "kernel", lambda *_: ratio)
+    chosen = selection(network()).decide(network(), "cleanup", [candidate("1", kernel=kernel(1, 1))])
+    assert outcome(chosen) == Outcome("slower", ("1",))
 
 
 def test_what_makes_the_model_slower_is_taken_back():

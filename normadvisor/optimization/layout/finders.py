@@ -22,6 +22,7 @@ _OPS = frozenset({"conv", "conv_transpose"})
 """Operations that compute in the memory format of their weights, and hand it on to what follows."""
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """By the axes of maps."""
+_REMARK = "give it inputs in {format} as well, where you can: others are converted in each call"
 _NAMES = {torch.channels_last: "channels_last", torch.channels_last_3d: "channels_last_3d", torch.contiguous_format: "contiguous"}
 
 
@@ -46,6 +47,7 @@ def find_formats(model: nn.Module, graph: ModelGraph, setting: Setting) -> Itera
         yield Candidate(
             rule=_RULE, pattern=f"{_NAMES[before]} maps", replacement=f"{_NAMES[wanted]} maps", modules=("",),
             shape_key=f"{len(found)} convolutions, the first gives {shapes} ({setting.mode})", apply=with_format(axes, wanted),
+            remark=_REMARK.format(format=f"torch.{_NAMES[wanted]}") if wanted is last_format and setting.mode == "inference" else "",
         )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normadvisor.report.formats.markdown_format import code_span, plain_text, problem_line
-from normadvisor.report.optimize.sheet import COLUMNS, Sheet, sheet_of
+from normadvisor.report.optimize.sheet import COLUMNS, LEGEND, Sheet, sheet_of
 from normadvisor.report.options import RenderOptions
 from normadvisor.types import Report
 
@@ -37,6 +37,8 @@ def _model(sheet: Sheet) -> Iterator[str]:
 
 
 def _table(sheet: Sheet) -> Iterator[str]:
+    yield plain_text(LEGEND[0].upper() + LEGEND[1:] + ".")
+    yield ""
     yield "| | replacement | where | " + " | ".join(COLUMNS) + " |"
     yield "| --- | --- | --- |" + " ---: |" * (len(COLUMNS) - 1) + " --- |"
     for row in sheet.rows:

@@ -13,10 +13,15 @@ from normadvisor.report.modules import compact, listed
 from normadvisor.report.tally import counted
 from normadvisor.types.optimization import VERDICTS, Errors, Optimization, Ratio, Replacement, Variant
 
-__all__ = ["COLUMNS", "Bar", "LeftRow", "Row", "Sheet", "VariantRow", "sheet_of"]
+__all__ = ["COLUMNS", "LEGEND", "Bar", "LeftRow", "Row", "Sheet", "VariantRow", "sheet_of"]
 
 COLUMNS = ("alone", "whole model", "memory", "error", "verdict")
 """Titles of the columns beside the replacement."""
+LEGEND = (
+    "alone: times as fast, the operations by themselves; whole model: times as fast with them; memory: peak of a pass in times of that "
+    "before; error: against float64, before and after, relative to the largest output"
+)
+"""What the numbers in the columns are."""
 _NONE = "\u2013"
 _MOST_NAMES = 6
 _WIDTH = 120
@@ -166,7 +171,7 @@ def _detail(found: Optimization) -> str:
     words = []
     if found.end_to_end is not None:
         whole = found.end_to_end
-        words.append(f"half of {counted(whole.pairs, 'pair')} between {whole.low:.2f} and {whole.high:.2f} times")
+        words.append(f"half of {counted(whole.pairs, 'paired run')} between {whole.low:.2f} and {whole.high:.2f} times")
     if found.memory is not None:
         words.append(f"peak memory of a pass {found.memory:.2f} times that before")
     if found.error is not None:
@@ -187,7 +192,7 @@ def _row(row: Replacement, scale: _Scale, *, common: bool) -> Row:
     return Row(
         rule=one_line(row.rule), what=f"{count}{one_line(row.pattern)} -> {one_line(row.replacement)}", where=where,
         alone=_times(row.kernel), whole=_times(row.end_to_end), spread=", ".join(_spreads(row)),
-        alone_bar=scale.bar(row.kernel), whole_bar=scale.bar(row.end_to_end), memory=_NONE if row.memory is None else f"{row.memory:.2f}",
+        alone_bar=scale.bar(row.kernel), whole_bar=scale.bar(row.end_to_end), memory=_NONE if row.memory is None else f"{row.memory:.2f}x",
         error=_errors(row.error), verdict=one_line(row.verdict), kept=row.kept, meaning=one_line(meaning), proof=one_line(row.proof),
     )  # fmt: skip
 

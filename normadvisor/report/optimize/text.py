@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from normadvisor.report.optimize.sheet import COLUMNS, LeftRow, Row, Sheet, VariantRow, sheet_of
+from normadvisor.report.optimize.sheet import COLUMNS, LEGEND, LeftRow, Row, Sheet, VariantRow, sheet_of
 from normadvisor.report.options import RenderOptions
 from normadvisor.report.probe.paper import Paper
 from normadvisor.report.tally import counted
@@ -54,7 +54,7 @@ def _model(sheet: Sheet, paper: Paper) -> Iterator[list[Text]]:
 
 
 def _table(rows: Sequence[Row], paper: Paper) -> Iterator[Text]:
-    """A line of numbers per replacement; below, where it is and why it was not kept."""
+    """A line of numbers per replacement; below, why it was not kept, and where it is."""
     sizes = [max(cell_len(title), *(cell_len(row.cells[index]) for row in rows)) for index, title in enumerate(COLUMNS)]
     numbers = sum(sizes) + 2 * len(sizes)
     longest = max(len(_TITLE), *(cell_len(row.what) for row in rows))
@@ -70,10 +70,10 @@ def _table(rows: Sequence[Row], paper: Paper) -> Iterator[Text]:
         else:
             yield from paper.wrapped(Text(f"{head}{row.what}", style="bold" if row.kept else ""))
             yield _colored(Text(" " * (_INDENT + name) + numbers_line), row)
-        words = row.where + ("" if row.plain else f": {row.meaning}")
-        for text in (words, row.spread):
+        for text in ("" if row.plain else row.meaning, row.where, row.spread and f"quartiles: {row.spread}"):
             if text:
                 yield from paper.wrapped(Text(text, style=style or "dim"), _INDENT)
+    yield from paper.wrapped(Text(LEGEND, style="dim"))
 
 
 def _cells(cells: Sequence[str], sizes: Sequence[int]) -> str:

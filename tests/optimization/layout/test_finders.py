@@ -10,10 +10,10 @@ from normadvisor.rewrite.model.journal import Journal
 from normadvisor.rewrite.model.refusal import CannotChange
 
 
-def found(model, *args):
+def found(model, *args, mode="inference"):
     inputs = Given(args)
     graph = trace(model, inputs, target="net", sites={}, mode="eval")
-    setting = Setting(mode="inference", device=torch.device("cpu"), dtype=torch.float32, inputs=inputs)
+    setting = Setting(mode=mode, device=torch.device("cpu"), dtype=torch.float32, inputs=inputs)
     return list(find_formats(model, graph, setting))
 
 
@@ -36,6 +36,20 @@ def test_volumes_are_another():
     model = nn.Sequential(nn.Conv3d(1, 2, 3), nn.Flatten(2), nn.Conv1d(2, 2, 3)).eval()
     [candidate] = found(model, torch.randn(1, 1, 5, 5, 5))
     assert described(candidate)[1:3] == ("contiguous maps", "channels_last_3d maps")
+
+
+@pytest.mark.parametrize(
+    ("model", "mode", "remark"),
+    [
+        (nn.Conv2d(3, 8, 3), "inference", "give it inputs in torch.channels_last as well, where you can: others are converted in each call"),
+        (nn.Conv2d(3, 8, 3), "training", ""),
+        (nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last), "inference", ""),
+    ],
+    ids=["last", "training", "contiguous"],
+)
+def test_inputs_in_the_same_format_are_advised(model, mode, remark):
+    [candidate] = found(model, torch.randn(2, 3, 8, 8), mode=mode)
+    assert candidate.remark == remark
 
 
 @pytest.mark.parametrize("model", [nn.Linear(3, 3), nn.Conv1d(3, 3, 1), nn.ReLU()])

@@ -8,12 +8,13 @@ from normadvisor.types import Report
 def test_tables_in_markdown():
     lines = markdown_optimize(REPORT, RenderOptions()).splitlines()
     assert lines[0] == "## `net.py:Net`"
-    assert lines[4].startswith("**1\\.12 times as fast: a pass takes 89.3 ms instead of 100 ms.** half of 9 pairs between")
-    assert lines[6:11] == [
+    assert lines[4].startswith("**1\\.12 times as fast: a pass takes 89.3 ms instead of 100 ms.** half of 9 paired runs between")
+    assert lines[6].startswith("Alone: times as fast, the operations by themselves; whole model:")
+    assert lines[8:13] == [
         "| | replacement | where | alone | whole model | memory | error | verdict |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | --- |",
-        "| NA701 | 5 x conv2d + batch_norm -\\> conv2d | `conv1, layer{1-4}.conv; without head.conv, slower at their shapes` | 1\\.31x | 1\\.12x | 0\\.90 | 3e-7 -\\> 4e-7 | **kept** |",
-        "| NA706 | contiguous maps -\\> channels_last maps | `the whole model` | \u2013 | 1\\.01x | 1\\.00 | 3e-7 -\\> 4e-7 | no gain: less than 3% faster here: left out |",
+        "| NA701 | 5 x conv2d + batch_norm -\\> conv2d | `conv1, layer{1-4}.conv; without head.conv, slower at their shapes` | 1\\.31x | 1\\.12x | 0\\.90x | 3e-7 -\\> 4e-7 | **kept** |",
+        "| NA706 | contiguous maps -\\> channels_last maps | `the whole model` | \u2013 | 1\\.01x | 1\\.00x | 3e-7 -\\> 4e-7 | no gain: less than 3% faster here: left out |",
         "| NA705 | gelu written out -\\> F.gelu | `act` | 0\\.80x | \u2013 | \u2013 | \u2013 | slower: at none of its shapes is it faster |",
     ]
     assert "- NA702 `bn{1,2} (2 modules)`: on cpu torch's own is faster" in lines

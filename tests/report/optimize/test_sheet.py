@@ -14,7 +14,7 @@ def test_everything_about_a_model_in_words():
     )  # fmt: skip
     assert sheet.headline == "1.12 times as fast: a pass takes 89.3 ms instead of 100 ms."
     assert sheet.detail == (
-        "half of 9 pairs between 1.10 and 1.13 times; peak memory of a pass 0.90 times that before; "
+        "half of 9 paired runs between 1.10 and 1.13 times; peak memory of a pass 0.90 times that before; "
         "largest error against float64 3.6e-7, 3e-7 before; outputs differ by 4e-7"
     )
     assert sheet.left == (LeftRow("NA702", "bn{1,2} (2 modules)", "on cpu torch's own is faster"),)
@@ -35,7 +35,7 @@ def test_a_row_tells_its_numbers_apart():
     row = sheet_of(FOUND).rows[0]
     assert (row.rule, row.what) == ("NA701", "5 x conv2d + batch_norm -> conv2d")
     assert row.where == "conv1, layer{1-4}.conv; without head.conv, slower at their shapes"
-    assert row.cells == ("1.31x", "1.12x", "0.90", "3e-7 -> 4e-7", "kept")
+    assert row.cells == ("1.31x", "1.12x", "0.90x", "3e-7 -> 4e-7", "kept")
     assert row.spread == "alone 1.25 to 1.40, measured in an earlier run, whole model 1.10 to 1.13"
     assert (row.kept, row.plain, row.meaning) == (True, True, VERDICTS["kept"])
 
@@ -48,7 +48,7 @@ def test_places_of_the_forward_of_the_model_are_counted():
 
 def test_what_was_not_kept_says_why():
     _, layout, activation = sheet_of(FOUND).rows
-    assert (layout.where, layout.cells) == ("the whole model", ("\u2013", "1.01x", "1.00", "3e-7 -> 4e-7", "no gain"))
+    assert (layout.where, layout.cells) == ("the whole model", ("\u2013", "1.01x", "1.00x", "3e-7 -> 4e-7", "no gain"))
     assert (layout.plain, layout.meaning) == (False, "less than 3% faster here: left out")
     assert (activation.cells, activation.meaning) == (
         ("0.80x", "\u2013", "\u2013", "\u2013", "slower"), "at none of its shapes is it faster",
