@@ -17,6 +17,32 @@ import triton.language as tl
 __all__ = ["add_norm_long_rows_backward", "add_norm_rows_backward", "parameter_sums", "sum_partials"]
 
 
+@triton.jit
+def _tile(tile, rows, column, COLUMNS: tl.constexpr, BLOCK_ROWS: tl.constexpr):
+    """Rows of a tile, which elements of it exist, and where they are."""
+    row = tl.arange(0, BLOCK_ROWS).to(tl.int64) + tile * BLOCK_ROWS
+    return row, (row < rows)[:, None] & (column < COLUMNS)[None, :], row[:, None] * COLUMNS + column[None, :]
+
+
+@triton.jit
+def _centered(total, mean, place, inside, row, rows, ACCUMULATOR: tl.constexpr):
+    """The sums of a tile, minus the means of their rows where there are any."""
+    value = tl.load(total + place, mask=inside, other=0.0).to(ACCUMULATOR)
+    if mean is not None:
+        value -= tl.load(mean + row, mask=row < rows, other=0.0)[:, None]
+    return value
+
+
+@triton.jit
+def _store_partials(partial_weight, partial_bias, weight_sum, bias_sum, program, column, COLUMNS: tl.constexpr):
+    """Store what a program summed for the parameters."""
+    partial = program.to(tl.int64) * COLUMNS + column
+    if partial_weight is not None:
+        tl.store(partial_weight + partial, tl.sum(weight_sum, axis=0), mask=column < COLUMNS)
+    if partial_bias is not None:
+        tl.store(partial_bias + partial, tl.sum(bias_sum, axis=0), mask=column < COLUMNS)
+
+
 @triton.jit(do_not_specialize=["rows"])
 def add_norm_rows_backward(
     d_out,
@@ -43,19 +69,13 @@ def add_norm_rows_backward(
     column = tl.arange(0, BLOCK_COLUMNS)
     if weight is not None:
         scale = tl.load(weight + column, mask=column < COLUMNS, other=0.0).to(ACCUMULATOR)[None, :]
-    if partial_weight is not None:
-        weight_sum = tl.zeros([BLOCK_ROWS, BLOCK_COLUMNS], dtype=ACCUMULATOR)
-    if partial_bias is not None:
-        bias_sum = tl.zeros([BLOCK_ROWS, BLOCK_COLUMNS], dtype=ACCUMULATOR)
+    weight_sum = tl.zeros([BLOCK_ROWS, BLOCK_COLUMNS], dtype=ACCUMULATOR)
+    bias_sum = tl.zeros([BLOCK_ROWS, BLOCK_COLUMNS], dtype=ACCUMULATOR)
     for tile in tl.range(program, tl.cdiv(rows, BLOCK_ROWS), tl.num_programs(0), num_stages=STAGES):
-        row = tl.arange(0, BLOCK_ROWS).to(tl.int64) + tile * BLOCK_ROWS
-        inside = (row < rows)[:, None] & (column < COLUMNS)[None, :]
-        place = row[:, None] * COLUMNS + column[None, :]
+        row, inside, place = _tile(tile, rows, column, COLUMNS, BLOCK_ROWS)
         gradient = tl.load(d_out + place, mask=inside, other=0.0).to(ACCUMULATOR)
-        normed = tl.load(total + place, mask=inside, other=0.0).to(ACCUMULATOR)
+        normed = _centered(total, mean, place, inside, row, rows, ACCUMULATOR)
         row_rstd = tl.load(rstd + row, mask=row < rows, other=0.0)[:, None]
-        if mean is not None:
-            normed -= tl.load(mean + row, mask=row < rows, other=0.0)[:, None]
         normed *= row_rstd
         if partial_weight is not None:
             weight_sum += gradient * normed
@@ -71,11 +91,7 @@ def add_norm_rows_backward(
         if d_total is not None:
             result += tl.load(d_total + place, mask=inside, other=0.0).to(ACCUMULATOR)
         tl.store(d_input + place, result.to(d_input.dtype.element_ty), mask=inside)
-    partial = program.to(tl.int64) * COLUMNS + column
-    if partial_weight is not None:
-        tl.store(partial_weight + partial, tl.sum(weight_sum, axis=0), mask=column < COLUMNS)
-    if partial_bias is not None:
-        tl.store(partial_bias + partial, tl.sum(bias_sum, axis=0), mask=column < COLUMNS)
+    _store_partials(partial_weight, partial_bias, weight_sum, bias_sum, program, column, COLUMNS)
 
 
 @triton.jit
@@ -149,22 +165,14 @@ def parameter_sums(
     weight_sum = tl.zeros([BLOCK_ROWS, BLOCK_COLUMNS], dtype=ACCUMULATOR)
     bias_sum = tl.zeros([BLOCK_ROWS, BLOCK_COLUMNS], dtype=ACCUMULATOR)
     for tile in tl.range(share, tl.cdiv(rows, BLOCK_ROWS), tl.num_programs(1), num_stages=STAGES):
-        row = tl.arange(0, BLOCK_ROWS).to(tl.int64) + tile * BLOCK_ROWS
-        inside = (row < rows)[:, None] & (column < COLUMNS)[None, :]
-        place = row[:, None] * COLUMNS + column[None, :]
+        row, inside, place = _tile(tile, rows, column, COLUMNS, BLOCK_ROWS)
         gradient = tl.load(d_out + place, mask=inside, other=0.0).to(ACCUMULATOR)
         if partial_weight is not None:
-            normed = tl.load(total + place, mask=inside, other=0.0).to(ACCUMULATOR)
-            if mean is not None:
-                normed -= tl.load(mean + row, mask=row < rows, other=0.0)[:, None]
-            weight_sum += gradient * (normed * tl.load(rstd + row, mask=row < rows, other=0.0)[:, None])
+            value = _centered(total, mean, place, inside, row, rows, ACCUMULATOR)
+            weight_sum += gradient * (value * tl.load(rstd + row, mask=row < rows, other=0.0)[:, None])
         if partial_bias is not None:
             bias_sum += gradient
-    partial = share.to(tl.int64) * COLUMNS + column
-    if partial_weight is not None:
-        tl.store(partial_weight + partial, tl.sum(weight_sum, axis=0), mask=column < COLUMNS)
-    if partial_bias is not None:
-        tl.store(partial_bias + partial, tl.sum(bias_sum, axis=0), mask=column < COLUMNS)
+    _store_partials(partial_weight, partial_bias, weight_sum, bias_sum, share, column, COLUMNS)
 
 
 @triton.jit(do_not_specialize=["partials"])

@@ -86,13 +86,9 @@ def _(
     x: Tensor,
     residual: Tensor,
     normalized_shape: Sequence[int],
-    weight: Tensor | None,  # noqa: ARG001
-    bias: Tensor | None,  # noqa: ARG001
-    eps: float,  # noqa: ARG001
-    center: bool,
-    out_dtype: torch.dtype,
-    store_total: bool,
+    *rest: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    center, out_dtype, store_total = rest[-3:]
     rows = rows_of(x, residual, len(normalized_shape))
     return _outputs(rows[0], residual, product(normalized_shape), center=center, out_dtype=out_dtype, store_total=store_total)
 
@@ -155,20 +151,8 @@ def _gradients(
 
 
 @add_norm_backward.register_fake
-def _(
-    d_out: Tensor,  # noqa: ARG001
-    d_total: Tensor | None,  # noqa: ARG001
-    total: Tensor,
-    weight: Tensor | None,  # noqa: ARG001
-    mean: Tensor,  # noqa: ARG001
-    rstd: Tensor,  # noqa: ARG001
-    normalized_shape: Sequence[int],
-    eps: float,  # noqa: ARG001
-    center: bool,  # noqa: ARG001
-    weight_dtype: torch.dtype | None,
-    bias_dtype: torch.dtype | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _gradients(total, normalized_shape, weight_dtype, bias_dtype)
+def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _gradients(arguments[2], arguments[6], *arguments[-2:])
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

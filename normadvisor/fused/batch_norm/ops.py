@@ -66,23 +66,12 @@ def _saved(tensors: Sequence[Any], eps: float, act: str, slope: float, batch_sta
 
 
 @torch.library.custom_op("normadvisor::batch_norm_act", mutates_args=(), schema=_FORWARD)
-def batch_norm_act(
-    x: Tensor,
-    residual: Tensor | None,
-    mean: Tensor,
-    var: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-    act: str,
-    slope: float,
-    batch_statistics: bool,
-) -> Tensor:
+def batch_norm_act(*arguments: Any) -> Tensor:
     """``act((x - mean) / sqrt(var + eps) * weight + bias + residual)``; see :func:`normadvisor.fused.batch_norm_act`.
 
     ``batch_statistics``: whether mean and var are those of x, so that gradients go through them; else they are constants.
     """
-    return compute_output(_saved((x, residual, mean, var, weight, bias), eps, act, slope, batch_statistics))
+    return compute_output(_saved(arguments[:6], *arguments[6:]))
 
 
 @batch_norm_act.register_fake
@@ -91,41 +80,15 @@ def _forward_fake(x: Tensor, *_: object) -> Tensor:
 
 
 @torch.library.custom_op("normadvisor::batch_norm_act_backward", mutates_args=(), schema=_BACKWARD)
-def batch_norm_act_backward(
-    dy: Tensor,
-    x: Tensor,
-    residual: Tensor | None,
-    mean: Tensor,
-    var: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-    act: str,
-    slope: float,
-    batch_statistics: bool,
-    wanted: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def batch_norm_act_backward(dy: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, residual, weight and bias; those that are not ``wanted`` are empty."""
-    return compute_gradients(dy, _saved((x, residual, mean, var, weight, bias), eps, act, slope, batch_statistics), wanted)
+    return compute_gradients(dy, _saved(arguments[:6], *arguments[6:10]), arguments[10])
 
 
 @batch_norm_act_backward.register_fake
-def _backward_fake(
-    dy: Tensor,
-    x: Tensor,
-    residual: Tensor | None,
-    mean: Tensor,
-    var: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-    act: str,
-    slope: float,
-    batch_statistics: bool,
-    wanted: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    del dy, mean, var, eps, act, slope, batch_statistics
-    return places(x, residual, weight, bias, wanted)
+def _backward_fake(_: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    given = _saved(arguments[:6], *arguments[6:10])
+    return places(given.x, given.residual, given.weight, given.bias, arguments[10])
 
 
 def _remember(ctx: Any, given: Saved) -> None:

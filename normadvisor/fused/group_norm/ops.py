@@ -25,23 +25,6 @@ __all__ = ["group_norm_act_backward_op", "group_norm_act_op", "run"]
 def _forward(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
 ) -> tuple[Tensor, Tensor]:
-    x = dense(x)
-    channels_last = not x.is_contiguous()
-    y = buffers.empty_like(x, dtype or x.dtype)
-    statistics = _statistics(x, groups)
-    norm = Norm(groups=groups, weight=weight, bias=bias, eps=eps, act=act, slope=slope)
-    launch_forward(x, norm, y, statistics, channels_last=channels_last)
-    return y, statistics
-
-
-@torch.library.custom_op(
-    "normadvisor::group_norm_act",
-    mutates_args=(),
-    schema="(Tensor x, int groups, Tensor? weight, Tensor? bias, float eps, str act, float slope, ScalarType? dtype) -> (Tensor, Tensor)",
-)
-def group_norm_act_op(
-    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
-) -> tuple[Tensor, Tensor]:
     """Give the output, and what backward has to know of every group: (3, N * groups) in the dtype of the computation.
 
     That is the mean in two parts, of which the second is small, and the reciprocal standard deviation.
@@ -57,7 +40,21 @@ def group_norm_act_op(
         dtype: of the output; that of ``x`` when none.
 
     """
-    return _forward(x, groups, weight, bias, eps, act, slope, dtype)
+    x = dense(x)
+    channels_last = not x.is_contiguous()
+    y = buffers.empty_like(x, dtype or x.dtype)
+    statistics = _statistics(x, groups)
+    norm = Norm(groups=groups, weight=weight, bias=bias, eps=eps, act=act, slope=slope)
+    launch_forward(x, norm, y, statistics, channels_last=channels_last)
+    return y, statistics
+
+
+group_norm_act_op = torch.library.custom_op(
+    "normadvisor::group_norm_act",
+    _forward,
+    mutates_args=(),
+    schema="(Tensor x, int groups, Tensor? weight, Tensor? bias, float eps, str act, float slope, ScalarType? dtype) -> (Tensor, Tensor)",
+)
 
 
 def _statistics(x: Tensor, groups: int) -> Tensor:
@@ -65,12 +62,9 @@ def _statistics(x: Tensor, groups: int) -> Tensor:
 
 
 @group_norm_act_op.register_fake
-def _group_norm_act_fake(
-    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, act: str, slope: float, dtype: torch.dtype | None
-) -> tuple[Tensor, Tensor]:
-    del weight, bias, eps, act, slope
+def _group_norm_act_fake(x: Tensor, groups: int, *rest: Any) -> tuple[Tensor, Tensor]:
     x = dense(x)
-    return torch.empty_like(x, dtype=dtype or x.dtype), _statistics(x, groups)
+    return torch.empty_like(x, dtype=rest[-1] or x.dtype), _statistics(x, groups)
 
 
 def _gradients(
@@ -85,6 +79,7 @@ def _gradients(
     slope: float,
     parameters: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the gradients of the input, the weight and the bias; without ``parameters`` the last two are empty."""
     x = dense(x)
     channels_last = not x.is_contiguous()
     dx = buffers.empty_like(x)
@@ -94,26 +89,13 @@ def _gradients(
     return dx, dweight, dbias
 
 
-@torch.library.custom_op(
+group_norm_act_backward_op = torch.library.custom_op(
     "normadvisor::group_norm_act_backward",
+    _gradients,
     mutates_args=(),
     schema="(Tensor dy, Tensor x, int groups, Tensor? weight, Tensor? bias, Tensor statistics, float eps, str act, float slope,"
     " bool parameters) -> (Tensor, Tensor, Tensor)",
 )
-def group_norm_act_backward_op(
-    dy: Tensor,
-    x: Tensor,
-    groups: int,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    statistics: Tensor,
-    eps: float,
-    act: str,
-    slope: float,
-    parameters: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the gradients of the input, the weight and the bias; without ``parameters`` the last two are empty."""
-    return _gradients(dy, x, groups, weight, bias, statistics, eps, act, slope, parameters)
 
 
 def _parameter_gradients(x: Tensor, weight: Tensor | None, bias: Tensor | None, *, parameters: bool) -> tuple[Tensor, Tensor]:
@@ -124,20 +106,10 @@ def _parameter_gradients(x: Tensor, weight: Tensor | None, bias: Tensor | None, 
 
 @group_norm_act_backward_op.register_fake
 def _group_norm_act_backward_fake(
-    dy: Tensor,
-    x: Tensor,
-    groups: int,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    statistics: Tensor,
-    eps: float,
-    act: str,
-    slope: float,
-    parameters: bool,
+    _: Tensor, x: Tensor, __: int, weight: Tensor | None, bias: Tensor | None, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    del dy, groups, statistics, eps, act, slope
     x = dense(x)
-    return torch.empty_like(x), *_parameter_gradients(x, weight, bias, parameters=parameters)
+    return torch.empty_like(x), *_parameter_gradients(x, weight, bias, parameters=rest[-1])
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
