@@ -164,8 +164,9 @@ def split_sums(
     """Sums of e and e * n of ``BC`` channels over ``tiles * BS`` positions; out: (samples, chunks, channels)."""
     C = c_units * C_UNIT
     S = s_units * S_UNIT
-    place = split_place(C, S, chunks, tiles, CHANNELS_LAST, False, BC, BS)
-    sample, channel, c_mask, chunk, start, tiles_here, base, inside, s_stride = place
+    sample, channel, c_mask, chunk, start, tiles_here, base, inside, s_stride = split_place(
+        C, S, chunks, tiles, CHANNELS_LAST, False, BC, BS
+    )
     near, rest, rstd = group_statistics(statistics_ptr, rows, sample * groups + channel // (C // groups), c_mask)
     weight, bias = channel_parameters(weight_ptr, bias_ptr, channel, c_mask, ACC)
     sums = tl.zeros([BC, BS], ACC)

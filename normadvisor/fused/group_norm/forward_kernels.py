@@ -263,8 +263,9 @@ def split_statistics(
     """
     C = c_units * C_UNIT
     S = s_units * S_UNIT
-    place = split_place(C, S, chunks, tiles, CHANNELS_LAST, False, BC, BS)
-    sample, channel, c_mask, chunk, start, tiles_here, base, inside, s_stride = place
+    sample, channel, c_mask, chunk, start, tiles_here, base, inside, s_stride = split_place(
+        C, S, chunks, tiles, CHANNELS_LAST, False, BC, BS
+    )
     _, mask = split_tile(0, base, start, c_mask, S, s_stride, BS)
     if EVEN:
         mask = tl.full([BC, BS], True, tl.int1)
