@@ -27,7 +27,7 @@ def check_options(
     """How to check.
 
     Args:
-        given: the parameters of the command, by name.
+        given: the parameters of the command, by name; what is not there is a flag that the command does not have.
         probing: how to measure; nothing is measured when ``None``.
         optimizing: how to optimize, and the file for the optimized model; nothing is optimized when ``None``.
         static_rules: whether findings that rest on the structure of models are reported.
@@ -41,10 +41,10 @@ def check_options(
 
     jobs = given.get("jobs")
     return CheckOptions(
-        inputs=tuple(given["inputs"] or ()), context=o.context_of(**{key: given[key] for key in _CONTEXT}),
+        inputs=tuple(given["inputs"] or ()), context=o.context_of(**{key: given.get(key) for key in _CONTEXT}),
         show_graph=given.get("show_graph", False), debug=given["debug"], use_baseline=not given.get("write_baseline", False),
         jobs=None if jobs is None else int(o.positive("--jobs", jobs, whole=True)), static=given.get("static", False),
-        use_cache=not given["no_cache"], cache_dir=given["cache_dir"], probing=probing, static_rules=static_rules,
+        use_cache=not given["no_cache"], cache_dir=given.get("cache_dir"), probing=probing, static_rules=static_rules,
         optimizing=None if optimizing is None else Optimizing(options=optimizing[0], save=optimizing[1]),
     )  # fmt: skip
 
@@ -64,7 +64,7 @@ def printing_of(given: Mapping[str, Any]) -> Printing:
     check_writable("--output", given["output"], "report")
     return Printing(
         format=given["format"], output=given["output"], statistics=given.get("statistics", False), color=given["color"],
-        quiet=given["quiet"], debug=given["debug"], exit_zero=given["exit_zero"],
+        quiet=given["quiet"], debug=given["debug"], exit_zero=given.get("exit_zero", False),
     )  # fmt: skip
 
 
@@ -77,5 +77,5 @@ def settings_finder(given: Mapping[str, Any]) -> Callable[[Path], Settings]:
     """
     from normadvisor.config import load_settings
 
-    flags = {name: given[name] for name in _SETTINGS}
+    flags = {name: given.get(name) for name in _SETTINGS}
     return lambda start: o.overridden(load_settings(start, given["config"]), **flags)

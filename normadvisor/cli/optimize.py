@@ -8,7 +8,7 @@ from normadvisor.cli import optimize_options as p
 from normadvisor.cli import options as o
 from normadvisor.cli.given import check_options, printing_of, settings_finder
 from normadvisor.cli.optimizing import optimize_targets
-from normadvisor.cli.probe_options import Seed
+from normadvisor.cli.probe_options import Device, Seed
 
 __all__ = ["optimize_command"]
 
@@ -17,7 +17,7 @@ def optimize_command(  # noqa: PLR0913 - one parameter per flag; all are read by
     *,
     targets: o.Targets = None,
     mode: p.For = "inference",
-    device: p.Device = None,
+    device: Device = None,
     dtype: p.Dtype = None,
     inputs: o.Inputs = None,
     batch_size: p.BatchSize = None,
@@ -47,16 +47,9 @@ def optimize_command(  # noqa: PLR0913 - one parameter per flag; all are read by
 
     Exit codes: 0 done, whether or not something was kept; 2 something could not be optimized.
     """
-    given = {**_NOT_ASKED, **locals()}
+    given = dict(locals())
     wanted = p.optimize_options(given)
     saved = p.save_file(save, wanted.mode)
     place = p.report_file(report)
     options = check_options({**given, "no_cache": True}, optimizing=(wanted, saved))
     raise typer.Exit(optimize_targets(targets or [], settings_finder(given), options, printing_of(given), report=place, diff=diff))
-
-
-_NOT_ASKED = {
-    **dict.fromkeys(("task", "loss", "world_size", "precision", "distributed", "fine_tune", "select", "ignore", "extend_select")),
-    **dict.fromkeys(("severity", "rules", "baseline", "fail_on", "exclude", "cache_dir")), "exit_zero": False,
-}  # fmt: skip
-"""Flags of other commands, which this one does not have."""

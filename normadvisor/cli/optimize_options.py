@@ -18,14 +18,13 @@ from normadvisor.types.optimization import CHANNELS_LAST, DTYPES, MODES, RULES, 
 __all__ = ["optimize_options", "report_file", "save_file"]
 
 For = Annotated[str, typer.Option("--for", metavar="MODE", help="inference (default) or training.")]
-Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto (default: an accelerator if there is one), cpu, cuda, cuda:1, mps.")]
 BatchSize = Annotated[str | None, typer.Option(metavar="N", help="Samples of a pass; as many as inputs have, or 2, by default.")]
 Dtype = Annotated[str | None, typer.Option(metavar="NAME", help="float32, bfloat16 or float16: convert the model first; else as it is.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Measure torch.compile beside, with freezing as well: minutes.")]
 ChannelsLast = Annotated[
     str, typer.Option("--channels-last", metavar="WHEN", help="auto (default) keeps it where it is faster; on or off without asking.")
 ]
-Budget = Annotated[str | None, typer.Option(metavar="TIME", help="Time for all measurements of one model: 120s (default), 5m.")]
+Budget = Annotated[str | None, typer.Option(metavar="TIME", help="Time for one model: 120s (default), 5m; what does not fit is not begun.")]
 Save = Annotated[
     Path | None, typer.Option("--save", metavar="FILE", help="Write the optimized model: .safetensors, .pt or .pt2 (exported).")
 ]
