@@ -95,7 +95,7 @@ class _Search:
         kind = self.kind_of(view, self.forwards, node)
         if kind:
             return Join(view, kind, node, act, known, silents)
-        if not is_add(node) or not alike(*node.args):
+        if not is_add(node) or not alike(*node.args) or node.args[0] is node.args[1]:
             return None
         for operand, other in (node.args, node.args[::-1]):
             found = _behind(view, operand) if isinstance(operand, fx.Node) else None

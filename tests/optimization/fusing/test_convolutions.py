@@ -81,6 +81,12 @@ class Broadcast(Summed):
         return self.act(self.conv(x) + x.mean((2, 3), keepdim=True))
 
 
+class Doubled(Summed):
+    def forward(self, x):
+        y = self.conv(x)
+        return self.act(y + y)
+
+
 CASES = {
     "sequence": (
         lambda: nn.Sequential(conv(), nn.Identity(), nn.SiLU(), conv(stride=2), nn.Dropout(), nn.ReLU6()),
@@ -91,6 +97,7 @@ CASES = {
     "read twice": (Read, []),
     "a sum, and relu": (lambda: Summed(nn.ReLU()), [("conv + add + relu", ("conv", "act"))]),
     "a sum, and no relu": (lambda: Summed(nn.SiLU()), []),
+    "a sum with itself": (lambda: Doubled(nn.ReLU()), []),
     "a broadcast sum": (lambda: Broadcast(nn.ReLU()), []),
     "an activation oneDNN does not have": (lambda: nn.Sequential(conv(), nn.Mish()), []),
     "other padding": (lambda: nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), nn.ReLU()), []),
@@ -149,6 +156,18 @@ def test_where_nothing_is_looked_for():
     assert found(model, images(), device="meta") == []
     assert len(found(model, images(), device="meta", force=True)) == 1  # what was saved on another machine is made again
     assert found(nn.Sequential(nn.Conv1d(4, 4, 3), nn.ReLU()).eval(), torch.randn(2, 4, 8)) == []
+
+
+def test_an_activation_that_is_exchanged_or_watched_later_counts():
+    model, x = nn.Sequential(conv(), nn.ReLU()).eval(), images()
+    (candidate,) = found(model, x)
+    seen = []
+    with torch.no_grad():
+        candidate.apply(model, Journal())
+        model[1].register_forward_hook(lambda _layer, _given, out: seen.append(out))
+        assert torch.equal(model(x), seen[0])
+        model[1] = nn.Tanh()
+        torch.testing.assert_close(model(x), torch.tanh(model[0](x)))
 
 
 def test_hooks_keep_a_layer_as_it_is():
