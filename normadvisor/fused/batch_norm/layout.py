@@ -9,7 +9,7 @@ from torch import Tensor  # noqa: TC002 (read at run time)
 
 from normadvisor.fused.common.memory_format import is_channels_last
 
-__all__ = ["LONGEST_ROW", "Layout", "block", "layout_of"]
+__all__ = ["LONGEST_ROW", "Layout", "layout_of"]
 
 LONGEST_ROW = 2**31 - 2**16
 """Entries of a row have to be fewer: kernels count them in 32 bits, up to the end of the last tile."""
@@ -54,19 +54,3 @@ def layout_of(tensor: Tensor) -> Layout:
     if channels == 1 and batch * prod(spatial) < LONGEST_ROW:  # one channel is one row, however many samples it is from
         return Layout(batch=1, channels=1, spatial=batch * prod(spatial), channels_last=False)
     return Layout(batch=batch, channels=channels, spatial=prod(spatial), channels_last=is_channels_last(tensor))
-
-
-def block(extent: int, *, largest: int, smallest: int) -> int:
-    """The width of a tile over ``extent`` entries: a power of two.
-
-    The largest one, of those between the bounds, that leaves at most an eighth of the lanes without work over a whole row; where none does,
-    the one that covers the row, at most ``largest``.
-    """
-    whole = 1 << max(extent - 1, 0).bit_length()
-    width = min(largest, whole)
-    while width >= smallest:
-        covered = -(-extent // width) * width
-        if (covered - extent) * 8 <= covered:
-            return width
-        width //= 2
-    return min(largest, whole)

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from normadvisor.fused.batch_norm.layout import Layout, block, layout_of
+from normadvisor.fused.batch_norm.layout import Layout, layout_of
 from normadvisor.fused.common.launch import Launch, launch, register_launches
+from normadvisor.fused.common.rows import block
 from normadvisor.fused.common.triton_support import multiprocessors
 
 __all__ = ["Tiling", "tiling"]

@@ -8,7 +8,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["memory_order", "packed", "product", "row_distance"]
+__all__ = ["block", "memory_order", "packed", "product", "row_distance"]
+
+
+def block(extent: int, *, largest: int, smallest: int) -> int:
+    """The width of a tile over ``extent`` entries: a power of two.
+
+    The largest one, of those between the bounds, that leaves at most an eighth of the lanes without work over a whole row; where none does,
+    the one that covers the row, at most ``largest``.
+    """
+    whole = 1 << max(extent - 1, 0).bit_length()
+    width = min(largest, whole)
+    while width >= smallest:
+        covered = -(-extent // width) * width
+        if (covered - extent) * 8 <= covered:
+            return width
+        width //= 2
+    return min(largest, whole)
 
 
 def product(lengths: Sequence[int]) -> int:

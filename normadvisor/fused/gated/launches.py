@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from normadvisor.fused.common.launch import Launch, launch, register_launches
+from normadvisor.fused.common.rows import block
 
 __all__ = ["TileLaunch", "tile_launch"]
 
@@ -25,6 +26,8 @@ register_launches(
 )
 _WIDEST = 16
 """Elements: 16 bytes of eight-bit numbers, and twice what bfloat16 needs."""
+_NARROWEST = 128
+"""Columns of a tile, where there are so many: several lines of 128 bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,7 @@ def tile_launch(
     if rows * columns < 4 * multiprocessors * parameters.tile or unit * 2 < _WIDEST:
         parameters = launch("gated.small")
     tile = max(1, parameters.tile // (2 if accumulator == torch.float64 else 1))
-    width = min(tile, 1 << max(columns - 1, 0).bit_length())
+    width = block(columns, largest=tile, smallest=min(tile, _NARROWEST))
     height = min(tile // width, 1 << max(rows - 1, 0).bit_length())
     strips = -(-columns // width)
     tiles = strips * -(-rows // height)

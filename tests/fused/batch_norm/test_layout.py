@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from normadvisor.fused.batch_norm.functional import _why_not_shape
-from normadvisor.fused.batch_norm.layout import Layout, block, layout_of
+from normadvisor.fused.batch_norm.layout import Layout, layout_of
 from normadvisor.fused.common.memory_format import dense
+from normadvisor.fused.common.rows import block
 
 
 @pytest.mark.parametrize(
