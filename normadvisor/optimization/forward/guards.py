@@ -212,7 +212,5 @@ def passed_by(layer: nn.Module) -> str:
 
 
 def _class_name(layer: nn.Module) -> str:
-    cls: Any = type(layer)
-    while BASE in vars(cls):
-        cls = vars(cls)[BASE]
-    return f"{cls.__module__}.{cls.__qualname__}"
+    """Of its class; one with another forward goes by the name of the class that it is derived from."""
+    return f"{type(layer).__module__}.{type(layer).__qualname__}"

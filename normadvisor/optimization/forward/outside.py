@@ -101,7 +101,8 @@ class Outside:
         self._closure(frame)
         if not reads.questions:
             return None
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        frame.f_trace = self._stepped  # before it is asked for instructions: Python 3.13 asks for them where there is somebody to tell
+        frame.f_trace_opcodes = True
         return self._stepped
 
     def _stepped(self, frame: FrameType, event: str, _: Any) -> Any:
@@ -123,7 +124,7 @@ class Outside:
                 value, place = vars(value)[attribute], f"{self._tracer.guards.name(value)}.{attribute}"
             elif isinstance(value, type):
                 found = class_attribute(value, attribute)
-                if found is None or value.__module__.startswith("torch."):
+                if found is None or str(value.__module__).startswith("torch."):
                     return
                 value, place = found[0], f"{self._tracer.guards.name(value)}.{attribute}"
             else:

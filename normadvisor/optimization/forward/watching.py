@@ -114,7 +114,7 @@ class Watch:
             return self.value(value, f"{ATTRIBUTE}({place}, {name!r})" if direct else f"{place}.{name}")
         kind = inspect.getattr_static(type(holder), name, None)
         if isinstance(kind, _METHODS):
-            if held is not None and not (getattr(kind, "__module__", None) or "torch.").startswith("torch."):
+            if held is not None and not str(getattr(kind, "__module__", None) or "torch.").startswith("torch."):
                 self._guards.add(f"{name!r} not in {place}.__dict__")
         elif kind is None or isinstance(kind, _SLOTS) or not hasattr(type(kind), "__get__"):
             return self.value(value, f"{place}.{name}")
@@ -129,7 +129,7 @@ class Watch:
 
     def _object(self, value: Any, place: str) -> None:
         cls = type(value)
-        of_torch = cls.__module__.partition(".")[0] == "torch" and callable(value)
+        of_torch = _home(cls) == "torch" and callable(value)
         if not (cls.__flags__ & _HEAP) or cls.__flags__ & _FIXED or of_torch:
             self._of_c(value, place)
         elif self._register(value, place):
@@ -248,8 +248,14 @@ def _vars(holder: Any) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def _home(cls: type) -> str:
+    """The package of a class; some of compiled ones do not tell."""
+    name: object = cls.__module__
+    return name.partition(".")[0] if isinstance(name, str) else ""
+
+
 def _is_unwatched(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] in _UNWATCHED or isinstance(value, (property, BaseException))
+    return _home(type(value)) in _UNWATCHED or isinstance(value, (property, BaseException))
 
 
 def _is_container(value: Any) -> bool:

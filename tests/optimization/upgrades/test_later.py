@@ -10,6 +10,7 @@ from torch import nn
 
 from normadvisor.graph import trace
 from normadvisor.optimization.candidate import Candidate, Setting
+from normadvisor.optimization.forward import local_graphs
 from normadvisor.optimization.upgrades.finders import find_upgrades
 from normadvisor.rewrite.model.journal import Journal
 
@@ -119,6 +120,15 @@ def test_as_it_was_traced(pair):
     model, changed = pair
     assert called(lambda: changed(X, MASK)) == [1, 1, 1]
     close(changed(X, MASK), model(X, MASK))
+
+
+def test_what_was_changed_can_be_followed_again(pair):
+    _, changed = pair
+    refused = []
+    found = {each.name: each for each in local_graphs(changed, SimpleNamespace(args=(X, MASK), kwargs={}), refused)}
+    assert refused == []
+    assert list(found) == ["", "norm", "attention"]
+    assert [str(node.target) for node in found["attention"].graph.nodes if node.op == "call_module"] == ["qkv", "project"]
 
 
 def switch(name, value):
