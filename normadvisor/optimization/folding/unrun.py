@@ -182,7 +182,10 @@ class Unrun:
         order, ends = _order(function, begin, stop, start, end)
         unrun = {id(each): part for part in function.switched for each in part}
         live, behind = bound(begin), begin is stop and ends is None
+        other = _instead(function, begin) if ends is None else set()
         for statement in order:
+            if id(statement) in other:
+                continue
             for part in _parts_at(statement, unrun, function):
                 if loads(part, live) and not (stop is None and isinstance(part, ast.Return) and isinstance(part.value, ast.Name)):
                     return f"{_line(part, start)} reads what {_short(first)} gives"
@@ -307,6 +310,12 @@ def _order(
         return [], None
     turn = body.index(begin)
     return [*body[turn + 1 :], *body[:turn], *([stop] if begin is stop else [])], stop
+
+
+def _instead(function: Function, begin: ast.stmt) -> set[int]:
+    """What runs instead of a statement rather than behind it: the other half of a condition."""
+    halves = [each.orelse for each in function.statements if isinstance(each, ast.If) and any(_within(begin, part) for part in each.body)]
+    return {id(node) for half in halves for part in half for node in ast.walk(part)}
 
 
 def _within(node: ast.AST, outer: ast.AST) -> bool:

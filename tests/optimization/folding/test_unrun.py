@@ -204,7 +204,22 @@ class OtherWay(Base):
         return self.norm(self.begin(x))
 
 
-FOLDED = [Fixed(between=None), OtherWay(), ShapeOnly(), Both(), Behind()]
+class OtherHalf(Base):
+    """What runs instead reads a value of the same name, which is another."""
+
+    def __init__(self):
+        super().__init__(wide=True)
+
+    def forward(self, x):
+        if self.wide:
+            x = self.first(x)
+        else:
+            x = x.relu()
+            x = self.first(x)
+        return self.norm(x)
+
+
+FOLDED = [Fixed(between=None), OtherWay(), OtherHalf(), ShapeOnly(), Both(), Behind()]
 
 
 @pytest.mark.parametrize("model", FOLDED, ids=[type(model).__name__ for model in FOLDED])
