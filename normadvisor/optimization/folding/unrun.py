@@ -182,7 +182,7 @@ class Unrun:
         order, ends = _order(function, begin, stop, start, end)
         unrun = {id(each): part for part in function.switched for each in part}
         live, behind = bound(begin), begin is stop and ends is None
-        other = _instead(function, begin) if ends is None else set()
+        other = _instead(function, begin, loops=ends is not None)
         for statement in order:
             if id(statement) in other:
                 continue
@@ -312,10 +312,15 @@ def _order(
     return [*body[turn + 1 :], *body[:turn], *([stop] if begin is stop else [])], stop
 
 
-def _instead(function: Function, begin: ast.stmt) -> set[int]:
-    """What runs instead of a statement rather than behind it: the other half of a condition."""
-    halves = [each.orelse for each in function.statements if isinstance(each, ast.If) and any(_within(begin, part) for part in each.body)]
-    return {id(node) for half in halves for part in half for node in ast.walk(part)}
+def _instead(function: Function, begin: ast.stmt, *, loops: bool) -> set[int]:
+    """What runs instead of a statement rather than behind it: the other half of a condition, in a loop of one that stays as it is."""
+    found: set[int] = set()
+    for each in function.statements:
+        if isinstance(each, ast.If) and (not loops or function.is_constant(each.test)):
+            for half, other in ((each.body, each.orelse), (each.orelse, each.body)):
+                if any(_within(begin, part) for part in half):
+                    found |= {id(node) for part in other for node in ast.walk(part)}
+    return found
 
 
 def _within(node: ast.AST, outer: ast.AST) -> bool:

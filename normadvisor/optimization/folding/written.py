@@ -152,6 +152,10 @@ class Function:
         """Whether a condition hangs on how the module was made, not on what it is given, nor on a switch if these are asked for."""
         return self._hangs_on_nothing(test) and not (self._switches and any(self._is_switch(each) for each in ast.walk(test)))
 
+    def is_constant(self, test: ast.AST) -> bool:
+        """Whether a condition is the same throughout a call."""
+        return self._hangs_on_nothing(test)
+
     def _is_switch(self, node: ast.AST) -> bool:
         """``self.return_features`` or ``self.config.output_features`` where that is true or false."""
         names = _dotted(node).split(".") if isinstance(node, ast.Attribute) else []

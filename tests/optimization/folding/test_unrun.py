@@ -219,7 +219,23 @@ class OtherHalf(Base):
         return self.norm(x)
 
 
-FOLDED = [Fixed(between=None), OtherWay(), OtherHalf(), ShapeOnly(), Both(), Behind()]
+class InLoop(Base):
+    """Each layer may be called in another way, whichever it is."""
+
+    def __init__(self):
+        super().__init__(checkpoints=False)
+
+    def forward(self, x):
+        for layer in (self.first, self.norm):
+            if self.checkpoints:
+                x = x.contiguous()
+                x = layer(x)
+            else:
+                x = layer(x)
+        return x
+
+
+FOLDED = [Fixed(between=None), OtherWay(), OtherHalf(), InLoop(), ShapeOnly(), Both(), Behind()]
 
 
 @pytest.mark.parametrize("model", FOLDED, ids=[type(model).__name__ for model in FOLDED])
