@@ -16,6 +16,7 @@ from torch import nn
 
 from normadvisor.graph.light import without_compiler
 from normadvisor.graph.values import map_tensors, swapped, tensors_in, to_meta
+from normadvisor.optimization.forward import as_written
 from normadvisor.rewrite.proof.inputs import Arguments
 
 __all__ = ["Record", "Run", "Visit", "observed"]
@@ -70,7 +71,10 @@ class Run:
 
 
 def observed(model: nn.Module, inputs: Arguments) -> Run | None:
-    """Run a model once; ``None`` where that fails. The model is left as it was, buffers and random states included."""
+    """Run a model once; ``None`` where that fails. The model is left as it was, buffers and random states included.
+
+    Forwards that were changed run as they were before, wherever they would do that for other arguments: what these reach is asked for.
+    """
     watch = _Watch({path for module in model.modules() for path in _files(type(module))})
     handles: list[Any] = []
     args, kwargs = tuple(inputs.args), dict(inputs.kwargs)
@@ -80,7 +84,7 @@ def observed(model: nn.Module, inputs: Arguments) -> Run | None:
     before = sys.gettrace()
     try:
         with (
-            torch.no_grad(), without_compiler(), torch.random.fork_rng(devices=devices),
+            torch.no_grad(), without_compiler(), torch.random.fork_rng(devices=devices), as_written(model),
             swapped(model, lambda held: held if isinstance(held, nn.Parameter) else held.clone()),
         ):  # fmt: skip
             own = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import linecache
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from normadvisor.rewrite.model.journal import Journal
 
-__all__ = ["install"]
+__all__ = ["as_written", "install"]
 
 _made: WeakValueDictionary[tuple[type, str, tuple[tuple[str, int], ...]], type[nn.Module]] = WeakValueDictionary()
 """Classes by what they are derived from and what their forward says, so that equal modules share one."""
@@ -82,6 +83,27 @@ def install(
     made._normadvisor_graphs = {**vars(made).get("_normadvisor_graphs", {}), local.key: (graph, guards)}  # noqa: SLF001 -- ours
     journal.did(lambda: _set_class(module, cls))
     _set_class(module, made)
+
+
+@contextmanager
+def as_written(model: nn.Module) -> Iterator[None]:
+    """Inside, every module does what it does where the guards of its changed forward do not hold."""
+    changed = [(module, type(module)) for module in model.modules() if "_normadvisor_text" in vars(type(module))]
+    try:
+        for module, cls in changed:
+            _set_class(module, _behind(cls))
+        yield
+    finally:
+        for module, cls in changed:
+            _set_class(module, cls)
+
+
+def _behind(cls: Any) -> type[nn.Module]:
+    """The class whose forward runs where the guards of one do not hold; itself where that raises."""
+    while "_normadvisor_text" in vars(cls) and not any(guards.gone for _, guards in vars(cls).get("_normadvisor_graphs", {}).values()):
+        cls = vars(cls)[BASE]
+    found: type[nn.Module] = cls
+    return found
 
 
 def _of_passed_by(before: fx.Graph, after: fx.Graph, module: nn.Module) -> list[str]:

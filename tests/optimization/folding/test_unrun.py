@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from normadvisor.graph import trace
 from normadvisor.optimization.candidate import Candidate
+from normadvisor.optimization.finders import find
+from normadvisor.rewrite.model.journal import Journal
 
 FILE = "of test_unrun.py, which did not run with these inputs,"
 
@@ -114,6 +117,30 @@ class Counted(Base):
         if self.calls > 1000:
             y = y * 2
         return self.norm(y)
+
+
+class Upgraded(Base):
+    """With a SiLU that ``optimize`` replaces first, so that the forward is another one when it looks for folds."""
+
+    def forward(self, x, weights=None):
+        y = self.first(x)
+        if weights is not None:
+            y = y * weights
+        y = self.norm(y)
+        return y * torch.sigmoid(y)
+
+
+def test_a_changed_forward_is_read_as_it_was_written(helpers):
+    model, x = Upgraded().eval(), torch.randn(2, 3, 8, 8)
+    setting = helpers.setting_of((x,))
+    graph = trace(model, setting.inputs, target="", sites={}, mode="eval")
+    (silu,) = find(model, graph, setting, "upgrade", ("NA705",)).candidates
+    silu.apply(model, Journal())
+    assert type(model) is not Upgraded
+    found = [(each.modules, getattr(each, "reason", "")) for each in helpers.found_in(model, x, stages=("fold",))]
+    assert [(modules, reason.partition(" of ")[2]) for modules, reason in found] == [
+        (("norm", "first"), "test_unrun.py, which did not run with these inputs, reads what first gives")
+    ]
 
 
 REFUSED = [
