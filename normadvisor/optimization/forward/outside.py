@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import os
 import random
 import sys
@@ -54,6 +55,9 @@ class Outside:
 
     def __enter__(self) -> Self:
         """Begin."""
+        if gc.isenabled():  # what it calls is no part of the forward: callbacks of others, and whatever objects do when they go
+            self._stack.callback(gc.enable)
+            gc.disable()
         self._drawn = _random_states()
         self._stack.enter_context(self._watch)
         for name in _CLOCKS:

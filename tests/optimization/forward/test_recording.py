@@ -1,3 +1,4 @@
+import gc
 import math
 from types import SimpleNamespace
 
@@ -356,3 +357,23 @@ def test_questions_about_the_state_of_torch_are_guards(traced):
     assert isinstance(local, LocalGraph)
     assert local.guards.conditions == ["isinstance(x, _tensors)", "torch.is_grad_enabled()", "self.training is True"]
     assert local.mode == "train"
+
+
+def test_what_the_garbage_collector_calls_is_no_part_of_a_forward(traced):
+    def counted(_phase, _info):
+        global _collections  # noqa: PLW0603 -- what a forward may not do
+        _collections += 1
+
+    before = gc.get_threshold()
+    gc.callbacks.append(counted)
+    gc.set_threshold(1)
+    try:
+        local = traced(Block().eval(), torch.randn(2, 3, 8, 8))
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(counted)
+    assert calls(local) == ["x", "conv", "norm", "iadd", "relu", "output"]
+    assert gc.isenabled()
+
+
+_collections = 0
