@@ -77,8 +77,9 @@ def found(tmp_path_factory, world=2):
         outputs = [process.communicate()[0] for process in running]
     finally:
         for process in running:
-            process.kill()
-            process.communicate()
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
     assert [process.returncode for process in running] == [0] * world, "\n".join(outputs)
     return [json.loads(output.split("FOUND")[1].splitlines()[0]) for output in outputs]
 
