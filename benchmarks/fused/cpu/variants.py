@@ -14,8 +14,8 @@ __all__ = ["ALONE", "OURS", "TOGETHER", "VARIANTS", "Call", "Variant"]
 Call = Callable[[torch.Tensor], torch.Tensor]
 
 OURS = "normadvisor"
-_BUDGET = 60.0
-"""Seconds for what it measures to decide."""
+_BUDGET = 120.0
+"""Seconds for what it measures to decide: those of the command line."""
 
 
 @dataclass(frozen=True, slots=True)
