@@ -43,6 +43,9 @@ _STATES: tuple[tuple[Any, str, str], ...] = (
 @contextmanager
 def patched(tracer: Tracer) -> Iterator[None]:
     """Modules, factories and questions lead to ``tracer``; everything is as it was afterwards."""
+    with torch.device("cpu"):
+        # The first call in such a block makes torch look its factories up, once for the whole process: it has to find its own.
+        torch.empty(0)
     with ExitStack() as stack:
         _patch_modules(tracer, stack)
         for name in _FACTORIES:

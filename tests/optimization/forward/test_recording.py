@@ -1,5 +1,7 @@
 import gc
 import math
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import torch
@@ -377,3 +379,24 @@ def test_what_the_garbage_collector_calls_is_no_part_of_a_forward(traced):
 
 
 _collections = 0
+
+
+def test_default_devices_hold_after_a_trace():
+    """In a process of its own: torch looks up which functions make tensors when it first has to, and keeps what it found."""
+    code = """
+import torch
+from torch import nn
+from types import SimpleNamespace
+from normadvisor.optimization.forward import local_graphs
+
+class Net(nn.Module):
+    def forward(self, x):
+        with torch.device("cpu"):
+            return x + torch.ones(2)
+
+[local] = local_graphs(Net().eval(), SimpleNamespace(args=(torch.ones(2),), kwargs={}, given=True), [])
+with torch.device("meta"):
+    print([make(2).device.type for make in (torch.empty, torch.ones, torch.rand, torch.zeros)], nn.Linear(2, 2).weight.device)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['meta', 'meta', 'meta', 'meta'] meta\n"
